@@ -1,0 +1,1 @@
+"""Rows in, rows out: datasets enlarged with RealNVP flows."""

@@ -1,0 +1,260 @@
+"""A flow as data: a JSON recipe and named tensors, and one file of both. Nothing in it is executable."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import pathlib
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from tfp_realnvp.bijectors.affine_coupling import AffineCoupling
+from tfp_realnvp.conditioners import Conditioner, mlp
+from tfp_realnvp.masks import Mask
+
+__all__ = ["FORMAT_VERSION", "LoadError", "from_config", "load", "save", "to_config"]
+
+
+FORMAT_VERSION = 1
+_OWN_CLASSES: dict[str, Any] = {"AffineCoupling": AffineCoupling}
+_CONDITIONERS = {"mlp": mlp}
+_MAX_MEMBER_BYTES = 1 << 32
+
+
+class LoadError(ValueError):
+    """The file is not a saved flow, is damaged, or was written in a format this version does not read."""
+
+
+def save(flow: tfd.Distribution | tfb.Bijector, path: str | os.PathLike[str]) -> None:
+    """Writes a distribution or bijector to one file: `flow.json` and `weights.safetensors` in a zip.
+
+    It must consist of TFP's own classes and this library's; masks, permutations and other fixed
+    arrays are kept with it, and an object that occurs twice is stored once. The file appears whole or
+    not at all.
+
+    Args:
+        flow: What to save.
+        path: The file to write; an existing one is replaced.
+
+    Raises:
+        TypeError: If a part, such as a function of your own, cannot be written as data. The message
+            names it. `tf.train.Checkpoint` saves the variables of such a flow.
+    """
+    config, tensors = to_config(flow)
+    weights = safetensors.numpy.save(tensors)
+    head = {
+        "format": FORMAT_VERSION,
+        "versions": {name: metadata.version(name) for name in ("tfp-realnvp", "tensorflow", "tensorflow-probability")},
+        "sha256": {"weights.safetensors": hashlib.sha256(weights).hexdigest()},
+        "flow": config,
+    }
+    path = pathlib.Path(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        try:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("flow.json", json.dumps(head, indent=1))
+                archive.writestr("weights.safetensors", weights)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """Reads what `save` wrote; the result gives the same `log_prob`.
+
+    Args:
+        path: A file written by `save`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        LoadError: If it is not a saved flow, is damaged, or has another format version.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(info.file_size > _MAX_MEMBER_BYTES for info in archive.infolist()):
+                raise LoadError(f"{path}: a member is larger than {_MAX_MEMBER_BYTES} bytes.")
+            head = json.loads(archive.read("flow.json"))
+            weights = archive.read("weights.safetensors")
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise LoadError(f"{path} is not a saved flow or is damaged: {error}") from error
+    if not isinstance(head, dict) or head.get("format") != FORMAT_VERSION:
+        found = head.get("format") if isinstance(head, dict) else None
+        raise LoadError(f"{path} has format version {found!r}; this version reads {FORMAT_VERSION}.")
+    try:
+        if hashlib.sha256(weights).hexdigest() != head["sha256"]["weights.safetensors"]:
+            raise LoadError(f"{path} is damaged: the weights do not match their SHA-256.")
+        return from_config(head["flow"], safetensors.numpy.load(weights))
+    except (KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+        raise LoadError(f"{path} is damaged or incomplete: {type(error).__name__}: {error}") from error
+
+
+def to_config(obj: tfd.Distribution | tfb.Bijector) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns `obj` as a JSON value and a dict of named arrays.
+
+    Raises:
+        TypeError: If a part cannot be written as data.
+    """
+    writer = _Writer()
+    return writer.encode(obj, "flow"), writer.tensors
+
+
+def from_config(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Any:
+    """Builds what `to_config` took apart.
+
+    Raises:
+        LoadError: If the configuration names what this version does not know, or tensors do not fit it.
+    """
+    return _Reader(tensors).decode(config)
+
+
+class _Writer:
+    """Objects to JSON values. An object becomes its class and its constructor's arguments."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, np.ndarray] = {}
+        self._seen: dict[int, str] = {}
+
+    def encode(self, value: Any, path: str) -> Any:
+        match value:
+            case None | bool() | int() | float() | str():
+                return value
+            case np.integer() | np.floating() | np.bool_():
+                return value.item()
+            case tf.DType():
+                return {"dtype": value.name}
+            case tf.TensorShape():
+                return value.as_list()
+            case Mask():
+                return {"mask": value.kept.tolist()}
+            case list() | tuple():
+                return [self.encode(item, f"{path}.{index}") for index, item in enumerate(value)]
+            case np.ndarray():
+                return self._array(value, path)
+            case tf.Variable():
+                return self._shared(value, path, lambda: self._variable(value, path))
+            case tf.Tensor():
+                return self._array(value.numpy(), path)
+            case Conditioner():
+                return self._shared(value, path, lambda: self._conditioner(value, path))
+            case tfb.Bijector() | tfd.Distribution():
+                return self._shared(value, path, lambda: self._object(value, path))
+        raise TypeError(
+            f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which cannot be saved as data: only "
+            "TFP's distributions and bijectors, tfp_realnvp's classes, tensors, variables and plain values can."
+        )
+
+    def _shared(self, value: Any, path: str, encode: Any) -> Any:
+        if id(value) in self._seen:
+            return {"same_as": self._seen[id(value)]}
+        self._seen[id(value)] = path
+        return {**encode(), "path": path}
+
+    def _array(self, value: np.ndarray, path: str) -> dict[str, Any]:
+        if value.dtype.kind in "biu":  # masks and permutations: readable in the JSON
+            return {"array": value.tolist(), "dtype": value.dtype.name}
+        self.tensors[path] = np.array(value, order="C")
+        return {"tensor": path}
+
+    def _variable(self, value: tf.Variable, path: str) -> dict[str, Any]:
+        self.tensors[path] = value.numpy()
+        return {"variable": path, "trainable": value.trainable, "name": value.name.split(":")[0]}
+
+    def _conditioner(self, value: Conditioner, path: str) -> dict[str, Any]:
+        for index, variable in enumerate(value.network.weights):
+            self.tensors[f"{path}.{index}"] = variable.numpy()
+        return {"conditioner": dict(value.recipe)}
+
+    def _object(self, value: Any, path: str) -> dict[str, Any]:
+        name = type(value).__name__.lstrip("_")  # TFP's plain twins of CompositeTensor classes: _Chain, ...
+        cls = _find_class(name)
+        if cls is None or not (isinstance(value, cls) or issubclass(cls, type(value))):
+            raise TypeError(
+                f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which is neither TFP's nor "
+                "tfp_realnvp's: it cannot be saved as data."
+            )
+        signature = inspect.signature(cls.__init__).parameters
+        arguments = {
+            key: self.encode(argument, f"{path}.{key}")
+            for key, argument in value.parameters.items()
+            if key in signature and argument is not signature[key].default
+        }
+        return {"class": name, "arguments": arguments}
+
+
+class _Reader:
+    """JSON values to objects. Only the classes and functions named above are ever called."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self._tensors = tensors
+        self._seen: dict[str, Any] = {}
+
+    def decode(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.decode(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "same_as" in value:
+            return self._seen[value["same_as"]]
+        result = self._decode_dict(value)
+        if "path" in value:
+            self._seen[value["path"]] = result
+        return result
+
+    def _decode_dict(self, value: dict[str, Any]) -> Any:
+        match value:
+            case {"mask": kept}:
+                return Mask(np.array(kept))
+            case {"array": items, "dtype": dtype}:
+                return np.array(items, dtype)
+            case {"tensor": path}:
+                return tf.constant(self._tensors[path])
+            case {"variable": path, "trainable": trainable, "name": name}:
+                return tf.Variable(self._tensors[path], trainable=trainable, name=name)
+            case {"conditioner": recipe, "path": path}:
+                return self._conditioner(dict(recipe), path)
+            case {"class": name, "arguments": arguments}:
+                cls = _find_class(name)
+                if cls is None:
+                    raise LoadError(f"unknown class {name!r}: the file was written by another version.")
+                return cls(**{key: self.decode(argument) for key, argument in arguments.items()})
+            case {"dtype": dtype}:
+                return tf.as_dtype(dtype)
+        raise LoadError(f"unknown entry with the keys {sorted(value)}.")
+
+    def _conditioner(self, recipe: dict[str, Any], path: str) -> Conditioner:
+        function = recipe.pop("function")
+        if function not in _CONDITIONERS:
+            raise LoadError(f"unknown conditioner {function!r}: the file was written by another version.")
+        conditioner = _CONDITIONERS[function](**recipe)
+        for index, variable in enumerate(conditioner.network.weights):
+            tensor = self._tensors[f"{path}.{index}"]
+            if tensor.shape != tuple(variable.shape):
+                raise LoadError(f"tensor {path}.{index} has shape {tensor.shape}, expected {tuple(variable.shape)}.")
+            variable.assign(tensor)
+        return conditioner
+
+
+def _find_class(name: str) -> Any:
+    """The class of this library or of TFP with that public name, or None."""
+    if name in _OWN_CLASSES:
+        return _OWN_CLASSES[name]
+    for module, base in [(tfb, tfb.Bijector), (tfd, tfd.Distribution)]:
+        cls = getattr(module, name, None)
+        if inspect.isclass(cls) and issubclass(cls, base):
+            return cls
+    return None

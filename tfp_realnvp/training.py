@@ -1,0 +1,348 @@
+"""Maximum likelihood for any TFP distribution: a Keras model whose loss is the negative log-likelihood, and `fit`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from tensorflow_probability import distributions as tfd
+
+__all__ = ["DivergenceError", "LikelihoodModel", "fit"]
+
+
+# Steps in one compiled call. Long enough that Keras's own cost per call does not show, short enough
+# that callbacks, and Ctrl-C, are heard a few times a second.
+_MAX_STEPS_PER_CALL = 64
+_VALIDATION_BATCH_SIZE = 8192
+_WARM_UP_FRACTION = 0.05
+# Of the time left after compilation, what is planned for; the rest is for a machine that slows down.
+_TIME_MARGIN = 0.9
+
+
+class DivergenceError(ArithmeticError):
+    """The loss became infinite or NaN; the message says in which epoch and what to try."""
+
+
+class WarmUpCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up to `peak`, then half a cosine down to zero at `total_steps`.
+
+    Keras's own `CosineDecay` bakes the number of steps into the compiled step; here it is a variable,
+    so that it can follow from a rate that is measured after compilation.
+
+    References: Ilya Loshchilov, Frank Hutter. SGDR. ICLR 2017, equation 5. https://arxiv.org/abs/1608.03983
+    """
+
+    def __init__(self, peak: float, total_steps: int) -> None:
+        self.peak = peak
+        self.total_steps = tf.Variable(float(total_steps), trainable=False, name="total_steps")
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the learning rate at `step`, a scalar."""
+        step = tf.cast(step, tf.float32)
+        warm_up = tf.maximum(1.0, _WARM_UP_FRACTION * self.total_steps)
+        progress = tf.clip_by_value((step - warm_up) / tf.maximum(1.0, self.total_steps - warm_up), 0.0, 1.0)
+        return self.peak * tf.minimum((step + 1.0) / warm_up, 0.5 * (1.0 + tf.cos(math.pi * progress)))
+
+    def get_config(self) -> dict[str, float]:
+        """Returns the arguments that build an equal schedule."""
+        return {"peak": self.peak, "total_steps": int(self.total_steps.numpy())}
+
+
+class LikelihoodModel(tf_keras.Model):
+    """A Keras model around a distribution: its loss is the mean negative log-likelihood, in nats.
+
+    Args:
+        distribution: A distribution whose variables are to be trained, such as a flow.
+    """
+
+    def __init__(self, distribution: tfd.Distribution) -> None:
+        super().__init__(name="likelihood_model")
+        self.distribution = distribution
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Returns the log-density of each row of `x`, in nats."""
+        return self.distribution.log_prob(x)
+
+    # AutoGraph would translate TFP's and our own code and find nothing to do; it takes seconds.
+    @tf.autograph.experimental.do_not_convert
+    def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Moves the variables one optimizer step and returns the loss before it."""
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_mean(self.distribution.log_prob(x))
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return {"loss": loss}
+
+    @tf.autograph.experimental.do_not_convert
+    def test_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the loss on `x`."""
+        return {"loss": -tf.reduce_mean(self.distribution.log_prob(x))}
+
+
+class _InMemoryModel(LikelihoodModel):
+    """A `LikelihoodModel` that holds its rows and is fed blocks of row numbers, one block a compiled call."""
+
+    def __init__(self, distribution: tfd.Distribution, rows: tf.Tensor) -> None:
+        super().__init__(distribution)
+        self.rows = rows
+        self.train_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
+        self.test_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
+
+    def make_train_function(self, force: bool = False) -> Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]]:
+        """Returns the function Keras calls with its data iterator: one call runs a block of steps."""
+        if self.train_function is None or force:
+
+            @tf.function(jit_compile=True, autograph=False)
+            def run(block: tf.Tensor) -> tf.Tensor:  # [steps, batch] row numbers -> the mean loss
+                def step(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                    loss = self.train_step(tf.gather(self.rows, block[index]))["loss"]
+                    return index + 1, total + tf.cast(loss, tf.float32)
+
+                steps = block.shape[0]
+                _, total = tf.while_loop(lambda index, _: index < steps, step, (0, 0.0))
+                return total / steps
+
+            self.train_function = lambda iterator: {"loss": run(next(iterator))}
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]]:
+        """Returns the function Keras calls with its validation iterator, one batch of rows a call."""
+        if self.test_function is None or force:
+            run = tf.function(self.test_step, autograph=False)
+            self.test_function = lambda iterator: run(next(iterator))
+        return self.test_function
+
+
+class _BestWeights(tf_keras.callbacks.Callback):
+    """Keeps a copy of the weights with the lowest loss, stops when it stays away, and puts it back at the end."""
+
+    def __init__(self, monitor: str, patience: int | None) -> None:
+        super().__init__()
+        self.monitor, self.patience = monitor, patience
+        self.best, self.best_epoch = math.inf, -1
+        self.weights: list[np.ndarray] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {})[self.monitor]
+        if loss < self.best:
+            self.best, self.best_epoch = loss, epoch
+            self.weights = [np.array(v) for v in self.model.trainable_variables]
+        elif self.patience is not None and epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def restore(self) -> None:
+        if self.weights is not None:
+            for variable, value in zip(self.model.trainable_variables, self.weights, strict=True):
+                variable.assign(value)
+
+
+class _StopOnDivergence(tf_keras.callbacks.Callback):
+    """Raises `DivergenceError` when a loss is not finite."""
+
+    epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {})["loss"]
+        if not np.isfinite(loss):
+            raise DivergenceError(
+                f"The loss became {loss} in epoch {self.epoch + 1}. The flow has its best weights from before that. "
+                "Try a smaller learning_rate, standardise the data (zero mean, unit variance), and look for columns "
+                "that are constant, copies of each other, or hold extreme values."
+            )
+
+
+class _StopAt(tf_keras.callbacks.Callback):
+    """Stops training at a time of the monotonic clock."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        self.deadline, self.hit = deadline, False
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if time.monotonic() >= self.deadline:
+            self.model.stop_training = self.hit = True
+            raise StopIteration
+
+
+def fit(
+    flow: tfd.Distribution,
+    x: Any,
+    *,
+    validation_data: Any = None,
+    validation_split: float = 0.1,
+    epochs: int = 100,
+    steps: int | None = None,
+    batch_size: int = 256,
+    learning_rate: float = 2e-3,
+    patience: int | None = None,
+    max_time: float | None = None,
+    seed: int | None = None,
+    callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+) -> tf_keras.callbacks.History:
+    """Trains `flow` on the rows of `x` by maximum likelihood and leaves it with its best weights.
+
+    Keras and Adam do the work: warm-up and cosine decay of the learning rate, the gradient clipped to
+    a global norm of 5. Every row is used equally often: batches run on over the end of an epoch. The
+    weights with the lowest validation loss, looked at after each epoch, are the ones the flow has
+    when this returns, also after an interrupt or a divergence.
+
+    The number of steps is fixed before the first one, as the schedule needs it. With `max_time` it is
+    the smaller of what `epochs` asks for and what a rate measured after compilation allows, and is
+    returned, so that `steps` can repeat the run without a clock.
+
+    Args:
+        flow: A distribution with trainable variables and event shape `[D]`.
+        x: Rows to train on, `[n, D]`; cast to the dtype of `flow`.
+        validation_data: Rows that judge the weights, `[m, D]`. Default: a random part of `x`.
+        validation_split: Share of `x` that is held out when there is no `validation_data`. With 0 the
+            training loss judges the weights.
+        epochs: Passes over the rows.
+        steps: Number of optimizer steps; overrides `epochs` and the planning under `max_time`.
+        batch_size: Rows in a step.
+        learning_rate: The peak of the schedule.
+        patience: Epochs without a better validation loss after which training stops. None: the whole
+            schedule is run, which ends with the low rates that do the fine work.
+        max_time: Seconds for the whole call, compilation included, or None.
+        seed: Integer seed of the split and of the order of the rows; None for a fresh one.
+        callbacks: Keras callbacks. A "batch" is a block of up to 64 steps.
+        verbose: As in Keras: 0, 1, 2 or "auto".
+
+    Returns:
+        The Keras `History`: `loss` and `val_loss` by epoch, in nats a row. Its `params` also hold
+        `steps` (planned), `steps_done`, `best_epoch` (from 0) and `stopped_by` (None, "patience" or
+        "max_time").
+
+    Raises:
+        DivergenceError: If the loss becomes NaN or infinite.
+        ValueError: If the rows do not fit the flow, hold NaN or infinity, or an option is out of range.
+    """
+    started = time.monotonic()
+    rows, held_out = _split(flow, x, validation_data, validation_split, seed)
+    if not flow.trainable_variables:
+        raise ValueError(
+            "flow has no trainable variables: a network inside a plain function or of Keras 3 is invisible."
+        )
+    for what, value in [("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate)]:
+        if not value > 0:
+            raise ValueError(f"{what} must be positive, got {value}.")
+
+    steps_per_pass = math.ceil(len(rows) / batch_size)
+    planned = steps or epochs * steps_per_pass
+    calls_per_epoch = math.ceil(min(steps_per_pass, planned) / _MAX_STEPS_PER_CALL)
+    steps_per_call = math.ceil(min(steps_per_pass, planned) / calls_per_epoch)
+
+    model = _InMemoryModel(flow, tf.constant(rows))
+    schedule = WarmUpCosine(learning_rate, planned)
+    model.compile(tf_keras.optimizers.Adam(schedule, global_clipnorm=5.0))
+    blocks = _row_number_blocks(len(rows), steps_per_call, batch_size, seed)
+    validation = None
+    if len(held_out):
+        validation = tf.data.Dataset.from_tensor_slices(held_out).batch(_VALIDATION_BATCH_SIZE)
+    deadline = math.inf if max_time is None else started + max_time
+    if max_time is not None and steps is None:
+        seconds_per_call = _rehearse(model, blocks, validation, calls_per_epoch)
+        affordable = int(_TIME_MARGIN * (deadline - time.monotonic()) / seconds_per_call)
+        planned = min(planned, steps_per_call * max(1, affordable))
+        schedule.total_steps.assign(float(planned))
+
+    best = _BestWeights("val_loss" if validation is not None else "loss", patience)
+    clock = _StopAt(deadline)
+    total_calls = math.ceil(planned / steps_per_call)
+    history = tf_keras.callbacks.History()
+    history.set_model(model)
+    try:
+        model.fit(
+            blocks,
+            epochs=math.ceil(total_calls / calls_per_epoch),
+            steps_per_epoch=min(calls_per_epoch, total_calls),
+            validation_data=validation,
+            callbacks=[_StopOnDivergence(), best, clock, history, *callbacks],
+            verbose=verbose,
+        )
+    except StopIteration:
+        pass
+    finally:
+        best.restore()
+    stopped_by = "max_time" if clock.hit else "patience" if model.stop_training else None
+    history.params |= {
+        "steps": planned,
+        "steps_done": int(model.optimizer.iterations.numpy()),
+        "best_epoch": best.best_epoch,
+        "stopped_by": stopped_by,
+    }
+    return history
+
+
+def _split(
+    flow: tfd.Distribution, x: Any, validation_data: Any, validation_split: float, seed: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns training and validation rows as arrays of the flow's dtype."""
+    dtype = tf.as_dtype(flow.dtype).as_numpy_dtype
+    rows = _as_rows(flow, "x", x, dtype)
+    if validation_data is not None:
+        return rows, _as_rows(flow, "validation_data", validation_data, dtype)
+    if not 0 <= validation_split < 1:
+        raise ValueError(f"validation_split must be in [0, 1), got {validation_split}.")
+    num_held_out = round(validation_split * len(rows))
+    if num_held_out == len(rows):
+        raise ValueError(f"x has {len(rows)} rows, too few to hold out a share of {validation_split}.")
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return rows[order[num_held_out:]], rows[order[:num_held_out]]
+
+
+def _as_rows(flow: tfd.Distribution, what: str, value: Any, dtype: Any) -> np.ndarray:
+    rows = np.asarray(value, dtype)
+    if rows.ndim != 1 + len(flow.event_shape) or rows.shape[1:] != tuple(flow.event_shape) or not len(rows):
+        raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(rows))[0][0]}.")
+    return rows
+
+
+def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | None) -> tf.data.Dataset:
+    """An endless dataset of row numbers, `[steps, batch_size]`: one permutation of all rows after another."""
+    entropy = np.random.SeedSequence(seed)
+
+    def blocks() -> Iterator[np.ndarray]:
+        pending, rng = np.empty(0, np.int32), np.random.default_rng(entropy)
+        while True:
+            while pending.size < steps * batch_size:
+                pending = np.concatenate([pending, rng.permutation(num_rows).astype(np.int32)])
+            yield pending[: steps * batch_size].reshape(steps, batch_size)
+            pending = pending[steps * batch_size :]
+
+    return tf.data.Dataset.from_generator(
+        blocks, output_signature=tf.TensorSpec([steps, batch_size], tf.int32)
+    ).prefetch(2)
+
+
+def _rehearse(
+    model: _InMemoryModel, blocks: tf.data.Dataset, validation: tf.data.Dataset | None, calls_per_epoch: int
+) -> float:
+    """Compiles, measures, and puts every variable back: returns seconds per call, validation included."""
+    model.optimizer.build(model.trainable_variables)
+    variables = [*model.trainable_variables, *model.optimizer.variables]
+    before = [np.array(v) for v in variables]
+    iterator, run = iter(blocks), model.make_train_function()
+    durations = []
+    for _ in range(4):
+        start = time.monotonic()
+        run(iterator)["loss"].numpy()
+        durations.append(time.monotonic() - start)
+    seconds = float(np.mean(durations[1:]))
+    if validation is not None:
+        model.evaluate(validation, verbose=0)
+        start = time.monotonic()
+        model.evaluate(validation, verbose=0)
+        seconds += (time.monotonic() - start) / calls_per_epoch
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    return seconds
