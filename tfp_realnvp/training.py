@@ -309,18 +309,15 @@ def _as_rows(flow: tfd.Distribution, what: str, value: Any, dtype: Any) -> np.nd
 
 def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | None) -> tf.data.Dataset:
     """An endless dataset of row numbers, `[steps, batch_size]`: one permutation of all rows after another."""
-    entropy = np.random.SeedSequence(seed)
+    key = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
-    def blocks() -> Iterator[np.ndarray]:
-        pending, rng = np.empty(0, np.int32), np.random.default_rng(entropy)
-        while True:
-            while pending.size < steps * batch_size:
-                pending = np.concatenate([pending, rng.permutation(num_rows).astype(np.int32)])
-            yield pending[: steps * batch_size].reshape(steps, batch_size)
-            pending = pending[steps * batch_size :]
+    def one_pass(index: tf.Tensor) -> tf.Tensor:
+        return tf.random.experimental.stateless_shuffle(tf.range(num_rows), seed=[tf.constant(key, tf.int64), index])
 
-    return tf.data.Dataset.from_generator(
-        blocks, output_signature=tf.TensorSpec([steps, batch_size], tf.int32)
+    passes = tf.data.Dataset.counter().map(one_pass)
+    blocks = passes.rebatch(steps * batch_size, drop_remainder=True)
+    return blocks.map(
+        lambda block: tf.ensure_shape(tf.reshape(block, [steps, batch_size]), [steps, batch_size])
     ).prefetch(2)
 
 
