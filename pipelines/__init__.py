@@ -1,1 +1,37 @@
-"""Rows in, rows out: datasets enlarged with RealNVP flows."""
+"""Rows in, rows out: datasets enlarged with RealNVP flows.
+
+`fit`, `generate`, `score` and `describe` are the verbs of the `augment` command as functions. They are
+imported when they are first used, so that importing this package is free.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from pipelines.errors import AugmentError, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.verbs.describe import describe
+    from pipelines.verbs.fit import FitResult, Progress, fit
+    from pipelines.verbs.generate import generate
+    from pipelines.verbs.score import score
+
+__all__ = [
+    "AugmentError",
+    "FitResult",
+    "Progress",
+    "UsageError",
+    "describe",
+    "fit",
+    "generate",
+    "score",
+]
+
+_HOMES = {"FitResult": "fit", "Progress": "fit"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"pipelines.verbs.{_HOMES.get(name, name)}"), name)

@@ -1,0 +1,136 @@
+"""The `.augment` file: a zip of a JSON description, weights, two LiteRT graphs and the training history."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import AugmentError, UsageError
+from pipelines.tables.encoding import Standardisation
+from pipelines.tables.schema import Schema
+from pipelines.tables.writing import open_output
+
+__all__ = ["FORMAT_VERSION", "SUFFIX", "ModelFile", "find_model", "read_model", "write_model"]
+
+FORMAT_VERSION = 1
+SUFFIX = ".augment"
+_MAX_MEMBER_BYTES = 1 << 31
+_MAX_RATIO = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFile:
+    """A model that was read.
+
+    Attributes:
+        path: Where it is.
+        description: The whole of `model.json`.
+        schema: The columns of the table it was fitted to.
+        encoding: From their values to the flow's numbers.
+    """
+
+    path: pathlib.Path
+    description: Mapping[str, Any]
+    schema: Schema
+    encoding: Standardisation
+
+    def member(self, name: str) -> bytes:
+        """Returns the bytes of a member, checked against its SHA-256.
+
+        Raises:
+            AugmentError: If it is missing or damaged.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                data = _read(archive, name)
+        except (zipfile.BadZipFile, KeyError, OSError, EOFError, NotImplementedError) as error:
+            raise AugmentError(f"{self.path} is damaged: {name} cannot be read ({error}).") from error
+        if hashlib.sha256(data).hexdigest() != self.description["sha256"].get(name):
+            raise AugmentError(f"{self.path} is damaged: {name} does not match its SHA-256.")
+        return data
+
+
+def write_model(path: str | os.PathLike[str], description: Mapping[str, Any], members: Mapping[str, bytes]) -> None:
+    """Writes a model file, whole or not at all.
+
+    Args:
+        path: The file; an existing one is replaced.
+        description: What goes into `model.json`, without format and hashes.
+        members: The other members by name.
+    """
+    head = {
+        "format": FORMAT_VERSION,
+        **description,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    with open_output(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.json", json.dumps(head, indent=1, ensure_ascii=False))
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelFile:
+    """Opens a model file and reads its description.
+
+    Raises:
+        UsageError: If there is no such file or it is data.
+        AugmentError: If it is damaged or has another format version.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise UsageError(f"{path}: no such model file. To make one: augment fit DATA.csv -m {path}")
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            is_cut_off = file.read(4) == b"PK\x03\x04"
+        if is_cut_off:
+            raise AugmentError(f"{path} is damaged: it ends too early. Fit it again, or fetch it again.")
+        raise UsageError(f"{path} is not a model; it looks like data. To fit a model to it: augment fit {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            description = json.loads(_read(archive, "model.json"))
+    except KeyError as error:
+        raise UsageError(f"{path} is a zip file but not a model: it has no model.json.") from error
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        raise AugmentError(f"{path} is damaged: model.json cannot be read ({error}).") from error
+    version = description.get("format") if isinstance(description, dict) else None
+    if version != FORMAT_VERSION:
+        raise AugmentError(f"{path} has format version {version!r}; this version of augment reads {FORMAT_VERSION}.")
+    try:
+        schema = Schema.from_json(description["schema"])
+        encoding = Standardisation.from_json(description["encoding"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise AugmentError(f"{path} is damaged: its description is incomplete ({error!r}).") from error
+    if not len(schema.modelled) == np.size(encoding.mean) == np.size(encoding.scale):
+        raise AugmentError(f"{path} is damaged: schema and encoding differ in their number of columns.")
+    return ModelFile(path, description, schema, encoding)
+
+
+def find_model(path: str | os.PathLike[str] | None) -> pathlib.Path:
+    """Returns `path`, or without one the only model file in the current folder.
+
+    Raises:
+        UsageError: If there is none or more than one; they are listed.
+    """
+    if path is not None:
+        return pathlib.Path(path)
+    found = sorted(pathlib.Path().glob(f"*{SUFFIX}"))
+    if not found:
+        raise UsageError(f"there is no {SUFFIX} file here. Make one with: augment fit DATA.csv, or name one with -m.")
+    if len(found) > 1:
+        raise UsageError(f"there are several models here; name one with -m: {', '.join(map(str, found))}")
+    return found[0]
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    info = archive.getinfo(name)
+    if info.file_size > min(_MAX_MEMBER_BYTES, 10_000_000 + _MAX_RATIO * info.compress_size):
+        raise zipfile.BadZipFile(f"{name} claims {info.file_size:,} bytes")
+    return archive.read(info)

@@ -1,0 +1,1 @@
+"""Tables: reading and writing them, what their columns are, and the numbers a flow sees."""

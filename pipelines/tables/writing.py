@@ -1,0 +1,207 @@
+"""Writing tables: CSV in the source's own spelling and Parquet, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import os
+import pathlib
+import secrets
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import IO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from pipelines.errors import AugmentError, UsageError
+from pipelines.tables.reading import is_parquet
+from pipelines.tables.schema import Column, Schema
+
+__all__ = ["CsvWriter", "ParquetWriter", "TableWriter", "csv_field", "open_output", "refuse_existing", "to_arrow"]
+
+# Fixed, so that the bytes of a Parquet file do not depend on how many rows are made at a time.
+_ROWS_PER_GROUP = 1 << 17
+
+
+def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
+    """Raises `UsageError` if `path` exists and `force` is not set, or if its folder does not exist.
+
+    Done before any work, so that an hour's work is not lost to a file in the way.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.")
+    if path.exists() and not force:
+        command = shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:], "--force"])
+        raise UsageError(f"{path} exists. To replace it: {command}")
+
+
+@contextlib.contextmanager
+def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Opens a file that appears under its name whole, when the block ends without an error. `-` is standard output.
+
+    Raises:
+        AugmentError: If it cannot be written, as on a full disk; nothing is left behind.
+    """
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = pathlib.Path(path)
+    # Not `tempfile`, which makes files only their owner may read.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise
+        raise AugmentError(f"{path} cannot be written: {error.strerror or error}. Nothing was left behind.") from error
+
+
+class TableWriter(Protocol):
+    """What writes rows to an open file."""
+
+    def write(self, rows: pa.Table) -> None:
+        """Writes rows with the columns of the schema, as `to_arrow` makes them."""
+
+    def close(self) -> None:
+        """Writes what is pending."""
+
+
+class CsvWriter:
+    """Writes rows as CSV, spelled as the schema says.
+
+    Args:
+        file: An open binary file.
+        schema: The columns.
+        end_of_line: As in the source.
+        mark: A further cell at the end of each row, or None.
+    """
+
+    def __init__(self, file: IO[bytes], schema: Schema, *, end_of_line: str = "\n", mark: str | None = None) -> None:
+        self._file, self._schema, self._end, self._mark = file, schema, end_of_line, mark
+
+    def write_header(self) -> None:
+        """Writes the names of the columns."""
+        self._file.write((",".join(map(csv_field, self._schema.names)) + self._end).encode())
+
+    def write(self, rows: pa.Table) -> None:
+        """Writes rows."""
+        if not rows.num_rows:
+            return
+        rows = rows.combine_chunks()
+        cells = [_spell(column, rows.column(column.name).chunk(0)) for column in self._schema.columns]
+        if self._mark is not None:
+            cells.append(pa.scalar(self._mark))
+        lines = pc.binary_join_element_wise(*cells, ",")
+        lines = pc.binary_join_element_wise(lines, self._end, "")
+        self._file.write(lines.buffers()[2])  # the text of all rows, one after another, is the file's
+
+    def close(self) -> None:
+        """Nothing is pending."""
+
+
+class ParquetWriter:
+    """Writes rows as Parquet in row groups of a fixed size.
+
+    Args:
+        file: An open binary file.
+        schema: The Arrow schema of the rows.
+    """
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        self._writer = pyarrow.parquet.ParquetWriter(file, schema)
+        self._pending = schema.empty_table()
+
+    def write(self, rows: pa.Table) -> None:
+        """Writes rows."""
+        self._pending = pa.concat_tables([self._pending, rows.cast(self._pending.schema)])
+        while self._pending.num_rows >= _ROWS_PER_GROUP:
+            self._writer.write_table(self._pending.slice(0, _ROWS_PER_GROUP).combine_chunks())
+            self._pending = self._pending.slice(_ROWS_PER_GROUP)
+
+    def close(self) -> None:
+        """Writes what is pending and the footer."""
+        if self._pending.num_rows:
+            self._writer.write_table(self._pending.combine_chunks())
+        self._writer.close()
+
+
+def to_arrow(schema: Schema, values: np.ndarray) -> pa.Table:
+    """Returns rows with the schema's columns, rounded to their lattices.
+
+    Args:
+        schema: The columns.
+        values: Values of the modelled columns, `[n, D]`, float64, in data units.
+    """
+    modelled = iter(values.T)
+    arrays = []
+    for column in schema.columns:
+        if column.kind == "constant":
+            arrays.append(_constant(column, len(values)))
+        elif column.kind == "integer":
+            arrays.append(pa.array(np.rint(next(modelled)).astype(np.int64)))
+        else:
+            numbers = next(modelled)
+            arrays.append(pa.array(numbers if column.decimals is None else np.round(numbers, column.decimals)))
+    return pa.table(arrays, names=schema.names)
+
+
+def writer_for(path: str | os.PathLike[str], file: IO[bytes], schema: Schema) -> TableWriter:
+    """Returns the writer the suffix of `path` asks for; the header of a CSV is written."""
+    if is_parquet(path):
+        return ParquetWriter(file, to_arrow(schema, np.empty((0, len(schema.modelled)))).schema)
+    writer = CsvWriter(file, schema)
+    writer.write_header()
+    return writer
+
+
+def csv_field(text: str) -> str:
+    """Returns `text` as a CSV field, quoted if it must be."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([text, ""])  # alone, an empty text would be quoted
+    return line.getvalue()[:-1]
+
+
+def _constant(column: Column, rows: int) -> pa.Array:
+    """A constant column as numbers where it is one, so that Parquet and pandas readers get numbers."""
+    text = column.value or ""
+    for parse in (int, float):
+        with contextlib.suppress(ValueError):
+            return pa.repeat(pa.scalar(parse(text)), rows)
+    return pa.repeat(pa.scalar(text), rows)
+
+
+def _spell(column: Column, values: pa.Array) -> pa.Array | pa.Scalar:
+    """The cells of a column as text."""
+    if column.kind == "constant":
+        return pa.scalar(csv_field(column.value or ""))
+    if not column.decimals:
+        text = pc.cast(values, pa.string())
+        return text if column.decimals is None else pc.replace_substring_regex(text, r"^-0$", "0")
+    # Decimals by hand: a float's own text drops trailing zeros and turns to exponents.
+    lattice = np.rint(values.to_numpy() * 10.0**column.decimals).astype(np.int64)
+    digits = pc.utf8_lpad(pa.array(np.abs(lattice)).cast(pa.string()), column.decimals + 1, "0")
+    text = pc.binary_replace_slice(digits, -column.decimals, -column.decimals, ".")
+    if column.min_decimals < column.decimals:
+        text = pc.utf8_rtrim(text, "0")
+        dot = pc.ends_with(text, ".")
+        text = pc.if_else(dot, pc.binary_join_element_wise(text, "0", ""), text) if column.min_decimals else text
+        text = text if column.min_decimals else pc.utf8_rtrim(text, ".")
+    return pc.binary_join_element_wise(pc.if_else(pa.array(lattice < 0), "-", ""), text, "")

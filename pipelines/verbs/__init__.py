@@ -1,0 +1,1 @@
+"""What the command can do, one verb a file, each callable from Python without click."""

@@ -1,0 +1,44 @@
+"""`augment describe`: what a model file holds."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from pipelines.model_file import find_model, read_model
+
+__all__ = ["describe"]
+
+
+def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Returns what a model was fitted to, how, and with what result.
+
+    Args:
+        model: A model file. Default: the only one in the current folder.
+
+    Returns:
+        A JSON value with `model`, `columns`, `architecture`, `training`, `source`, `seed`, `versions` and
+        `format`.
+
+    Raises:
+        AugmentError: If it is not a readable model file.
+    """
+    opened = read_model(find_model(model))
+    head = opened.description
+    return {
+        "model": str(opened.path),
+        "columns": head["schema"],
+        "architecture": head["options"] | {"parameters": _parameters(opened.member("weights.safetensors"))},
+        "training": head["training"],
+        "source": head["source"],
+        "seed": head["seed"],
+        "versions": head["versions"],
+        "format": head["format"],
+    }
+
+
+def _parameters(weights: bytes) -> int:
+    """Number of trained numbers."""
+    import safetensors.numpy
+
+    return sum(tensor.size for tensor in safetensors.numpy.load(weights).values())
