@@ -46,7 +46,9 @@ def mlp(
     """Builds a multilayer perceptron from kept entries to `(shift, log_scale)` of the moved ones.
 
     The variables exist when this returns. The last layer starts at zero, so that a coupling with this
-    conditioner starts as the identity (Kingma and Dhariwal, 2018, "Glow", section 3.3).
+    conditioner starts as the identity (Kingma and Dhariwal, 2018, "Glow", section 3.3). Hidden kernels
+    start as in He et al. (2015, "Delving deep into rectifiers"), hidden biases spread out (see
+    `_spread_biases`).
 
     Args:
         num_kept: Number of entries the network sees.
@@ -54,7 +56,7 @@ def mlp(
         hidden_units: Units of each hidden layer.
         activation: Name of a `tf_keras` activation for the hidden layers.
         dtype: Floating dtype of the variables and the computation.
-        seed: Integer seed of the hidden layers' weights (He, 2015), or None for fresh ones.
+        seed: Integer seed of the hidden layers' weights, or None for fresh ones.
         name: Name of the network and the prefix of its variables.
 
     Returns:
@@ -73,10 +75,13 @@ def mlp(
             units,
             activation=activation,
             kernel_initializer=tf_keras.initializers.HeNormal(seed=layer_seed),
+            bias_initializer=_spread_biases(inputs, layer_seed),
             dtype=dtype,
             name=f"hidden_{i}",
         )
-        for i, (units, layer_seed) in enumerate(zip(hidden_units, seeds, strict=True))
+        for i, (inputs, units, layer_seed) in enumerate(
+            zip([num_kept, *hidden_units], hidden_units, seeds, strict=False)
+        )
     ]
     layers.append(tf_keras.layers.Dense(2 * num_moved, kernel_initializer="zeros", dtype=dtype, name="last"))
     network = tf_keras.Sequential(layers, name=name)
@@ -91,3 +96,13 @@ def mlp(
         "name": name,
     }
     return Conditioner(network, recipe)
+
+
+def _spread_biases(inputs: int, seed: int) -> tf_keras.initializers.Initializer:
+    """Biases uniform within two standard deviations of the pre-activations' weights.
+
+    Keras's zeros put the kinks of all units of a ReLU layer with one input on one point: on the moons
+    the density then has several times the mass between the crescents (docs/design.md, decision 15).
+    """
+    limit = 2.0 / np.sqrt(inputs)
+    return tf_keras.initializers.RandomUniform(-limit, limit, seed=seed + 1)

@@ -156,10 +156,10 @@ def to_arrow(schema: Schema, values: np.ndarray) -> pa.Table:
         if column.kind == "constant":
             arrays.append(_constant(column, len(values)))
         elif column.kind == "integer":
-            arrays.append(pa.array(np.rint(next(modelled)).astype(np.int64)))
+            arrays.append(_from_numpy(np.rint(next(modelled)).astype(np.int64)))
         else:
             numbers = next(modelled)
-            arrays.append(pa.array(numbers if column.decimals is None else np.round(numbers, column.decimals)))
+            arrays.append(_from_numpy(numbers if column.decimals is None else np.round(numbers, column.decimals)))
     return pa.table(arrays, names=schema.names)
 
 
@@ -179,6 +179,12 @@ def csv_field(text: str) -> str:
     return line.getvalue()[:-1]
 
 
+def _from_numpy(values: np.ndarray) -> pa.Array:
+    """Returns float64 or int64 values as an Arrow array; `pa.array` would import pandas, half a second's work."""
+    values = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
+
+
 def _constant(column: Column, rows: int) -> pa.Array:
     """A constant column as numbers where it is one, so that Parquet and pandas readers get numbers."""
     text = column.value or ""
@@ -196,12 +202,12 @@ def _spell(column: Column, values: pa.Array) -> pa.Array | pa.Scalar:
         text = pc.cast(values, pa.string())
         return text if column.decimals is None else pc.replace_substring_regex(text, r"^-0$", "0")
     # Decimals by hand: a float's own text drops trailing zeros and turns to exponents.
-    lattice = np.rint(values.to_numpy() * 10.0**column.decimals).astype(np.int64)
-    digits = pc.utf8_lpad(pa.array(np.abs(lattice)).cast(pa.string()), column.decimals + 1, "0")
+    lattice = pc.cast(pc.round(pc.multiply(values, 10.0**column.decimals)), pa.int64())
+    digits = pc.utf8_lpad(pc.abs(lattice).cast(pa.string()), column.decimals + 1, "0")
     text = pc.binary_replace_slice(digits, -column.decimals, -column.decimals, ".")
     if column.min_decimals < column.decimals:
         text = pc.utf8_rtrim(text, "0")
         dot = pc.ends_with(text, ".")
         text = pc.if_else(dot, pc.binary_join_element_wise(text, "0", ""), text) if column.min_decimals else text
         text = text if column.min_decimals else pc.utf8_rtrim(text, ".")
-    return pc.binary_join_element_wise(pc.if_else(pa.array(lattice < 0), "-", ""), text, "")
+    return pc.binary_join_element_wise(pc.if_else(pc.less(lattice, 0), "-", ""), text, "")

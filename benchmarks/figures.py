@@ -1,0 +1,84 @@
+"""Measured figures beside their bounds, as a Markdown table kept between two comments of README.md."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from os import cpu_count
+from pathlib import Path
+
+README = Path(__file__).with_name("README.md")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Attributes
+    ----------
+    name : str
+    measured : float
+    bound : float or None
+        The largest value that is accepted; None where a figure is only for information.
+    unit : str
+    error : float or None
+        The standard error of ``measured``, in the same unit.
+    spec : str
+        The format of the numbers.
+    """
+
+    name: str
+    measured: float
+    bound: float | None
+    unit: str = ""
+    error: float | None = None
+    spec: str = ".3f"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the bound is kept; a NaN never keeps one."""
+        return self.bound is None or self.measured <= self.bound
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """The texts of the four columns."""
+        measured = f"{self.measured:{self.spec}}"
+        if self.error is not None:
+            measured += f" ± {self.error:{self.spec}}"
+        bound = "" if self.bound is None else f"≤ {self.bound:{self.spec}} {self.unit}".rstrip()
+        verdict = "" if self.bound is None else "yes" if self.ok else "**no**"
+        return self.name, f"{measured} {self.unit}".rstrip(), bound, verdict
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """A Markdown table of ``figures``, its columns padded so that it can be read as text."""
+    head = ("figure", "measured", "bound", "ok")
+    rows = [head, *(figure.cells() for figure in figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def machine() -> str:
+    """A sentence on when and where the figures were measured."""
+    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
+    packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "ai-edge-litert", "pyarrow"))
+    processor = f"{cpu_count()} cores of {models[0] if models else platform.machine()}"
+    return f"Measured on {date.today()} with {processor}, Python {platform.python_version()}, {packages}."
+
+
+def write(section: str, figures: Sequence[Figure]) -> None:
+    """Puts the table of ``figures`` between the comments of README.md that name ``section``.
+
+    Raises
+    ------
+    ValueError
+        If README.md has not both comments.
+    """
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    before, found, rest = README.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{README} needs the comments {begin} and {end}, in this order")
+    README.write_text(f"{before}{begin}\n{table(figures)}\n\n{machine()}\n{end}{after}")
