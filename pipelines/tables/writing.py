@@ -12,7 +12,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Iterator
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -108,9 +108,9 @@ class CsvWriter:
         rows = rows.combine_chunks()
         cells = [_spell(column, rows.column(column.name).chunk(0)) for column in self._schema.columns]
         if self._mark is not None:
-            cells.append(pa.scalar(self._mark))
-        lines = pc.binary_join_element_wise(*cells, ",")
-        lines = pc.binary_join_element_wise(lines, self._end, "")
+            cells.append(_scalar(self._mark))
+        lines = pc.binary_join_element_wise(*cells, _scalar(","))
+        lines = pc.binary_join_element_wise(lines, _scalar(self._end), _scalar(""))
         self._file.write(lines.buffers()[2])  # the text of all rows, one after another, is the file's
 
     def close(self) -> None:
@@ -185,29 +185,42 @@ def _from_numpy(values: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
+def _scalar(value: Any) -> pa.Scalar:
+    """Returns a text or a number as an Arrow scalar; `pa.scalar` would import pandas too."""
+    if not isinstance(value, str):
+        return _from_numpy(np.array([value]))[0]
+    data = value.encode()
+    return pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data))[0]
+
+
 def _constant(column: Column, rows: int) -> pa.Array:
     """A constant column as numbers where it is one, so that Parquet and pandas readers get numbers."""
     text = column.value or ""
     for parse in (int, float):
         with contextlib.suppress(ValueError):
-            return pa.repeat(pa.scalar(parse(text)), rows)
-    return pa.repeat(pa.scalar(text), rows)
+            return pa.repeat(_scalar(parse(text)), rows)
+    return pa.repeat(_scalar(text), rows)
 
 
 def _spell(column: Column, values: pa.Array) -> pa.Array | pa.Scalar:
     """The cells of a column as text."""
     if column.kind == "constant":
-        return pa.scalar(csv_field(column.value or ""))
+        return _scalar(csv_field(column.value or ""))
     if not column.decimals:
         text = pc.cast(values, pa.string())
         return text if column.decimals is None else pc.replace_substring_regex(text, r"^-0$", "0")
     # Decimals by hand: a float's own text drops trailing zeros and turns to exponents.
-    lattice = pc.cast(pc.round(pc.multiply(values, 10.0**column.decimals)), pa.int64())
+    lattice = pc.cast(pc.round(pc.multiply(values, _scalar(10.0**column.decimals))), pa.int64())
     digits = pc.utf8_lpad(pc.abs(lattice).cast(pa.string()), column.decimals + 1, "0")
     text = pc.binary_replace_slice(digits, -column.decimals, -column.decimals, ".")
     if column.min_decimals < column.decimals:
         text = pc.utf8_rtrim(text, "0")
         dot = pc.ends_with(text, ".")
-        text = pc.if_else(dot, pc.binary_join_element_wise(text, "0", ""), text) if column.min_decimals else text
+        text = (
+            pc.if_else(dot, pc.binary_join_element_wise(text, _scalar("0"), _scalar("")), text)
+            if column.min_decimals
+            else text
+        )
         text = text if column.min_decimals else pc.utf8_rtrim(text, ".")
-    return pc.binary_join_element_wise(pc.if_else(pc.less(lattice, 0), "-", ""), text, "")
+    sign = pc.if_else(pc.less(lattice, _scalar(0)), _scalar("-"), _scalar(""))
+    return pc.binary_join_element_wise(sign, text, _scalar(""))

@@ -29,6 +29,7 @@ __all__ = ["FitResult", "Progress", "fit"]
 MIN_ROWS = 50
 _HELD_OUT = 0.1
 _DEFAULT_STEPS = 4000
+_MIN_PATIENCE = 10
 _DEFAULT_EPOCHS = 10  # at least, for tables of many rows
 _PACKAGES = ("tfp-realnvp", "tensorflow", "tensorflow-probability", "tf-keras", "ai-edge-litert", "numpy", "pyarrow")
 
@@ -112,7 +113,8 @@ def fit(
         max_time: Seconds for training, compilation included, or None.
         epochs: Passes over the rows. Default: 4,000 steps' worth, at least 10.
         steps: Number of optimizer steps, which overrides `epochs`.
-        patience: Epochs without a better held-out likelihood before stopping. Default: a quarter of them.
+        patience: Epochs without a better held-out likelihood before stopping. Default: a quarter
+            of them, at least 10.
         batch_size: Rows in a step.
         couplings: Coupling layers.
         hidden: Units of each hidden layer in each coupling.
@@ -153,7 +155,7 @@ def fit(
         seed=seed,
         epochs=epochs,
         steps=steps,
-        patience=patience if patience is not None else max(1, epochs // 4),
+        patience=patience if patience is not None else max(_MIN_PATIENCE, epochs // 4),
         max_time=max_time,
         batch_size=batch_size,
     )
