@@ -70,7 +70,7 @@ class AffineCoupling(tfb.Bijector):
         mask: Any,
         conditioner: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
         *,
-        log_scale_clamp: float | None = 4.0,
+        log_scale_clamp: float | None = 2.0,
         dtype: Any = None,
         validate_args: bool = False,
         name: str = "affine_coupling",

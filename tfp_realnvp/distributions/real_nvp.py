@@ -23,7 +23,7 @@ def real_nvp(
     num_couplings: int = 8,
     hidden_units: Sequence[int] = (64, 64),
     activation: str = "relu",
-    log_scale_clamp: float | None = 4.0,
+    log_scale_clamp: float | None = 2.0,
     dtype: Any = tf.float32,
     seed: int | None = None,
     name: str = "real_nvp",

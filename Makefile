@@ -1,0 +1,35 @@
+# make demo   fits data/moons.csv, writes out.csv with 10,000 new rows and moons.png
+# make test   runs the tests;  make lint  runs ruff and mypy;  make bench  measures (benchmarks/README.md)
+# Each sets up what it needs in .venv first. Needs Python 3.11 to 3.13, make and a package index.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/augment fit data/moons.csv -m moons.augment --force
+	$(BIN)/augment generate -m moons.augment --n 10000 --seed 0 -o out.csv --force
+	$(BIN)/python docs/draw_moons.py data/moons.csv out.csv moons.png
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/moons.py all
+
+clean:
+	rm -rf $(VENV) build *.egg-info out.csv moons.png moons.augment
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,test,lint]'
+	touch $@
