@@ -68,6 +68,7 @@ def mlp(
     for what, size in [("num_kept", num_kept), ("num_moved", num_moved), *(("hidden_units", u) for u in hidden_units)]:
         if size < 1:
             raise ValueError(f"{what} must be at least 1, got {size}.")
+    num_kept, num_moved, hidden_units = int(num_kept), int(num_moved), [int(units) for units in hidden_units]
     dtype = tf.as_dtype(dtype)
     seeds = np.random.SeedSequence(seed).generate_state(len(hidden_units)).tolist()
     layers = [

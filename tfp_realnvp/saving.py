@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import pathlib
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Mapping
 from importlib import metadata
@@ -61,17 +61,18 @@ def save(flow: tfd.Distribution | tfb.Bijector, path: str | os.PathLike[str]) ->
         "flow": config,
     }
     path = pathlib.Path(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w") as archive:
                 archive.writestr("flow.json", json.dumps(head, indent=1))
                 archive.writestr("weights.safetensors", weights)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -90,7 +91,9 @@ def load(path: str | os.PathLike[str]) -> Any:
                 raise LoadError(f"{path}: a member is larger than {_MAX_MEMBER_BYTES} bytes.")
             head = json.loads(archive.read("flow.json"))
             weights = archive.read("weights.safetensors")
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (LoadError, FileNotFoundError):
+        raise
+    except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
         raise LoadError(f"{path} is not a saved flow or is damaged: {error}") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT_VERSION:
         found = head.get("format") if isinstance(head, dict) else None
@@ -99,7 +102,9 @@ def load(path: str | os.PathLike[str]) -> Any:
         if hashlib.sha256(weights).hexdigest() != head["sha256"]["weights.safetensors"]:
             raise LoadError(f"{path} is damaged: the weights do not match their SHA-256.")
         return from_config(head["flow"], safetensors.numpy.load(weights))
-    except (KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
+    except LoadError as error:
+        raise LoadError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
         raise LoadError(f"{path} is damaged or incomplete: {type(error).__name__}: {error}") from error
 
 
@@ -131,10 +136,10 @@ class _Writer:
 
     def encode(self, value: Any, path: str) -> Any:
         match value:
+            case np.generic():  # before float(), which np.float64 is too: its dtype is part of it
+                return self._array(np.asarray(value), path)
             case None | bool() | int() | float() | str():
                 return value
-            case np.integer() | np.floating() | np.bool_():
-                return value.item()
             case tf.DType():
                 return {"dtype": value.name}
             case tf.TensorShape():
@@ -171,7 +176,7 @@ class _Writer:
         return {"tensor": path}
 
     def _variable(self, value: tf.Variable, path: str) -> dict[str, Any]:
-        self.tensors[path] = value.numpy()
+        self.tensors[path] = np.asarray(value)
         return {"variable": path, "trainable": value.trainable, "name": value.name.split(":")[0]}
 
     def _conditioner(self, value: Conditioner, path: str) -> dict[str, Any]:
@@ -182,7 +187,8 @@ class _Writer:
     def _object(self, value: Any, path: str) -> dict[str, Any]:
         name = type(value).__name__.lstrip("_")  # TFP's plain twins of CompositeTensor classes: _Chain, ...
         cls = _find_class(name)
-        if cls is None or not (isinstance(value, cls) or issubclass(cls, type(value))):
+        is_plain_twin = cls is not None and type(value).__name__ == f"_{name}" and issubclass(cls, type(value))
+        if cls is None or not (type(value) is cls or is_plain_twin):
             raise TypeError(
                 f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which is neither TFP's nor "
                 "tfp_realnvp's: it cannot be saved as data."

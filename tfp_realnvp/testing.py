@@ -70,10 +70,9 @@ def assert_round_trip(bijector: tfb.Bijector, x: Any) -> None:
         (bijector.inverse, bijector.forward, "forward(inverse(x)) against x"),
     ]:
         middle = there(x)
-        end = back(tf.identity(middle))
         if middle.dtype != x.dtype or middle.shape != x.shape:
             raise AssertionError(f"{x.dtype.name}{x.shape} became {middle.dtype.name}{middle.shape}.")
-        _assert_close(end, x, what)
+        _assert_close(back(tf.identity(middle)), x, what)
 
 
 def assert_log_det_matches_autodiff(bijector: tfb.Bijector, x: Any) -> None:
@@ -132,6 +131,10 @@ def assert_gradients_reach_all_variables(flow: tfd.Distribution, x: Any) -> None
         raise AssertionError("there are no trainable variables.")
     with tf.GradientTape() as tape:
         loss = -tf.reduce_mean(flow.log_prob(tf.convert_to_tensor(x)))
+    tracked = {variable.ref() for variable in variables}
+    for variable in tape.watched_variables():
+        if variable.ref() not in tracked:
+            raise AssertionError(f"variable {variable.name} is used but not tracked: it would stay untrained.")
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         if gradient is None:
             raise AssertionError(f"variable {variable.name} gets no gradient.")

@@ -66,7 +66,13 @@ class LikelihoodModel(tf_keras.Model):
 
     def __init__(self, distribution: tfd.Distribution) -> None:
         super().__init__(name="likelihood_model")
+        self.mean_loss = tf_keras.metrics.Mean(name="loss")
         self.distribution = distribution
+
+    @property
+    def metrics(self) -> list[tf_keras.metrics.Metric]:
+        """The mean loss, which Keras resets when an epoch or an evaluation starts."""
+        return [self.mean_loss]
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the log-density of each row of `x`, in nats."""
@@ -76,23 +82,30 @@ class LikelihoodModel(tf_keras.Model):
     @tf.autograph.experimental.do_not_convert
     def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """Moves the variables one optimizer step and returns the loss before it."""
-        with tf.GradientTape() as tape:
-            loss = -tf.reduce_mean(self.distribution.log_prob(x))
-        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
-        return {"loss": loss}
+        self.mean_loss.update_state(self.minimize(x))
+        return {"loss": self.mean_loss.result()}
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the loss on `x`."""
-        return {"loss": -tf.reduce_mean(self.distribution.log_prob(x))}
+        self.mean_loss.update_state(-self.distribution.log_prob(x))
+        return {"loss": self.mean_loss.result()}
+
+    def minimize(self, x: tf.Tensor) -> tf.Tensor:
+        """Moves the variables one optimizer step; returns the negative log-likelihood of each row before it."""
+        with tf.GradientTape() as tape:
+            losses = -self.distribution.log_prob(x)
+            loss = tf.reduce_mean(losses)
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return losses
 
 
 class _InMemoryModel(LikelihoodModel):
     """A `LikelihoodModel` that holds its rows and is fed blocks of row numbers, one block a compiled call."""
 
-    def __init__(self, distribution: tfd.Distribution, rows: tf.Tensor) -> None:
+    def __init__(self, distribution: tfd.Distribution, rows: tf.Tensor, schedule: WarmUpCosine) -> None:
         super().__init__(distribution)
-        self.rows = rows
+        self.rows, self.schedule = rows, schedule
         self.train_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
         self.test_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
 
@@ -101,16 +114,24 @@ class _InMemoryModel(LikelihoodModel):
         if self.train_function is None or force:
 
             @tf.function(jit_compile=True, autograph=False)
-            def run(block: tf.Tensor) -> tf.Tensor:  # [steps, batch] row numbers -> the mean loss
+            def run(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                """Runs a block of row numbers, `[steps, batch]`; returns the mean loss and the steps done."""
+
                 def step(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                    loss = self.train_step(tf.gather(self.rows, block[index]))["loss"]
-                    return index + 1, total + tf.cast(loss, tf.float32)
+                    losses = self.minimize(tf.gather(self.rows, block[index]))
+                    return index + 1, total + tf.cast(tf.reduce_mean(losses), tf.float32)
 
-                steps = block.shape[0]
+                left = tf.cast(self.schedule.total_steps, tf.int32) - tf.cast(self.optimizer.iterations, tf.int32)
+                steps = tf.minimum(block.shape[0], left)  # the schedule may end within a block
                 _, total = tf.while_loop(lambda index, _: index < steps, step, (0, 0.0))
-                return total / steps
+                return total / tf.cast(steps, tf.float32), steps
 
-            self.train_function = lambda iterator: {"loss": run(next(iterator))}
+            def train(iterator: Iterator[tf.Tensor]) -> dict[str, tf.Tensor]:
+                loss, steps = run(next(iterator))
+                self.mean_loss.update_state(loss, sample_weight=steps)
+                return {"loss": self.mean_loss.result()}
+
+            self.train_function = train
         return self.train_function
 
     def make_test_function(self, force: bool = False) -> Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]]:
@@ -127,8 +148,11 @@ class _BestWeights(tf_keras.callbacks.Callback):
     def __init__(self, monitor: str, patience: int | None) -> None:
         super().__init__()
         self.monitor, self.patience = monitor, patience
-        self.best, self.best_epoch = math.inf, -1
+        self.best, self.best_epoch, self.stopped = math.inf, -1, False
         self.weights: list[np.ndarray] | None = None
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.weights = [np.array(v) for v in self.model.trainable_variables]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {})[self.monitor]
@@ -136,7 +160,7 @@ class _BestWeights(tf_keras.callbacks.Callback):
             self.best, self.best_epoch = loss, epoch
             self.weights = [np.array(v) for v in self.model.trainable_variables]
         elif self.patience is not None and epoch - self.best_epoch >= self.patience:
-            self.model.stop_training = True
+            self.model.stop_training = self.stopped = True
 
     def restore(self) -> None:
         if self.weights is not None:
@@ -162,17 +186,22 @@ class _StopOnDivergence(tf_keras.callbacks.Callback):
             )
 
 
-class _StopAt(tf_keras.callbacks.Callback):
-    """Stops training at a time of the monotonic clock."""
+class _StopAtEnd(tf_keras.callbacks.Callback):
+    """Stops training at the end of the schedule or at a time of the monotonic clock."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, schedule: WarmUpCosine, deadline: float) -> None:
         super().__init__()
-        self.deadline, self.hit = deadline, False
+        self.total_steps, self.deadline = int(schedule.total_steps.numpy()), deadline
+        self.stopped_by: str | None = "callback"  # until it is known better
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if time.monotonic() >= self.deadline:
-            self.model.stop_training = self.hit = True
-            raise StopIteration
+        if self.model.optimizer.iterations.numpy() >= self.total_steps:
+            self.stopped_by = None
+        elif time.monotonic() >= self.deadline:
+            self.stopped_by = "max_time"
+        else:
+            return
+        self.model.stop_training = True
 
 
 def fit(
@@ -221,8 +250,8 @@ def fit(
 
     Returns:
         The Keras `History`: `loss` and `val_loss` by epoch, in nats a row. Its `params` also hold
-        `steps` (planned), `steps_done`, `best_epoch` (from 0) and `stopped_by` (None, "patience" or
-        "max_time").
+        `steps` (planned), `steps_done`, `best_epoch` (from 0) and `stopped_by` (None, "patience",
+        "max_time" or "callback", one of `callbacks`).
 
     Raises:
         DivergenceError: If the loss becomes NaN or infinite.
@@ -234,8 +263,9 @@ def fit(
         raise ValueError(
             "flow has no trainable variables: a network inside a plain function or of Keras 3 is invisible."
         )
-    for what, value in [("epochs", epochs), ("batch_size", batch_size), ("learning_rate", learning_rate)]:
-        if not value > 0:
+    options = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    for what, value in {**options, "patience": patience, "max_time": max_time}.items():
+        if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
 
     steps_per_pass = math.ceil(len(rows) / batch_size)
@@ -243,9 +273,10 @@ def fit(
     calls_per_epoch = math.ceil(min(steps_per_pass, planned) / _MAX_STEPS_PER_CALL)
     steps_per_call = math.ceil(min(steps_per_pass, planned) / calls_per_epoch)
 
-    model = _InMemoryModel(flow, tf.constant(rows))
     schedule = WarmUpCosine(learning_rate, planned)
+    model = _InMemoryModel(flow, tf.constant(rows), schedule)
     model.compile(tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM))
+    model.optimizer.build(model.trainable_variables)  # in the first step it would cost a second tracing
     blocks = _row_number_blocks(len(rows), steps_per_call, batch_size, seed)
     validation = None
     if len(held_out):
@@ -258,7 +289,7 @@ def fit(
         schedule.total_steps.assign(float(planned))
 
     best = _BestWeights("val_loss" if validation is not None else "loss", patience)
-    clock = _StopAt(deadline)
+    end = _StopAtEnd(schedule, deadline)
     total_calls = math.ceil(planned / steps_per_call)
     history = tf_keras.callbacks.History()
     history.set_model(model)
@@ -268,19 +299,16 @@ def fit(
             epochs=math.ceil(total_calls / calls_per_epoch),
             steps_per_epoch=min(calls_per_epoch, total_calls),
             validation_data=validation,
-            callbacks=[_StopOnDivergence(), best, clock, history, *callbacks],
+            callbacks=[_StopOnDivergence(), best, end, history, *callbacks],
             verbose=verbose,
         )
-    except StopIteration:
-        pass
     finally:
         best.restore()
-    stopped_by = "max_time" if clock.hit else "patience" if model.stop_training else None
     history.params |= {
         "steps": planned,
         "steps_done": int(model.optimizer.iterations.numpy()),
         "best_epoch": best.best_epoch,
-        "stopped_by": stopped_by,
+        "stopped_by": "patience" if best.stopped else end.stopped_by,
     }
     return history
 
@@ -329,7 +357,6 @@ def _rehearse(
     model: _InMemoryModel, blocks: tf.data.Dataset, validation: tf.data.Dataset | None, calls_per_epoch: int
 ) -> float:
     """Compiles, measures, and puts every variable back: returns seconds per call, validation included."""
-    model.optimizer.build(model.trainable_variables)
     variables = [*model.trainable_variables, *model.optimizer.variables]
     before = [np.array(v) for v in variables]
     iterator, run = iter(blocks), model.make_train_function()

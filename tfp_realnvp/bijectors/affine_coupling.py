@@ -104,12 +104,12 @@ class AffineCoupling(tfb.Bijector):
         self._mask = mask if isinstance(mask, Mask) else Mask(mask)
         self._log_scale_clamp = log_scale_clamp
         self._conditioner = conditioner
-        variables_dtype = _floating_dtype(getattr(conditioner, "variables", ()))
-        dtype = variables_dtype if dtype is None else tf.as_dtype(dtype)
+        dtype = _floating_dtype(getattr(conditioner, "variables", ())) if dtype is None else tf.as_dtype(dtype)
         self._closed_over = _try_conditioner(conditioner, self._mask, dtype or tf.float32)
+        built = [*getattr(conditioner, "variables", ()), *self._closed_over]
         super().__init__(
             forward_min_event_ndims=1,
-            dtype=dtype or _floating_dtype(self._closed_over),
+            dtype=dtype or _floating_dtype(built),
             validate_args=validate_args,
             parameters=parameters,
             name=name,
@@ -213,18 +213,22 @@ def _try_conditioner(conditioner: Any, mask: Mask, dtype: tf.DType) -> list[tf.V
     """Calls the conditioner on zeros, checks what it returns, and returns variables `tf.Module` does not see."""
     with tf.GradientTape() as tape:
         try:
-            shift, log_scale = conditioner(tf.zeros([1, mask.num_kept], dtype))
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"conditioner failed on kept entries of shape [1, {mask.num_kept}] and dtype {dtype.name}, or did not "
+            shift, log_scale = conditioner(tf.zeros([2, mask.num_kept], dtype))
+        except (TypeError, ValueError, tf.errors.OpError) as error:
+            raise (TypeError if isinstance(error, TypeError) else ValueError)(
+                f"conditioner failed on kept entries of shape [2, {mask.num_kept}] and dtype {dtype.name}, or did not "
                 f"return a pair (shift, log_scale): {error}"
             ) from error
     for what, value in [("shift", shift), ("log_scale", log_scale)]:
         shape = getattr(value, "shape", None)
-        if shape is None or tuple(shape) != (1, mask.num_moved):
+        if shape is None or tuple(shape) != (2, mask.num_moved):
             raise ValueError(
-                f"conditioner returned a {what} of shape {shape} for kept entries of shape [1, {mask.num_kept}]; "
-                f"expected [1, {mask.num_moved}], as the mask moves {mask.num_moved} of {mask.event_size} entries."
+                f"conditioner returned a {what} of shape {shape} for kept entries of shape [2, {mask.num_kept}]; "
+                f"expected [2, {mask.num_moved}], as the mask moves {mask.num_moved} of {mask.event_size} entries."
+            )
+        if value.dtype != dtype:
+            raise TypeError(
+                f"conditioner returned a {what} of dtype {value.dtype} for kept entries of dtype {dtype.name}."
             )
     tracked = {v.ref() for v in getattr(conditioner, "variables", ())} if isinstance(conditioner, tf.Module) else set()
     return [v for v in tape.watched_variables() if v.ref() not in tracked]

@@ -33,7 +33,7 @@ def real_nvp(
     Every coupling keeps the first half of its input; a `tfb.Permute` between two couplings decides
     which entries that is. The permutations are drawn so that each pair of couplings transforms every
     entry, and, from four couplings on, so that every entry of the output depends on every entry of the
-    input. The flow starts as the identity, so its density starts as the standard Gaussian.
+    input and the other way round. The flow starts as the identity, so its density starts as the standard Gaussian.
 
     `forward` of the chain goes from noise to data, as everywhere in TFP.
 
@@ -91,7 +91,9 @@ def _permutations(mask: np.ndarray, num_couplings: int, rng: np.random.Generator
     """Draws the permutation before each coupling (the first is the identity) until the flow mixes well."""
     while True:
         permutations = list(_draw_permutations(mask, num_couplings, rng))
-        if num_couplings < 4 or _dependence(mask, permutations).all():
+        if num_couplings < 4 or (
+            _dependence(mask, permutations).all() and _inverse_dependence(mask, permutations).all()
+        ):
             return permutations
 
 
@@ -119,4 +121,13 @@ def _dependence(mask: np.ndarray, permutations: Sequence[np.ndarray]) -> np.ndar
     for permutation in permutations:
         depends = depends[permutation]
         depends[~mask] |= depends[mask].any(axis=0)
+    return depends
+
+
+def _inverse_dependence(mask: np.ndarray, permutations: Sequence[np.ndarray]) -> np.ndarray:
+    """The same of the inverse."""
+    depends = np.eye(mask.size, dtype=bool)
+    for permutation in permutations[::-1]:
+        depends[~mask] |= depends[mask].any(axis=0)
+        depends = depends[np.argsort(permutation)]
     return depends

@@ -1,0 +1,19 @@
+"""What must stand before TensorFlow is imported, and the settings of hypothesis."""
+
+import os
+import pathlib
+import sys
+
+from hypothesis import settings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
+# pytest's default import mode puts this folder first on the path, where its folders tfp_realnvp and pipelines would
+# hide the packages of those names.
+_HERE = pathlib.Path(__file__).parent.resolve()
+sys.path[:] = [entry for entry in sys.path if not entry or pathlib.Path(entry).resolve() != _HERE]
+
+# No deadline: the first example traces and compiles. Derandomized: a red run can be repeated.
+settings.register_profile("project", deadline=None, max_examples=15, derandomize=True)
+settings.load_profile("project")

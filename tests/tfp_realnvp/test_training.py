@@ -1,0 +1,432 @@
+"""`fit` and `LikelihoodModel`: what is learnt, which weights are left, when and why it stops."""
+
+import logging
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from tfp_realnvp import AffineCoupling, DivergenceError, LikelihoodModel, fit, half_mask, mlp, real_nvp, training
+from tfp_realnvp.testing import randomize, tolerance
+
+CORRELATION = 0.8
+
+
+def correlated_gaussian(num_rows, seed):
+    """Rows of a Gaussian of two entries with unit variances, and the true log-density of each."""
+    z = np.random.default_rng(seed).normal(size=[num_rows, 2])
+    rest = math.sqrt(1 - CORRELATION**2)
+    x = np.stack([z[:, 0], CORRELATION * z[:, 0] + rest * z[:, 1]], axis=-1)
+    return x.astype(np.float32), -0.5 * (z**2).sum(axis=-1) - math.log(2 * math.pi * rest)
+
+
+def small_flow(dtype=tf.float32):
+    """One coupling: fast to trace, where the flow itself is not the question."""
+    coupling = AffineCoupling(half_mask(2), mlp(1, 1, hidden_units=[4], seed=0, dtype=dtype))
+    normal = tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype))
+    return tfd.TransformedDistribution(tfd.Sample(normal, 2), coupling)
+
+
+def diagonal_gaussian():
+    """Four variables and no network, where only the loop around the steps is the question."""
+    return tfd.MultivariateNormalDiag(tf.Variable([0.0, 0.0]), tf.Variable([1.0, 1.0]))
+
+
+def weights_of(flow):
+    return [v.numpy() for v in flow.trainable_variables]
+
+
+def are_equal(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def nats(flow, x):
+    """The mean negative log-likelihood, on a fresh tensor."""
+    return float(-np.mean(flow.log_prob(tf.constant(x)).numpy().astype(np.float64)))
+
+
+X, _ = correlated_gaussian(600, seed=1)
+
+
+class Recorder(tf_keras.callbacks.Callback):
+    """Writes down which of its methods Keras calls, and the weights after each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.logs, self.weights = [], [], []
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("train_begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"epoch_begin {epoch}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append("batch_end")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append(f"epoch_end {epoch}")
+        self.logs.append(dict(logs))
+        self.weights.append([np.array(v) for v in self.model.trainable_variables])
+
+    def on_train_end(self, logs=None):
+        self.calls.append("train_end")
+
+
+# What is learnt.
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A flow fitted to 4,000 rows of the correlated Gaussian with a recorder, a CSV logger and validation data."""
+    x, _ = correlated_gaussian(4000, seed=0)
+    validation, _ = correlated_gaussian(1000, seed=1)
+    flow, recorder = real_nvp(2, num_couplings=2, hidden_units=[16], seed=0), Recorder()
+    history = fit(
+        flow,
+        x,
+        validation_data=validation,
+        epochs=25,
+        learning_rate=1e-2,
+        seed=0,
+        callbacks=[recorder],
+        verbose=0,
+    )
+    return flow, history, recorder, validation
+
+
+def test_the_likelihood_comes_close_to_the_entropy(fitted):
+    # The start, a standard Gaussian, is -log(1 - 0.8^2) / 2 = 0.511 nats short of the truth. A coupling can hold the
+    # truth exactly; the 130 parameters cost about 130 / (2 * 4000) = 0.016 nats. Rows are paired, so their noise
+    # cancels: five standard errors of the difference.
+    flow, *_ = fitted
+    x, true_log_prob = correlated_gaussian(20_000, seed=2)
+    gap = true_log_prob - flow.log_prob(x).numpy()
+    noise = 5 * gap.std() / math.sqrt(len(gap))
+    assert gap.mean() < 0.03 + noise
+    assert gap.mean() > -noise  # no density beats the truth on average
+
+
+def test_history_holds_both_losses_for_each_epoch_and_how_it_ended(fitted):
+    _, history, *_ = fitted
+    assert isinstance(history, tf_keras.callbacks.History)
+    assert set(history.history) == {"loss", "val_loss"}
+    assert len(history.history["loss"]) == len(history.history["val_loss"]) == 25
+    assert history.epoch == list(range(25))
+    assert history.params["steps"] == history.params["steps_done"] == 25 * 16  # 4000 rows in batches of 256
+    assert history.params["stopped_by"] is None
+    assert history.params["best_epoch"] == int(np.argmin(history.history["val_loss"]))
+
+
+def test_the_validation_loss_is_that_of_the_validation_data_at_the_best_weights(fitted):
+    flow, history, _, validation = fitted
+    best = min(history.history["val_loss"])
+    assert nats(flow, validation) == pytest.approx(best, rel=tolerance(tf.float32))
+
+
+def test_keras_callbacks_are_called_with_both_losses(fitted):
+    _, history, recorder, _ = fitted
+    assert recorder.calls[0] == "train_begin"
+    assert recorder.calls[-1] == "train_end"
+    assert recorder.calls[1:4] == ["epoch_begin 0", "batch_end", "epoch_end 0"]
+    assert [logs["val_loss"] for logs in recorder.logs] == history.history["val_loss"]
+    assert [logs["loss"] for logs in recorder.logs] == history.history["loss"]
+
+
+# Which weights are left.
+
+
+@pytest.fixture(scope="module")
+def overfitted():
+    """A Gaussian that leaves its validation rows behind: they are wide, the training rows are narrow."""
+    x, validation = 0.1 * correlated_gaussian(600, seed=0)[0], correlated_gaussian(300, seed=1)[0]
+    flow, recorder = diagonal_gaussian(), Recorder()
+    history = fit(
+        flow,
+        x,
+        validation_data=validation,
+        epochs=200,
+        learning_rate=1e-2,
+        patience=4,
+        seed=0,
+        callbacks=[recorder],
+        verbose=0,
+    )
+    return flow, history, recorder, validation
+
+
+def test_patience_stops_so_many_epochs_after_the_best_one(overfitted):
+    _, history, *_ = overfitted
+    assert history.params["stopped_by"] == "patience"
+    assert len(history.history["val_loss"]) == history.params["best_epoch"] + 1 + 4
+    assert history.params["best_epoch"] == int(np.argmin(history.history["val_loss"]))
+    assert history.params["steps_done"] < history.params["steps"]
+
+
+def test_the_best_weights_are_put_back_to_the_bit(overfitted):
+    # Had the copy been a view of the variables, the last weights would be here.
+    flow, history, recorder, validation = overfitted
+    assert are_equal(weights_of(flow), recorder.weights[history.params["best_epoch"]])
+    assert not are_equal(weights_of(flow), recorder.weights[-1])
+    assert nats(flow, validation) == pytest.approx(min(history.history["val_loss"]), rel=tolerance(tf.float32))
+
+
+def test_validation_loss_counts_every_row_of_a_large_validation_set():
+    # More rows than one validation batch; the last few are outliers, so the last batch alone would say 50 nats.
+    validation = np.zeros([training._VALIDATION_BATCH_SIZE + 8, 2], np.float32)
+    validation[-8:] = 10.0
+    flow = diagonal_gaussian()
+    history = fit(flow, X, validation_data=validation, epochs=1, learning_rate=1e-4, verbose=0)
+    assert history.history["val_loss"] == [pytest.approx(nats(flow, validation), rel=1e-3)]
+
+
+def test_without_validation_the_training_loss_of_the_whole_epoch_judges():
+    # 600 rows in batches of 4 are three compiled calls; at a rate near zero each of them must weigh the same.
+    flow, recorder = diagonal_gaussian(), Recorder()
+    history = fit(
+        flow, X, validation_split=0, epochs=2, batch_size=4, learning_rate=1e-12, callbacks=[recorder], verbose=0
+    )
+    assert set(history.history) == {"loss"}
+    assert history.params["steps"] == 2 * 150  # all rows
+    assert recorder.calls.count("batch_end") == 2 * 3
+    assert history.params["best_epoch"] == int(np.argmin(history.history["loss"]))
+    assert history.history["loss"] == [pytest.approx(nats(flow, X), rel=1e-4)] * 2
+
+
+def test_a_list_of_rows_is_cast_to_the_flow_s_dtype_and_its_share_held_out():
+    flow = small_flow(tf.float64)
+    start = nats(flow, X.astype(np.float64))
+    history = fit(
+        flow, X.tolist(), validation_split=0.5, epochs=8, batch_size=100, learning_rate=1e-2, seed=0, verbose=0
+    )
+    assert {v.dtype for v in flow.trainable_variables} == {tf.float64}
+    assert nats(flow, X.astype(np.float64)) < start
+    assert history.params["steps"] == 8 * 3  # 300 rows are left
+    assert set(history.history) == {"loss", "val_loss"}
+
+
+def test_a_trainable_base_and_a_plain_function_s_variables_are_trained_too():
+    weights = tf.Variable([[0.0]])
+    base = tfd.MultivariateNormalDiag(tf.Variable([0.0, 0.0]), tf.Variable([1.0, 1.0]))
+    coupling = AffineCoupling(half_mask(2), lambda kept: (kept @ weights, 0.1 * kept @ weights))
+    flow = tfd.TransformedDistribution(base, tfb.Chain([coupling]))
+    before = weights_of(flow)
+    start = nats(flow, X + 1.0)
+    fit(flow, X + 1.0, epochs=20, learning_rate=1e-2, seed=0, verbose=0)
+    assert len(before) == 3
+    for old, new in zip(before, weights_of(flow), strict=True):
+        assert np.all(old != new)
+    assert nats(flow, X + 1.0) < start
+
+
+# Repeating a run.
+
+
+def test_steps_and_seed_repeat_a_run_to_the_bit():
+    flow, again = small_flow(), small_flow()
+    start, x = weights_of(flow), X.copy()
+    for each in (flow, again):
+        fit(each, x, steps=12, batch_size=100, seed=0, verbose=0)
+    assert are_equal(weights_of(flow), weights_of(again))
+    assert not are_equal(weights_of(flow), start)
+    np.testing.assert_array_equal(x, X)  # the caller's array is left alone, and not locked by TFP's cache
+    assert x.flags.writeable
+
+
+def test_steps_is_the_number_of_optimizer_steps():
+    # Six steps a pass, so two passes and one step.
+    history = fit(diagonal_gaussian(), X, validation_split=0, steps=13, batch_size=100, seed=0, verbose=0)
+    assert history.params["steps"] == history.params["steps_done"] == 13
+
+
+def test_max_time_plans_fewer_steps_and_steps_repeats_them_without_a_clock():
+    flow, again = diagonal_gaussian(), diagonal_gaussian()
+    options = {"epochs": 10**7, "batch_size": 100, "seed": 0, "verbose": 0}
+    history = fit(flow, X, max_time=2.0, **options)
+    planned = history.params["steps"]
+    assert planned < 10**7 * 6
+    assert len(history.history["loss"]) > 0
+    if history.params["stopped_by"] is None:  # on a machine that slowed down in between, the clock cut the run short
+        assert history.params["steps_done"] == planned
+        repeated = fit(again, X, steps=planned, **options)
+        assert repeated.params["steps"] == planned
+        assert are_equal(weights_of(flow), weights_of(again))
+
+
+def test_max_time_stops_a_run_that_is_slower_than_planned(caplog, monkeypatch):
+    monkeypatch.setattr(training, "_rehearse", lambda *_: 1e-6)  # seconds a call: no machine is that fast
+    flow, recorder = diagonal_gaussian(), Recorder()
+    tensorflow_log = logging.getLogger("tensorflow")
+    tensorflow_log.addHandler(caplog.handler)
+    try:
+        history = fit(flow, X, epochs=10**7, max_time=2.0, callbacks=[recorder], verbose=0)
+    finally:
+        tensorflow_log.removeHandler(caplog.handler)
+    assert history.params["stopped_by"] == "max_time"
+    assert history.params["steps_done"] < history.params["steps"]
+    assert are_equal(weights_of(flow), recorder.weights[history.params["best_epoch"]])
+    assert "ran out of data" not in caplog.text  # Keras says so of any StopIteration; it is not what happened
+
+
+def test_every_row_is_used_equally_often_over_the_ends_of_passes():
+    # Blocks of 3 steps of 4 rows from 10 rows: five blocks are six passes, and no pass ends with a block.
+    def blocks(seed):
+        return [block.numpy() for block in training._row_number_blocks(10, 3, 4, seed).take(5)]
+
+    assert {block.shape for block in blocks(0)} == {(3, 4)}
+    order = np.concatenate(blocks(0), axis=None)
+    for row_numbers in order.reshape(6, 10):
+        assert sorted(row_numbers) == list(range(10))
+    assert not np.array_equal(order[:10], order[10:20])  # each pass in an order of its own
+    np.testing.assert_array_equal(order, np.concatenate(blocks(0), axis=None))
+    assert not np.array_equal(order, np.concatenate(blocks(1), axis=None))
+
+
+def test_the_learning_rate_warms_up_and_decays_to_zero():
+    schedule = training.WarmUpCosine(2.0, 200)
+    rates = np.array([float(schedule(tf.constant(step))) for step in range(201)])
+    assert np.argmax(rates) == 9  # 5 % of 200 steps, the first of them not at zero
+    assert rates[0] == pytest.approx(2.0 / 10)
+    assert rates.max() == pytest.approx(2.0)
+    assert rates[105] == pytest.approx(1.0)  # half way down the cosine, from 10 to 200
+    assert rates[200] == pytest.approx(0.0, abs=1e-6)
+    assert (np.diff(rates[10:]) < 0).all()
+
+
+# Divergence and interrupts.
+
+
+def test_an_absurd_learning_rate_is_named_with_its_epoch_and_leaves_a_finite_flow():
+    flow = small_flow()
+    with pytest.raises(DivergenceError, match=r"The loss became (nan|inf) in epoch 1\..*learning_rate"):
+        fit(flow, X, epochs=50, batch_size=10, learning_rate=1e30, seed=0, verbose=0)
+    assert all(np.isfinite(value).all() for value in weights_of(flow))
+    assert np.isfinite(flow.log_prob(X)).all()
+
+
+def test_a_divergence_in_a_later_epoch_leaves_the_best_weights_from_before():
+    flow, recorder = diagonal_gaussian(), Recorder()
+
+    def spoil(epoch, logs):
+        if epoch == 2:
+            flow.trainable_variables[0].assign([np.nan, 0.0])
+
+    spoiler = tf_keras.callbacks.LambdaCallback(on_epoch_begin=spoil)
+    with pytest.raises(DivergenceError, match="The loss became nan in epoch 3"):
+        fit(flow, X, epochs=5, seed=0, callbacks=[spoiler, recorder], verbose=0)
+    best = int(np.argmin([logs["val_loss"] for logs in recorder.logs[:2]]))
+    assert are_equal(weights_of(flow), recorder.weights[best])
+
+
+def test_an_interrupt_leaves_the_best_weights_from_before():
+    flow, recorder = diagonal_gaussian(), Recorder()
+
+    def interrupt(epoch, logs):
+        if epoch == 2:
+            flow.trainable_variables[0].assign([7.0, 7.0])
+            raise KeyboardInterrupt
+
+    interrupter = tf_keras.callbacks.LambdaCallback(on_epoch_begin=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(flow, X, epochs=5, seed=0, callbacks=[recorder, interrupter], verbose=0)
+    best = int(np.argmin([logs["val_loss"] for logs in recorder.logs]))
+    assert are_equal(weights_of(flow), recorder.weights[best])
+
+
+def test_a_callback_may_stop_training():
+    class StopAfterTwo(tf_keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 1
+
+    history = fit(diagonal_gaussian(), X, epochs=5, callbacks=[StopAfterTwo()], verbose=0)
+    assert len(history.history["loss"]) == 2
+
+
+# What is refused.
+
+
+def _with(value, row):
+    rows = X.copy()
+    rows[row, 1] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (X[:, :1], {}, r"x must have shape \[n, 2\], got \(600, 1\)"),
+        (X[0], {}, r"x must have shape \[n, 2\], got \(2,\)"),
+        (X[:0], {}, r"x must have shape \[n, 2\], got \(0, 2\)"),
+        (X[None], {}, r"x must have shape \[n, 2\], got \(1, 600, 2\)"),
+        (_with(np.nan, 17), {}, "x holds NaN or infinity in row 17"),
+        (_with(-np.inf, 599), {}, "x holds NaN or infinity in row 599"),
+        (X, {"validation_data": X[:, :1]}, r"validation_data must have shape \[n, 2\], got \(600, 1\)"),
+        (X, {"validation_data": _with(np.inf, 3)}, "validation_data holds NaN or infinity in row 3"),
+        (X, {"validation_split": 1.0}, r"validation_split must be in \[0, 1\), got 1.0"),
+        (X, {"validation_split": -0.1}, r"validation_split must be in \[0, 1\), got -0.1"),
+        (X[:2], {"validation_split": 0.9}, "x has 2 rows, too few to hold out a share of 0.9"),
+        (X, {"epochs": 0}, "epochs must be positive, got 0"),
+        (X, {"batch_size": -1}, "batch_size must be positive, got -1"),
+        (X, {"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
+        (X, {"learning_rate": math.nan}, "learning_rate must be positive, got nan"),
+        (X, {"steps": 0}, "steps must be positive, got 0"),
+        (X, {"steps": -3}, "steps must be positive, got -3"),
+        (X, {"max_time": 0.0}, "max_time must be positive, got 0.0"),
+        (X, {"patience": -1}, "patience must be"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_before_anything_changes(x, options, message):
+    flow = diagonal_gaussian()
+    before = weights_of(flow)
+    with pytest.raises(ValueError, match=message):
+        fit(flow, x, **{"verbose": 0, "epochs": 1} | options)
+    assert are_equal(before, weights_of(flow))
+
+
+def test_a_flow_without_variables_is_refused():
+    flow = tfd.Sample(tfd.Normal(0.0, 1.0), 2)
+    with pytest.raises(ValueError, match=r"no trainable variables.*Keras 3"):
+        fit(flow, X, verbose=0)
+
+
+# The model that Keras users know.
+
+
+def test_likelihood_model_works_with_compile_fit_evaluate_and_predict():
+    flow = small_flow()
+    randomize(flow)
+    model = LikelihoodModel(flow)
+    model.compile(tf_keras.optimizers.Adam(1e-2))
+    assert len(model.trainable_variables) == len(flow.trainable_variables) == 4
+    np.testing.assert_allclose(model.predict(X, batch_size=600, verbose=0), flow.log_prob(X), rtol=1e-5)
+    start = nats(flow, X)
+    assert model.evaluate(X, batch_size=600, verbose=0) == pytest.approx(start, rel=1e-5)
+    history = model.fit(
+        X, validation_data=(X,), validation_batch_size=600, batch_size=200, shuffle=False, epochs=5, verbose=0
+    )
+    assert set(history.history) == {"loss", "val_loss"}
+    assert history.history["val_loss"][-1] == pytest.approx(nats(flow, X), rel=1e-5)
+    assert nats(flow, X) < start
+
+
+def test_likelihood_model_averages_over_batches():
+    # Sorted by distance, so the last batch alone would be far off.
+    flow, x = small_flow(), X[np.argsort((X**2).sum(axis=-1))]
+    model = LikelihoodModel(flow)
+    model.compile(tf_keras.optimizers.SGD(0.0))
+    whole = nats(flow, x)
+    assert model.evaluate(x, batch_size=100, verbose=0) == pytest.approx(whole, rel=1e-4)
+    history = model.fit(x, batch_size=100, shuffle=False, epochs=1, verbose=0)
+    assert history.history["loss"] == [pytest.approx(whole, rel=1e-4)]
+
+
+def test_likelihood_model_takes_a_dataset():
+    model = LikelihoodModel(diagonal_gaussian())
+    model.compile(tf_keras.optimizers.Adam(1e-2))
+    history = model.fit(tf.data.Dataset.from_tensor_slices(X).batch(100), epochs=2, verbose=0)
+    assert len(history.history["loss"]) == 2
+    assert np.isfinite(history.history["loss"]).all()
