@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import MAX_SEED, AugmentError, UsageError
 
 if TYPE_CHECKING:
     from pipelines.verbs.fit import FitResult, Progress
@@ -100,15 +101,24 @@ def main() -> None:
               "for several datasets, folder). Default: <stem>.augment in this folder.")  # fmt: skip
 @click.option("--as-one", is_flag=True, help="Join all DATA, of one schema, into one model.")
 @click.option("--drop", multiple=True, metavar="COL", help="Column to leave out. May be repeated.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of everything random.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @click.option("--max-time", type=_Duration(), help="Time for training, compilation included: 90s, 10m, 2h.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 4,000 steps' worth.")
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 4,000 steps' worth, 10 to 500."
+)
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of --epochs.")
-@click.option("--patience", type=click.IntRange(min=1), help="Epochs without improvement before stopping. Default: a "
-              "quarter of the epochs.")  # fmt: skip
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="Epochs without improvement before stopping. Default: the whole schedule is run.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, help="Rows in a step.")
-@click.option("--couplings", type=click.IntRange(min=2), default=8, help="Coupling layers.")
-@click.option("--hidden", type=_Units(), default="64,64", help="Units of the hidden layers in each coupling.")
+@click.option("--couplings", type=click.IntRange(min=2), default=12, help="Coupling layers.")
+@click.option(
+    "--hidden",
+    type=_Units(),
+    help="Units of the hidden layers in each coupling. Default: 32,32 up to four columns, else 64,64.",
+)
 @_force
 @_quiet
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
@@ -119,6 +129,8 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
     """
     from pipelines.verbs import fit as verb
 
+    if model is not None and model.endswith("/") and not pathlib.Path(model).is_dir():
+        raise UsageError(f"-m {model}: there is no such folder.")
     jobs: list[tuple[Any, str | None]]
     if as_one or len(data) == 1:
         target = model
@@ -157,7 +169,9 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
 @click.option("-n", "--n", type=click.IntRange(min=1), default=1000, help="Number of new rows.")
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output. "
               "With several models, a folder.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), help="The same seed gives the same rows. Default: a fresh one.")
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), help="The same seed gives the same rows. Default: a fresh one."
+)
 @click.option(
     "--append", type=click.Path(), metavar="DATA", help="Write the rows of DATA, as they are, before the new."
 )
@@ -170,17 +184,13 @@ def generate(model: tuple[str, ...], n: int, output: str, seed: int | None, quie
     from pipelines.model_file import find_model
     from pipelines.verbs import generate as verb
 
-    if not model:
-        found = find_model(None)
-        _say(quiet, f"model: {found}")
-        model = (str(found),)
-    if seed is None:
-        seed = verb.new_seed()
-        _say(quiet, f"seed: {seed}")
+    model = model or (str(find_model(None)),)
+    seed = verb.new_seed() if seed is None else seed
     for path, target in _outputs(model, output):
         with _RowProgress(n, shown=not quiet and target != "-") as progress:
             verb.generate(path, n, output=target, seed=seed, on_progress=progress, **options)
-        _say(quiet or target == "-", f"wrote {n:,} new rows to {target}")
+        where = "standard output" if target == "-" else target
+        _say(quiet, f"wrote {n:,} new rows to {where} (model {path}, seed {seed})")
 
 
 @main.command(cls=_Command)
@@ -195,13 +205,12 @@ def score(data: str, model: str | None, output: str, force: bool, quiet: bool) -
     from pipelines.verbs import score as verb
 
     found = find_model(model)
-    _say(quiet or model is not None, f"model: {found}")
     verb.score(data, model=found, output=output, force=force)
-    _say(quiet or output == "-", f"wrote {output}")
+    _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
 @main.command(cls=_Command)
-@click.argument("model", required=False, type=click.Path())
+@click.argument("model", required=False, envvar="AUGMENT_MODEL", type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def describe(model: str | None, as_json: bool) -> None:
     """Show what MODEL was fitted to, how, and with what result."""
@@ -246,16 +255,25 @@ class _FitProgress:
 
     def __init__(self, *, shown: bool) -> None:
         self._shown, self._bar, self._tenth = shown, None, -1
+        self._interrupted = False
         # Training keeps native libraries' prints away by taking descriptor 2; the bar keeps its own copy.
         self._file = _private_stderr() if shown else None
 
     def __enter__(self) -> _FitProgress:
-        if self._file is not None:
-            print("starting TensorFlow and compiling ...", file=self._file, flush=True)
+        self._previous = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
+    def _interrupt(self, *_: Any) -> None:
+        self._interrupted = True  # a library may swallow the exception, as Python does in a finaliser
+        raise KeyboardInterrupt
+
     def __call__(self, progress: Progress) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self._file is None:
+            return
+        if progress.epoch == 0:
+            print("starting TensorFlow and compiling ...", file=self._file, flush=True)
             return
         figures = (
             f"epoch {progress.epoch}  log-likelihood: train {progress.train:.3f}, held out {progress.held_out:.3f}"
@@ -271,6 +289,7 @@ class _FitProgress:
         self._file.flush()
 
     def __exit__(self, *exc: object) -> None:
+        signal.signal(signal.SIGINT, self._previous)
         if self._file is not None:
             if self._file.isatty() and self._tenth == 0:
                 self._file.write("\n")

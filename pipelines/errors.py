@@ -1,6 +1,8 @@
 """Errors for the person at the terminal: one line, and the exit code it ends with (docs/design.md, decision 14)."""
 
-__all__ = ["AugmentError", "UsageError"]
+__all__ = ["MAX_SEED", "AugmentError", "UsageError", "check_seed"]
+
+MAX_SEED = (1 << 64) - 1
 
 
 class AugmentError(Exception):
@@ -13,3 +15,9 @@ class UsageError(AugmentError):
     """What was asked for cannot be asked for like this."""
 
     exit_code = 2
+
+
+def check_seed(seed: int) -> None:
+    """Raises `UsageError` if `seed` is not between 0 and 2**64 - 1."""
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"seed must be between 0 and 2**64 - 1, got {seed}.")

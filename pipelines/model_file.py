@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ FORMAT_VERSION = 1
 SUFFIX = ".augment"
 _MAX_MEMBER_BYTES = 1 << 31
 _MAX_RATIO = 200
+# What `zipfile` and `json` raise for bytes that are not what they were.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +54,7 @@ class ModelFile:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 data = _read(archive, name)
-        except (zipfile.BadZipFile, KeyError, OSError, EOFError, NotImplementedError) as error:
+        except (KeyError, *_DAMAGE) as error:
             raise AugmentError(f"{self.path} is damaged: {name} cannot be read ({error}).") from error
         if hashlib.sha256(data).hexdigest() != self.description["sha256"].get(name):
             raise AugmentError(f"{self.path} is damaged: {name} does not match its SHA-256.")
@@ -98,7 +101,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
             description = json.loads(_read(archive, "model.json"))
     except KeyError as error:
         raise UsageError(f"{path} is a zip file but not a model: it has no model.json.") from error
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise AugmentError(f"{path} is damaged: model.json cannot be read ({error}).") from error
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT_VERSION:

@@ -42,7 +42,8 @@ class Standardisation:
 
     def encode(self, values: np.ndarray) -> np.ndarray:
         """Returns float32 rows for the flow, `[n, D]`, from values in data units."""
-        encoded: np.ndarray = ((values - self.mean) / self.scale).astype(np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinitely far out
+            encoded: np.ndarray = ((values - self.mean) / self.scale).astype(np.float32)
         return encoded
 
     def decode(self, encoded: np.ndarray) -> np.ndarray:

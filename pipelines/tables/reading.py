@@ -6,8 +6,10 @@ import codecs
 import csv
 import dataclasses
 import hashlib
+import mmap
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ from pipelines.errors import AugmentError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_FIELD = rb'(?:"[^"]*(?:""[^"]*)*(?:"[^,\r\n]*|\Z)|[^",\r\n][^,\r\n]*)?'
+_RECORD = re.compile(_FIELD + rb"(?:," + _FIELD + rb")*(?:\r\n|\n|\r|\Z)")
 
 __all__ = ["Source", "is_parquet", "read_source", "records"]
 
@@ -41,8 +46,10 @@ class Source:
 
     @property
     def first_row(self) -> int:
-        """The number messages give to the first row: its line in a CSV file, 0 in a DataFrame."""
-        return 2 if self.path is not None else 0
+        """The number messages give to the first row: its line in a CSV file, 1 in Parquet, 0 in a DataFrame."""
+        if self.path is None:
+            return 0
+        return 1 if is_parquet(self.path) else 2
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:
@@ -59,7 +66,11 @@ def read_source(data: str | os.PathLike[str] | pd.DataFrame) -> Source:
             not UTF-8.
     """
     if not isinstance(data, str | os.PathLike):
-        table = pa.Table.from_pandas(data, preserve_index=False)
+        _check_names(list(data.columns), "the DataFrame")
+        try:
+            table = pa.Table.from_pandas(data, preserve_index=False)
+        except pa.ArrowException as error:
+            raise AugmentError(f"the DataFrame cannot be read as a table: {_one_line(error)}") from error
         source = Source(table, "the DataFrame", None, None)
     else:
         path = pathlib.Path(data)
@@ -76,18 +87,13 @@ def read_source(data: str | os.PathLike[str] | pd.DataFrame) -> Source:
 def records(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """Yields the records of a CSV file as they are in the file, line end included, the header first.
 
-    Blank lines are left out, as in reading. A line belongs to the record before it while a quote is open.
+    Blank lines are left out, as in reading. A quote opens a quoted field only where a field starts.
     """
-    with open(path, "rb") as file:
-        record = b""
-        for line in file:
-            record += line
-            if record.count(b'"') % 2 == 0:
-                if record.strip(b"\r\n"):
-                    yield record
-                record = b""
-        if record:
-            yield record
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for match in _RECORD.finditer(content):
+            record = match.group()
+            if record.strip(b"\r\n"):
+                yield record
 
 
 def _check_file(path: pathlib.Path) -> None:
@@ -122,7 +128,7 @@ def _read_csv(path: pathlib.Path) -> pa.Table:
             parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
         raise AugmentError(_explain(path, error)) from error
 
 
@@ -151,11 +157,11 @@ def _explain(path: pathlib.Path, error: Exception) -> str:
             try:
                 decoder.decode(raw)
             except UnicodeDecodeError as undecodable:
-                byte = undecodable.object[undecodable.start]
-                return (
-                    f"{path}: line {number} is not UTF-8 (byte 0x{byte:02x}). Convert the file first, for example: "
-                    f"iconv -f latin1 -t utf-8 {path} > utf8.csv"
-                )
+                return _not_utf8(path, number, undecodable)
+        try:
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as undecodable:
+            return _not_utf8(path, number, undecodable)
     with path.open(encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text)
         width = None
@@ -167,7 +173,16 @@ def _explain(path: pathlib.Path, error: Exception) -> str:
                     return f"{path}: line {reader.line_num} has {len(row)} fields, the header has {width}."
         except csv.Error as problem:
             return f"{path}: line {reader.line_num}: {problem}."
+        if reader.line_num <= 1 or width is None:
+            return f"{path.name} has a header but no rows."
     return f"{path} cannot be read as CSV: {_one_line(error)}"
+
+
+def _not_utf8(path: pathlib.Path, line: int, error: UnicodeDecodeError) -> str:
+    return (
+        f"{path}: line {line} is not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert the file first, for "
+        f"example: iconv -f latin1 -t utf-8 {path} > utf8.csv"
+    )
 
 
 def _one_line(error: Exception) -> str:

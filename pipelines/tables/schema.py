@@ -158,7 +158,8 @@ def _infer_column(name: str, column: pa.ChunkedArray, first_row: int) -> Column 
     if problem:
         return problem
     if not pa.types.is_floating(column.type) and pc.all(pc.match_substring_regex(text, _INTEGER)).as_py():
-        return Column(name, "integer", decimals=0)
+        largest = np.abs(pc.cast(text, pa.float64()).to_numpy()).max()
+        return Column(name, "integer", decimals=0) if largest < _EXACT else Column(name, "float")
     decimals, min_decimals = _decimals(text)
     return Column(name, "float", decimals=decimals, min_decimals=min_decimals)
 

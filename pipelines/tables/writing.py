@@ -39,9 +39,17 @@ def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
         raise UsageError(f"{path}: the folder {path.parent} does not exist.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder.")
-    if path.exists() and not force:
-        command = shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:], "--force"])
+    if path.is_file() and not force:
+        program = pathlib.Path(sys.argv[0]).name
+        command = shlex.join([program, *sys.argv[1:], "--force"]) if program == "augment" else "force=True"
         raise UsageError(f"{path} exists. To replace it: {command}")
+    if not path.exists() or path.is_file():
+        trial = _temporary(path)
+        try:
+            trial.touch(exist_ok=False)
+            trial.unlink()
+        except OSError as error:
+            raise AugmentError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 @contextlib.contextmanager
@@ -51,27 +59,39 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Raises:
         AugmentError: If it cannot be written, as on a full disk; nothing is left behind.
     """
-    if str(path) == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
     path = pathlib.Path(path)
-    # Not `tempfile`, which makes files only their owner may read.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
+        if str(path) == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+            return
+        if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
+            with path.open("wb") as file:
+                yield file
+            return
+        target = path.resolve()  # what a link points to is replaced, not the link
+        temporary = _temporary(target)
         try:
             with temporary.open("xb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
-        raise AugmentError(f"{path} cannot be written: {error.strerror or error}. Nothing was left behind.") from error
+        if str(path) == "-":  # what is still in Python's buffer cannot be written at exit either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        name = "standard output" if str(path) == "-" else path
+        raise AugmentError(f"{name} cannot be written: {error.strerror or error}.") from error
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    """A name beside `path` that is not taken. Not `tempfile`, which makes files only their owner may read."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 class TableWriter(Protocol):
@@ -127,7 +147,7 @@ class ParquetWriter:
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self._writer = pyarrow.parquet.ParquetWriter(file, schema)
-        self._pending = schema.empty_table()
+        self._pending = pa.Table.from_batches([], schema)  # `empty_table` would import pandas
 
     def write(self, rows: pa.Table) -> None:
         """Writes rows."""
@@ -175,8 +195,8 @@ def writer_for(path: str | os.PathLike[str], file: IO[bytes], schema: Schema) ->
 def csv_field(text: str) -> str:
     """Returns `text` as a CSV field, quoted if it must be."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([text, ""])  # alone, an empty text would be quoted
-    return line.getvalue()[:-1]
+    csv.writer(line).writerow([text, ""])  # alone, an empty text would be quoted
+    return line.getvalue().removesuffix(",\r\n")
 
 
 def _from_numpy(values: np.ndarray) -> pa.Array:
@@ -214,13 +234,7 @@ def _spell(column: Column, values: pa.Array) -> pa.Array | pa.Scalar:
     digits = pc.utf8_lpad(pc.abs(lattice).cast(pa.string()), column.decimals + 1, "0")
     text = pc.binary_replace_slice(digits, -column.decimals, -column.decimals, ".")
     if column.min_decimals < column.decimals:
-        text = pc.utf8_rtrim(text, "0")
-        dot = pc.ends_with(text, ".")
-        text = (
-            pc.if_else(dot, pc.binary_join_element_wise(text, _scalar("0"), _scalar("")), text)
-            if column.min_decimals
-            else text
-        )
-        text = text if column.min_decimals else pc.utf8_rtrim(text, ".")
+        text = pc.replace_substring_regex(text, rf"(\.\d{{{column.min_decimals}}}\d*?)0*$", r"\1")
+        text = pc.utf8_rtrim(text, ".")
     sign = pc.if_else(pc.less(lattice, _scalar(0)), _scalar("-"), _scalar(""))
     return pc.binary_join_element_wise(sign, text, _scalar(""))

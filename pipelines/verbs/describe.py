@@ -25,20 +25,15 @@ def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """
     opened = read_model(find_model(model))
     head = opened.description
+    for name in head["sha256"]:
+        opened.member(name)  # a damaged file is not described
     return {
         "model": str(opened.path),
         "columns": head["schema"],
-        "architecture": head["options"] | {"parameters": _parameters(opened.member("weights.safetensors"))},
+        "architecture": head["options"] | {"parameters": head["parameters"]},
         "training": head["training"],
         "source": head["source"],
         "seed": head["seed"],
         "versions": head["versions"],
         "format": head["format"],
     }
-
-
-def _parameters(weights: bytes) -> int:
-    """Number of trained numbers."""
-    import safetensors.numpy
-
-    return sum(tensor.size for tensor in safetensors.numpy.load(weights).values())

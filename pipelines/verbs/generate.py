@@ -9,10 +9,11 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from pipelines.engines import local
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables.reading import is_parquet, read_source, records
 from pipelines.tables.schema import Schema
@@ -76,8 +77,12 @@ def generate(
         raise UsageError(f"chunk_size must be at least 1, got {chunk_size}.")
     if mark is not None and append is None:
         raise UsageError("mark says which rows are new among those of append, which is missing.")
+    seed = new_seed() if seed is None else seed
+    check_seed(seed)
     opened = read_model(find_model(model))
-    rows = _rows(opened, n, new_seed() if seed is None else seed, chunk_size)
+    if mark is not None:
+        _check_mark(mark, opened.schema)
+    rows = _rows(opened, n, seed, chunk_size)
     if output is None:
         tables = list(rows) if append is None else [_typed_source(append, opened.schema), *rows]
         frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
@@ -124,7 +129,8 @@ def _typed_source(path: str | os.PathLike[str], schema: Schema) -> pa.Table:
     _check_columns(source.table.column_names, schema, source.name)
     types = to_arrow(schema, np.empty((0, len(schema.modelled)))).schema
     try:
-        return source.table.cast(types)
+        trimmed = [pc.utf8_trim_whitespace(c) if pa.types.is_string(c.type) else c for c in source.table.columns]
+        return pa.table(trimmed, names=schema.names).cast(types)
     except pa.ArrowInvalid as error:
         raise AugmentError(f"{source.name} does not fit the model: {error}. Nothing was written.") from error
 
@@ -132,7 +138,6 @@ def _typed_source(path: str | os.PathLike[str], schema: Schema) -> pa.Table:
 def _append_parquet(file: IO[bytes], path: str | os.PathLike[str], schema: Schema, mark: str | None) -> TableWriter:
     source = _typed_source(path, schema)
     if mark is not None:
-        _check_mark(mark, schema)
         source = _marked(source, mark, 0)
     writer = ParquetWriter(file, source.schema)
     writer.write(source)
@@ -141,24 +146,24 @@ def _append_parquet(file: IO[bytes], path: str | os.PathLike[str], schema: Schem
 
 def _append_csv(file: IO[bytes], path: str | os.PathLike[str], schema: Schema, mark: str | None) -> TableWriter:
     """Copies the source's records to `file` and returns a writer that goes on in the same spelling."""
-    if mark is not None:
-        _check_mark(mark, schema)
     source = read_source(path)
     _check_columns(source.table.column_names, schema, source.name)
     if is_parquet(path):
-        writer = CsvWriter(file, schema, mark="0" if mark else None)
-        names = [*schema.names, *([mark] if mark else [])]
+        writer = CsvWriter(file, schema, mark=None if mark is None else "0")
+        names = [*schema.names, *([] if mark is None else [mark])]
         file.write((",".join(map(csv_field, names)) + "\n").encode())
         writer.write(_typed_source(path, schema))
-        return CsvWriter(file, schema, mark="1" if mark else None)
-    end = "\n"
+        return CsvWriter(file, schema, mark=None if mark is None else "1")
+    end, number = "\n", -1
     for number, record in enumerate(records(path)):
         bare = record.rstrip(b"\r\n")
         if number == 0:
             end = record[len(bare) :].decode() or end
         cell = b"" if mark is None else b"," + (csv_field(mark).encode() if number == 0 else b"0")
         file.write(bare + cell + (record[len(bare) :] or end.encode()))
-    return CsvWriter(file, schema, end_of_line=end, mark="1" if mark else None)
+    if number != source.table.num_rows:
+        raise AugmentError(f"{source.name}: its quotes are ambiguous ({number} or {source.table.num_rows} rows).")
+    return CsvWriter(file, schema, end_of_line=end, mark=None if mark is None else "1")
 
 
 def _marked(rows: pa.Table, mark: str, value: int) -> pa.Table:
@@ -174,5 +179,7 @@ def _check_columns(names: list[str], schema: Schema, where: str) -> None:
 
 
 def _check_mark(mark: str, schema: Schema) -> None:
+    if not mark:
+        raise UsageError("the mark needs a name.")
     if mark in schema.names:
         raise UsageError(f"the table has a column {mark!r} already; choose another name for the mark.")

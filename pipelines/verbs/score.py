@@ -63,7 +63,7 @@ def score(
             raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
     log_probs = _log_probs(opened, source, on_progress)
     if output is None:
-        frame: pd.DataFrame = source.table.to_pandas()
+        frame = _typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()
         frame[COLUMN] = log_probs
         return frame
     with open_output(output) as file:
@@ -72,10 +72,14 @@ def score(
         elif source.path is None or is_parquet(source.path):
             pyarrow.csv.write_csv(source.table.append_column(COLUMN, pa.array(log_probs)), file)
         else:
+            count = 0
             cells = iter([csv_field(COLUMN), *(f"{value:.6f}" for value in log_probs)])
             for record in records(source.path):
                 bare = record.rstrip(b"\r\n")
-                file.write(bare + b"," + next(cells).encode() + (record[len(bare) :] or b"\n"))
+                file.write(bare + b"," + next(cells, "").encode() + (record[len(bare) :] or b"\n"))
+                count += 1
+            if count != source.table.num_rows + 1:
+                raise AugmentError(f"{source.name}: its quotes are ambiguous ({count - 1} or {len(log_probs)} rows).")
     return None
 
 
@@ -95,8 +99,27 @@ def _log_probs(model: ModelFile, source: Source, on_progress: Callable[[int], No
         result[start : start + len(block)] = scorer(block) + model.encoding.log_det
         if on_progress is not None:
             on_progress(len(block))
+    result[np.isnan(result)] = -np.inf  # so far out that float32 has no number for it
     for column in schema.constants:
-        text = pc.utf8_trim_whitespace(pc.cast(table.column(column.name), pa.string()))
-        same = pc.fill_null(pc.equal(text, column.value or ""), False)
-        result[~same.to_numpy(zero_copy_only=False)] = -np.inf
+        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(table.column(column.name), pa.string())), "")
+        same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "")]
+        result[~pc.is_in(text, pa.array(same, pa.string())).to_numpy()] = -np.inf
     return result
+
+
+def _same(cell: str, constant: str) -> bool:
+    """Whether two cells hold the same number, or else the same text."""
+    try:
+        return float(cell) == float(constant)
+    except ValueError:
+        return cell == constant
+
+
+def _typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:
+    """The rows of a file with numbers in the columns the model knows."""
+    frame: pd.DataFrame = source.table.to_pandas()
+    for column in model.schema.modelled:
+        values = numbers(source.table.column(column.name), column.name, source.name, source.first_row)
+        is_whole = column.kind == "integer" and (values == np.rint(values)).all()
+        frame[column.name] = values.astype(np.int64) if is_whole else values
+    return frame

@@ -1,0 +1,253 @@
+"""`log_prob` is the flow's log-density in the units of the data, beside the rows as they are."""
+
+import csv
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pipelines
+from pipelines import AugmentError, UsageError
+from pipelines.engines.local import BLOCK_ROWS
+from pipelines.model_file import read_model
+
+# Float32 accuracy: a hundred machine epsilons, for some sixty operations in a row; 2 were measured.
+ACCURACY = 100 * np.finfo(np.float32).eps
+
+
+@pytest.fixture
+def scored(tmp_path, orders_model):
+    """The bytes written for a CSV of the given bytes."""
+
+    def score(content, model=orders_model):
+        (tmp_path / "in.csv").write_bytes(content)
+        pipelines.score(tmp_path / "in.csv", model=model, output=tmp_path / "out.csv", force=True)
+        return (tmp_path / "out.csv").read_bytes()
+
+    return score
+
+
+def log_probs(content):
+    """The last column of a CSV."""
+    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    assert rows[0][-1] == "log_prob"
+    return np.array([float(row[-1]) for row in rows[1:]])
+
+
+# The density.
+
+
+@pytest.mark.parametrize("name", ["moons", "orders"])
+def test_log_prob_is_that_of_the_flow_plus_the_log_determinant_of_the_encoding(request, flow_in, name):
+    data, model = request.getfixturevalue(name), request.getfixturevalue(f"{name}_model")
+    frame = pd.read_csv(data)
+    encoding = read_model(model).encoding
+    values = frame.drop(columns=["site", "batch"], errors="ignore").to_numpy()
+    encoded = ((values - encoding.mean) / encoding.scale).astype(np.float32)
+    expected = flow_in(model).log_prob(encoded).numpy() - np.log(encoding.scale).sum()
+    actual = pipelines.score(data, model=model)["log_prob"]
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=ACCURACY * np.abs(expected).max())
+
+
+def test_the_density_integrates_to_one_in_data_units(moons_model):
+    """Over a square of 12 standard deviations, with 400 points a side."""
+    encoding = read_model(moons_model).encoding
+    side = np.linspace(-12, 12, 400)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2) * encoding.scale + encoding.mean
+    frame = pipelines.score(pd.DataFrame(grid, columns=["x", "y"]), model=moons_model)
+    cell = (side[1] - side[0]) ** 2 * encoding.scale.prod()
+    # The sum over a grid of a smooth density that dies out is its integral; 1 + 1e-6 was measured.
+    np.testing.assert_allclose(np.exp(frame["log_prob"]).sum() * cell, 1.0, rtol=0, atol=1e-4)
+
+
+def test_generated_rows_have_the_density_they_were_drawn_from(moons_model):
+    """The mean of log p over samples of p is minus the entropy, which the grid gives too."""
+    encoding = read_model(moons_model).encoding
+    side = np.linspace(-12, 12, 400)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2) * encoding.scale + encoding.mean
+    log_p = pipelines.score(pd.DataFrame(grid, columns=["x", "y"]), model=moons_model)["log_prob"]
+    cell = (side[1] - side[0]) ** 2 * encoding.scale.prod()
+    rows = pipelines.score(pipelines.generate(moons_model, 50_000, seed=0), model=moons_model)["log_prob"]
+    # Five standard errors of the mean over the samples.
+    np.testing.assert_allclose(rows.mean(), (np.exp(log_p) * log_p).sum() * cell, atol=5 * rows.std() / 50_000**0.5)
+
+
+def test_rows_of_several_blocks_are_scored_like_single_rows(moons_model):
+    rows = pipelines.generate(moons_model, BLOCK_ROWS + 10, seed=0)
+    together = pipelines.score(rows, model=moons_model)["log_prob"]
+    parts = [pipelines.score(rows[start : start + 5], model=moons_model) for start in (0, BLOCK_ROWS - 2, BLOCK_ROWS)]
+    for start, part in zip((0, BLOCK_ROWS - 2, BLOCK_ROWS), parts, strict=True):
+        expected = together[start : start + 5]
+        np.testing.assert_allclose(part["log_prob"], expected, rtol=0, atol=ACCURACY * max(1, abs(expected).max()))
+
+
+def test_a_row_beyond_float32_is_infinitely_unlikely(recwarn, moons_model):
+    frame = pd.DataFrame({"x": [0.5, 1e30, 1e300], "y": [0.25, 0.25, -1e300]})
+    result = pipelines.score(frame, model=moons_model)["log_prob"].to_numpy()
+    assert np.isfinite(result[0])
+    assert (result[1:] < -1e30).all()
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+# Constants.
+
+
+def test_a_row_with_another_constant_is_impossible(scored, orders):
+    lines = orders.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"north, 1", b"south, 1")
+    lines[5] = lines[5].replace(b",1.50", b",1.51")
+    lines[7] = lines[7].replace(b",1.50", b",")
+    result = log_probs(scored(b"".join(lines)))
+    assert np.flatnonzero(np.isneginf(result)).tolist() == [1, 4, 6]
+    assert np.isfinite(np.delete(result, [1, 4, 6])).all()
+
+
+@pytest.mark.parametrize("text", [b"1.5", b"1.500", b" 1.50 "])
+def test_a_constant_number_is_the_same_in_another_spelling(scored, orders, text):
+    result = log_probs(scored(orders.read_bytes().replace(b",1.50\n", b"," + text + b"\n")))
+    assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("suffix", ["frame", "parquet"])
+def test_the_source_itself_is_possible_when_it_comes_with_types(orders_model, orders, tmp_path, suffix):
+    """`pd.read_csv` makes 1.5 of the constant 1.50."""
+    data = pd.read_csv(orders)
+    if suffix == "parquet":
+        data.to_parquet(tmp_path / "orders.parquet")
+        data = tmp_path / "orders.parquet"
+    expected = pipelines.score(orders, model=orders_model)["log_prob"]
+    np.testing.assert_allclose(pipelines.score(data, model=orders_model)["log_prob"], expected)
+
+
+def test_a_column_that_is_empty_in_the_source_may_be_empty(moons_model, rewrite, tmp_path):
+    empty = {"name": "note", "kind": "constant", "decimals": None, "min_decimals": 0, "value": ""}
+    model = rewrite(moons_model, tmp_path / "m.augment", lambda head: head["schema"].append(empty))
+    frame = pd.DataFrame({"x": [0.5, 0.5], "y": [0.25, 0.25], "note": pd.array([None, "full"], "string")})
+    result = pipelines.score(frame, model=model)["log_prob"]
+    assert np.isfinite(result[0])
+    assert np.isneginf(result[1])
+
+
+# The rows as they are.
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda text: text,
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"\xef\xbb\xbf" + text,
+        lambda text: text.replace(b",1.50\n", b',"1.50"\n'),
+        lambda text: text.rstrip(b"\n"),
+    ],
+    ids=["plain", "CRLF", "BOM", "quotes", "no newline at the end"],
+)
+def test_the_rows_stay_as_they_are_with_a_cell_more(scored, orders, spell):
+    source = spell(orders.read_bytes())
+    lines, result = source.splitlines(keepends=True), scored(source).splitlines(keepends=True)
+    assert len(result) == len(lines)
+    for before, after in zip(lines, result, strict=True):
+        bare = before.rstrip(b"\r\n")
+        assert after.startswith(bare + b",")
+        assert after.endswith(before[len(bare) :] or b"\n")
+        assert b"," not in after[len(bare) + 1 :]
+
+
+def test_the_written_log_prob_is_that_of_the_frame(scored, orders, orders_model):
+    expected = pipelines.score(orders, model=orders_model)["log_prob"]
+    np.testing.assert_allclose(log_probs(scored(orders.read_bytes())), expected, rtol=0, atol=0.5e-6 * 1.001)
+
+
+@pytest.mark.parametrize(
+    "notes", [["one", "two", "three"], ["a\nb", 'say "x"', ""], ["é", "", " "]], ids=["plain", "quotes", "odd"]
+)
+def test_columns_are_found_by_name_and_others_pass_through(tmp_path, moons_model, notes):
+    frame = pd.DataFrame({"note": notes, "y": [0.1, 0.2, 0.3], "when": "today", "x": [0.4, 0.5, 0.6]})
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    pipelines.score(tmp_path / "in.csv", model=moons_model, output=tmp_path / "out.csv")
+    result = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(result.drop(columns="log_prob"), frame, check_dtype=False)
+    expected = pipelines.score(frame[["x", "y"]], model=moons_model)["log_prob"]
+    np.testing.assert_allclose(result["log_prob"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("content", [b'x,y,s\n.1,.2,5" pipe\n1,1,ok\n.5,.6,7" pipe\n', b"x,y\r.1,.2\r1,1\r.5,.6\r"])
+def test_no_row_gets_the_log_prob_of_another(scored, moons_model, content):
+    """Inch signs in cells without quotes, and line ends of old Macs; refusing them would do as well."""
+    frame = pd.DataFrame({"x": [0.1, 1.0, 0.5], "y": [0.2, 1.0, 0.6]})
+    expected = pipelines.score(frame, model=moons_model)["log_prob"]
+    try:
+        result = scored(content, moons_model).decode()
+    except AugmentError:
+        return
+    lines = result.replace("\r", "\n").splitlines()[1:]
+    assert [line.rsplit(",", 1)[1] for line in lines] == [f"{value:.6f}" for value in expected]
+
+
+def test_a_parquet_file_stays_parquet_with_its_types(tmp_path, moons_model):
+    frame = pd.DataFrame({"x": [0.5, 1.0], "y": [0.25, 0.5], "id": [7, 8]})
+    frame.to_parquet(tmp_path / "in.parquet")
+    pipelines.score(tmp_path / "in.parquet", model=moons_model, output=tmp_path / "out.parquet")
+    result = pd.read_parquet(tmp_path / "out.parquet")
+    pd.testing.assert_frame_equal(result[["x", "y", "id"]], frame)
+    np.testing.assert_array_equal(result["log_prob"], pipelines.score(frame, model=moons_model)["log_prob"])
+    pipelines.score(tmp_path / "in.parquet", model=moons_model, output=tmp_path / "out.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out.csv"), result)
+
+
+# Frames.
+
+
+def test_a_frame_keeps_its_index(moons_model):
+    """pandas joins by index: after a filter or a shuffle, another index would give rows the scores of others."""
+    frame = pd.DataFrame({"x": [0.1, 1.0, 0.5], "y": [0.2, 1.0, 0.6]}, index=[20, 0, 10])
+    before = frame.copy()
+    result = pipelines.score(frame, model=moons_model)
+    assert result.index.tolist() == [20, 0, 10]
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_the_frame_of_a_csv_holds_numbers(moons_model, moons):
+    """As that of `generate` does; as text, `frame.x.mean()` fails."""
+    result = pipelines.score(moons, model=moons_model)
+    assert result.dtypes.astype(str).to_dict() == {"x": "float64", "y": "float64", "log_prob": "float64"}
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("x\n1\n", r"in\.csv has no column 'y'; the model needs x, y"),
+        ("x,y\n1,2\n,3\n", r"in\.csv: column 'x' has 1 missing cells \(the first in row 3\)"),
+        ("x,y\n1,2\n1,inf\n", r"in\.csv: column 'y' is infinite \('inf' in row 3\)"),
+        ("x,y\n1,2\none,1\n", r"in\.csv: column 'x' is not numeric \('one' in row 3\)"),
+        ("x,y,log_prob\n1,2,3\n", r"in\.csv has a column 'log_prob' already"),
+        ("x,y\n1,2\n1,2,3\n", "line 3 has 3 fields"),
+    ],
+)
+def test_rows_that_do_not_fit_the_model_are_named(scored, moons_model, tmp_path, content, said):
+    with pytest.raises(AugmentError, match=said):
+        scored(content.encode(), moons_model)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_csv_is_not_scored_into_parquet(moons_model, moons, tmp_path):
+    with pytest.raises(UsageError, match="written as they are, so the output is CSV too"):
+        pipelines.score(moons, model=moons_model, output=tmp_path / "out.parquet")
+
+
+def test_an_existing_output_is_kept_without_force(moons_model, moons, tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_bytes(b"old")
+    with pytest.raises(UsageError, match=r"out\.csv exists"):
+        pipelines.score(moons, model=moons_model, output=path)
+    assert path.read_bytes() == b"old"
+
+
+def test_progress_is_told_in_rows(moons_model):
+    told = []
+    pipelines.score(pipelines.generate(moons_model, BLOCK_ROWS + 5), model=moons_model, on_progress=told.append)
+    assert told == [BLOCK_ROWS, 5]
