@@ -113,12 +113,8 @@ def main() -> None:
     help="Epochs without improvement before stopping. Default: the whole schedule is run.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, help="Rows in a step.")
-@click.option("--couplings", type=click.IntRange(min=2), default=12, help="Coupling layers.")
-@click.option(
-    "--hidden",
-    type=_Units(),
-    help="Units of the hidden layers in each coupling. Default: 32,32 up to four columns, else 64,64.",
-)
+@click.option("--couplings", type=click.IntRange(min=2), default=8, help="Coupling layers.")
+@click.option("--hidden", type=_Units(), default="64,64", help="Units of the hidden layers in each coupling.")
 @_force
 @_quiet
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
@@ -127,6 +123,7 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
 
     Several DATA are fitted one after another, a model each, unless --as-one joins them.
     """
+    from pipelines.model_file import default_name
     from pipelines.verbs import fit as verb
 
     if model is not None and model.endswith("/") and not pathlib.Path(model).is_dir():
@@ -135,7 +132,7 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
     if as_one or len(data) == 1:
         target = model
         if model and pathlib.Path(model).is_dir():
-            target = str(pathlib.Path(model) / (pathlib.Path(data[0]).name.split(".")[0] + ".augment"))
+            target = str(pathlib.Path(model) / default_name(data[0]))
         jobs = [(list(data), target)]
     else:
         jobs = _a_model_each(data, model)
@@ -222,14 +219,16 @@ def describe(model: str | None, as_json: bool) -> None:
 
 def _a_model_each(data: Sequence[str], model: str | None) -> list[tuple[Any, str | None]]:
     """Pairs of dataset and model file, in `model` as a folder if it is given."""
+    from pipelines.model_file import default_name
+
     if model is not None and not pathlib.Path(model).is_dir():
-        raise UsageError(f"-m {model}: with several datasets, -m is an existing folder, or use --as-one.")
-    stems = [pathlib.Path(path).name.split(".")[0] for path in data]
-    twice = [stem for stem in stems if stems.count(stem) > 1]
+        raise UsageError(f"{model}: with several datasets, -m or AUGMENT_MODEL is an existing folder, or use --as-one.")
+    names = [default_name(path) for path in data]
+    twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UsageError(f"two datasets would be written to {twice[0]}.augment; fit them one at a time with -m.")
+        raise UsageError(f"two datasets would be written to {twice[0]}; fit them one at a time with -m.")
     folder = pathlib.Path(model or ".")
-    return [([path], str(folder / f"{stem}.augment")) for path, stem in zip(data, stems, strict=True)]
+    return [([path], str(folder / name)) for path, name in zip(data, names, strict=True)]
 
 
 def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:
@@ -254,7 +253,7 @@ class _FitProgress:
     """A bar on a terminal, a line for every tenth of the way elsewhere, nothing if not shown."""
 
     def __init__(self, *, shown: bool) -> None:
-        self._shown, self._bar, self._tenth = shown, None, -1
+        self._tenth = -1
         self._interrupted = False
         # Training keeps native libraries' prints away by taking descriptor 2; the bar keeps its own copy.
         self._file = _private_stderr() if shown else None
@@ -324,7 +323,8 @@ def _show_fits(results: Sequence[FitResult], failures: Sequence[tuple[str, Augme
             click.echo(f"stopped by {result.stopped_by.replace('_', '-')} after {result.epochs} epochs", err=True)
         click.echo(
             f"held-out log-likelihood: {result.log_likelihood:.4f} nats a row "
-            f"(a Gaussian: {result.gaussian_log_likelihood:.4f}), {result.held_out_rows:,} rows",
+            f"(a Gaussian: {result.gaussian_log_likelihood:.4f}), {result.held_out_rows:,} rows, which also judged the "
+            f"weights; {result.steps_done:,} of {result.steps:,} steps",
             err=True,
         )
         click.echo(f"model: {result.model} ({result.seconds:.0f} s)", err=True)
@@ -358,7 +358,7 @@ def _description(head: dict[str, Any]) -> str:
             f"source        {source}",
             f"architecture  RealNVP, {architecture['couplings']} couplings, hidden "
             f"{'x'.join(map(str, architecture['hidden']))}, {architecture['parameters']:,} numbers",
-            f"training      {training['epochs']} epochs, {training['steps']} steps of "
+            f"training      {training['epochs']} epochs, {training['steps_done']} of {training['steps']} steps of "
             f"{architecture['batch_size']} rows, seed {head['seed']}, {training['seconds']:.0f} s",
             f"held out      {training['log_likelihood']:.4f} nats a row (a Gaussian: "
             f"{training['gaussian_log_likelihood']:.4f}), {training['held_out_rows']:,} rows",

@@ -19,12 +19,13 @@ from pipelines.tables.encoding import Standardisation
 from pipelines.tables.schema import Schema
 from pipelines.tables.writing import open_output
 
-__all__ = ["FORMAT_VERSION", "SUFFIX", "ModelFile", "find_model", "read_model", "write_model"]
+__all__ = ["FORMAT_VERSION", "SUFFIX", "ModelFile", "default_name", "find_model", "read_model", "write_model"]
 
 FORMAT_VERSION = 1
 SUFFIX = ".augment"
 _MAX_MEMBER_BYTES = 1 << 31
 _MAX_RATIO = 200
+_KEYS = ("versions", "source", "seed", "schema", "encoding", "options", "training", "parameters", "flow", "sha256")
 # What `zipfile` and `json` raise for bytes that are not what they were.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
@@ -88,11 +89,16 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         AugmentError: If it is damaged or has another format version.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a model file.")
+    if not path.exists():
         raise UsageError(f"{path}: no such model file. To make one: augment fit DATA.csv -m {path}")
     if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            is_cut_off = file.read(4) == b"PK\x03\x04"
+        try:
+            with path.open("rb") as file:
+                is_cut_off = file.read(4) == b"PK\x03\x04"
+        except OSError as error:
+            raise AugmentError(f"{path} cannot be read: {error.strerror}.") from error
         if is_cut_off:
             raise AugmentError(f"{path} is damaged: it ends too early. Fit it again, or fetch it again.")
         raise UsageError(f"{path} is not a model; it looks like data. To fit a model to it: augment fit {path}")
@@ -106,6 +112,9 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT_VERSION:
         raise AugmentError(f"{path} has format version {version!r}; this version of augment reads {FORMAT_VERSION}.")
+    missing = [key for key in _KEYS if key not in description]
+    if missing:
+        raise AugmentError(f"{path} is damaged: its description has no {missing[0]!r}.")
     try:
         schema = Schema.from_json(description["schema"])
         encoding = Standardisation.from_json(description["encoding"])
@@ -114,6 +123,11 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     if not len(schema.modelled) == np.size(encoding.mean) == np.size(encoding.scale):
         raise AugmentError(f"{path} is damaged: schema and encoding differ in their number of columns.")
     return ModelFile(path, description, schema, encoding)
+
+
+def default_name(data: str | os.PathLike[str]) -> str:
+    """Returns the name of the model fitted to a file: its stem and `.augment`."""
+    return pathlib.Path(data).stem + SUFFIX
 
 
 def find_model(path: str | os.PathLike[str] | None) -> pathlib.Path:

@@ -91,7 +91,7 @@ def load(path: str | os.PathLike[str]) -> Any:
                 raise LoadError(f"{path}: a member is larger than {_MAX_MEMBER_BYTES} bytes.")
             head = json.loads(archive.read("flow.json"))
             weights = archive.read("weights.safetensors")
-    except (LoadError, FileNotFoundError):
+    except (LoadError, FileNotFoundError, PermissionError):
         raise
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
         raise LoadError(f"{path} is not a saved flow or is damaged: {error}") from error
@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         raise LoadError(f"{path} has format version {found!r}; this version reads {FORMAT_VERSION}.")
     try:
         if hashlib.sha256(weights).hexdigest() != head["sha256"]["weights.safetensors"]:
-            raise LoadError(f"{path} is damaged: the weights do not match their SHA-256.")
+            raise LoadError("it is damaged: the weights do not match their SHA-256.")
         return from_config(head["flow"], safetensors.numpy.load(weights))
     except LoadError as error:
         raise LoadError(f"{path}: {error}") from error

@@ -18,12 +18,17 @@ __all__ = ["DivergenceError", "LikelihoodModel", "fit"]
 # Steps in one compiled call. Long enough that Keras's own cost per call does not show, short enough
 # that callbacks, and Ctrl-C, are heard a few times a second.
 _MAX_STEPS_PER_CALL = 64
+_SECONDS_PER_CALL = 1.0  # at most, where the clock counts
 _VALIDATION_BATCH_SIZE = 8192
 _WARM_UP_FRACTION = 0.05
 # One row far out has a gradient of any size. With a norm near that of an ordinary batch, and a second
 # moment that forgets it within a hundred steps, it does no lasting harm (docs/design.md, decision 16).
 _CLIP_NORM = 1.0
 _BETA_2 = 0.99
+_DIVERGENCE_HINT = (
+    "Try a smaller learning_rate, standardise the data (zero mean, unit variance), and look for columns that are "
+    "constant, copies of each other, or hold extreme values."
+)
 # Of the time left after compilation, what is planned for; the rest is for a machine that slows down.
 _TIME_MARGIN = 0.9
 
@@ -106,6 +111,7 @@ class _InMemoryModel(LikelihoodModel):
     def __init__(self, distribution: tfd.Distribution, rows: tf.Tensor, schedule: WarmUpCosine) -> None:
         super().__init__(distribution)
         self.rows, self.schedule = rows, schedule
+        self.steps_per_call = tf.Variable(_MAX_STEPS_PER_CALL, trainable=False, name="steps_per_call")
         self.train_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
         self.test_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
 
@@ -115,14 +121,14 @@ class _InMemoryModel(LikelihoodModel):
 
             @tf.function(jit_compile=True, autograph=False)
             def run(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                """Runs a block of row numbers, `[steps, batch]`; returns the mean loss and the steps done."""
+                """Runs the first steps of a block, `[steps, batch]`; returns the mean loss and the steps done."""
 
                 def step(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                     losses = self.minimize(tf.gather(self.rows, block[index]))
                     return index + 1, total + tf.cast(tf.reduce_mean(losses), tf.float32)
 
                 left = tf.cast(self.schedule.total_steps, tf.int32) - tf.cast(self.optimizer.iterations, tf.int32)
-                steps = tf.minimum(block.shape[0], left)  # the schedule may end within a block
+                steps = tf.minimum(self.steps_per_call, left)  # the schedule may end within a block
                 _, total = tf.while_loop(lambda index, _: index < steps, step, (0, 0.0))
                 return total / tf.cast(steps, tf.float32), steps
 
@@ -143,7 +149,7 @@ class _InMemoryModel(LikelihoodModel):
 
 
 class _BestWeights(tf_keras.callbacks.Callback):
-    """Keeps a copy of the weights with the lowest loss, stops when it stays away, and puts it back at the end."""
+    """Keeps a copy of the weights with the lowest loss and stops when it stays away."""
 
     def __init__(self, monitor: str, patience: int | None) -> None:
         super().__init__()
@@ -164,8 +170,11 @@ class _BestWeights(tf_keras.callbacks.Callback):
 
     def restore(self) -> None:
         if self.weights is not None:
-            for variable, value in zip(self.model.trainable_variables, self.weights, strict=True):
-                variable.assign(value)
+            self.assign(self.weights)
+
+    def assign(self, values: list[np.ndarray]) -> None:
+        for variable, value in zip(self.model.trainable_variables, values, strict=True):
+            variable.assign(value)
 
 
 class _StopOnDivergence(tf_keras.callbacks.Callback):
@@ -181,8 +190,7 @@ class _StopOnDivergence(tf_keras.callbacks.Callback):
         if not np.isfinite(loss):
             raise DivergenceError(
                 f"The loss became {loss} in epoch {self.epoch + 1}. The flow has its best weights from before that. "
-                "Try a smaller learning_rate, standardise the data (zero mean, unit variance), and look for columns "
-                "that are constant, copies of each other, or hold extreme values."
+                + _DIVERGENCE_HINT
             )
 
 
@@ -223,9 +231,13 @@ def fit(
     """Trains `flow` on the rows of `x` by maximum likelihood and leaves it with its best weights.
 
     Keras and Adam do the work: warm-up and cosine decay of the learning rate, the gradient clipped to
-    a global norm of 1. Every row is used equally often: batches run on over the end of an epoch. The
-    weights with the lowest validation loss, looked at after each epoch, are the ones the flow has
-    when this returns, also after an interrupt or a divergence.
+    a global norm of 1. Every row is used equally often: batches run on over the end of an epoch.
+
+    When training stops early (patience, time, a callback, an interrupt, a divergence), the flow gets back
+    the weights with the lowest validation loss. When the schedule has run to its end, it keeps the last
+    ones, unless those with the lowest validation loss are better by more than two standard errors of the
+    rows' differences: the last weights have had the low rates, and a few hundred rows cannot tell a
+    lucky epoch from a good one (docs/design.md, decision 18).
 
     The number of steps is fixed before the first one, as the schedule needs it. With `max_time` it is
     the smaller of what `epochs` asks for and what a rate measured after compilation allows, and is
@@ -250,8 +262,8 @@ def fit(
 
     Returns:
         The Keras `History`: `loss` and `val_loss` by epoch, in nats a row. Its `params` also hold
-        `steps` (planned), `steps_done`, `best_epoch` (from 0) and `stopped_by` (None, "patience",
-        "max_time" or "callback", one of `callbacks`).
+        `steps` (planned), `steps_done`, `epoch` (from 0, the one whose weights the flow has) and
+        `stopped_by` (None, "patience", "max_time" or "callback", one of `callbacks`).
 
     Raises:
         DivergenceError: If the loss becomes NaN or infinite.
@@ -261,7 +273,8 @@ def fit(
     rows, held_out = _split(flow, x, validation_data, validation_split, seed)
     if not flow.trainable_variables:
         raise ValueError(
-            "flow has no trainable variables: a network inside a plain function or of Keras 3 is invisible."
+            "flow has no trainable variables, or none that tf.Module finds: build networks with tf_keras and hand "
+            "them to a coupling."
         )
     options = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     for what, value in {**options, "patience": patience, "max_time": max_time}.items():
@@ -270,23 +283,27 @@ def fit(
 
     steps_per_pass = math.ceil(len(rows) / batch_size)
     planned = steps or epochs * steps_per_pass
-    calls_per_epoch = math.ceil(min(steps_per_pass, planned) / _MAX_STEPS_PER_CALL)
-    steps_per_call = math.ceil(min(steps_per_pass, planned) / calls_per_epoch)
-
     schedule = WarmUpCosine(learning_rate, planned)
     model = _InMemoryModel(flow, tf.constant(rows), schedule)
     model.compile(tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM))
     model.optimizer.build(model.trainable_variables)  # in the first step it would cost a second tracing
-    blocks = _row_number_blocks(len(rows), steps_per_call, batch_size, seed)
     validation = None
     if len(held_out):
         validation = tf.data.Dataset.from_tensor_slices(held_out).batch(_VALIDATION_BATCH_SIZE)
     deadline = math.inf if max_time is None else started + max_time
-    if max_time is not None and steps is None:
-        seconds_per_call = _rehearse(model, blocks, validation, calls_per_epoch)
-        affordable = int(_TIME_MARGIN * (deadline - time.monotonic()) / seconds_per_call)
-        planned = min(planned, steps_per_call * max(1, affordable))
-        schedule.total_steps.assign(float(planned))
+    longest_call = _MAX_STEPS_PER_CALL
+    if max_time is not None:
+        seconds_per_step, seconds_per_validation = _rehearse(model, len(rows), batch_size, validation)
+        longest_call = max(1, min(longest_call, int(_SECONDS_PER_CALL / seconds_per_step)))
+        if steps is None:
+            seconds = seconds_per_step + seconds_per_validation / steps_per_pass
+            planned = min(planned, max(1, int(_TIME_MARGIN * (deadline - time.monotonic()) / seconds)))
+            schedule.total_steps.assign(float(planned))
+    steps_per_epoch = min(steps_per_pass, planned)
+    calls_per_epoch = math.ceil(steps_per_epoch / longest_call)
+    steps_per_call = math.ceil(steps_per_epoch / calls_per_epoch)
+    model.steps_per_call.assign(steps_per_call)
+    blocks = _row_number_blocks(len(rows), steps_per_call, batch_size, seed)
 
     best = _BestWeights("val_loss" if validation is not None else "loss", patience)
     end = _StopAtEnd(schedule, deadline)
@@ -302,15 +319,41 @@ def fit(
             callbacks=[_StopOnDivergence(), best, end, history, *callbacks],
             verbose=verbose,
         )
-    finally:
+    except BaseException:
         best.restore()
+        raise
+    stopped_by = "patience" if best.stopped else end.stopped_by
+    epoch = best.best_epoch
+    if stopped_by is not None or _is_better(best, flow, held_out):
+        best.restore()
+    else:
+        epoch = len(history.epoch) - 1
+    if best.best_epoch < 0:
+        raise DivergenceError("The validation loss was never finite; the flow is as it was. " + _DIVERGENCE_HINT)
     history.params |= {
         "steps": planned,
         "steps_done": int(model.optimizer.iterations.numpy()),
-        "best_epoch": best.best_epoch,
-        "stopped_by": "patience" if best.stopped else end.stopped_by,
+        "epoch": epoch,
+        "stopped_by": stopped_by,
     }
     return history
+
+
+def _is_better(best: _BestWeights, flow: tfd.Distribution, held_out: np.ndarray) -> bool:
+    """Whether the best weights beat the present ones on the held-out rows by more than two standard errors."""
+    if not len(held_out):
+        return False
+
+    def losses() -> np.ndarray:
+        chunks = range(0, len(held_out), _VALIDATION_BATCH_SIZE)
+        return -np.concatenate([flow.log_prob(held_out[i : i + _VALIDATION_BATCH_SIZE]).numpy() for i in chunks])
+
+    last, last_losses = [v.numpy() for v in best.model.trainable_variables], losses()
+    best.restore()
+    gain = last_losses - losses()
+    best.assign(last)
+    is_certain = gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
+    return bool(is_certain or not np.isfinite(gain.mean()))
 
 
 def _split(
@@ -340,7 +383,10 @@ def _as_rows(flow: tfd.Distribution, what: str, value: Any, dtype: Any) -> np.nd
 
 
 def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | None) -> tf.data.Dataset:
-    """An endless dataset of row numbers, `[steps, batch_size]`: one permutation of all rows after another."""
+    """An endless dataset of row numbers: one permutation of all rows after another, `steps` batches a block.
+
+    Blocks are padded to `[_MAX_STEPS_PER_CALL, batch_size]`, the one shape that is compiled.
+    """
     key = int(np.random.SeedSequence(seed).generate_state(1)[0])
 
     def one_pass(index: tf.Tensor) -> tf.Tensor:
@@ -348,29 +394,36 @@ def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | N
 
     passes = tf.data.Dataset.counter().map(one_pass)
     blocks = passes.rebatch(steps * batch_size, drop_remainder=True)
-    return blocks.map(
-        lambda block: tf.ensure_shape(tf.reshape(block, [steps, batch_size]), [steps, batch_size])
-    ).prefetch(2)
+    padding = tf.zeros([_MAX_STEPS_PER_CALL - steps, batch_size], tf.int32)
+    return blocks.map(lambda block: tf.concat([tf.reshape(block, [steps, batch_size]), padding], axis=0)).prefetch(2)
 
 
 def _rehearse(
-    model: _InMemoryModel, blocks: tf.data.Dataset, validation: tf.data.Dataset | None, calls_per_epoch: int
-) -> float:
-    """Compiles, measures, and puts every variable back: returns seconds per call, validation included."""
+    model: _InMemoryModel, num_rows: int, batch_size: int, validation: tf.data.Dataset | None
+) -> tuple[float, float]:
+    """Compiles, measures, and puts every variable back: returns seconds per step and per validation."""
     variables = [*model.trainable_variables, *model.optimizer.variables]
     before = [np.array(v) for v in variables]
-    iterator, run = iter(blocks), model.make_train_function()
-    durations = []
-    for _ in range(4):
+    iterator, run = iter(_row_number_blocks(num_rows, 1, batch_size, 0)), model.make_train_function()
+
+    def seconds_for(steps: int) -> float:
+        model.steps_per_call.assign(steps)
         start = time.monotonic()
         run(iterator)["loss"].numpy()
-        durations.append(time.monotonic() - start)
-    seconds = float(np.mean(durations[1:]))
-    if validation is not None:
-        model.evaluate(validation, verbose=0)
-        start = time.monotonic()
-        model.evaluate(validation, verbose=0)
-        seconds += (time.monotonic() - start) / calls_per_epoch
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
-    return seconds
+        return time.monotonic() - start
+
+    try:
+        seconds_for(1)  # compiles
+        seconds = seconds_for(1)
+        steps = max(1, min(_MAX_STEPS_PER_CALL, int(_SECONDS_PER_CALL / seconds)))
+        seconds = min(seconds, seconds_for(steps) / steps)
+        seconds_per_validation = 0.0
+        if validation is not None:
+            model.evaluate(validation, verbose=0)
+            start = time.monotonic()
+            model.evaluate(validation, verbose=0)
+            seconds_per_validation = time.monotonic() - start
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+    return seconds, seconds_per_validation

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pipelines.errors import AugmentError
 from pipelines.model_file import ModelFile
 from pipelines.native_logs import quiet_native_logs
 
@@ -28,7 +29,7 @@ class Graph:
         with quiet_native_logs():
             from ai_edge_litert.interpreter import Interpreter
 
-            self._interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+            self._interpreter = Interpreter(model_content=content, num_threads=len(os.sched_getaffinity(0)))
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._shape: tuple[int, ...] | None = None
@@ -60,6 +61,10 @@ def blocks(model: ModelFile, num_rows: int, seed: int) -> Iterator[np.ndarray]:
     """Yields new rows in data units, float64 `[m, D]`, `num_rows` in all; only the last block is shorter."""
     sampler = Graph(model, "sampler.tflite")
     size = len(model.schema.modelled)
+    # What a column's lattice can hold in 64 bits; NaN and infinity are beyond any limit.
+    limits = np.array([2.0**62 * column.step or np.finfo(np.float64).max for column in model.schema.modelled])
     for block, start in enumerate(range(0, num_rows, BLOCK_ROWS)):
         rows = model.encoding.decode(sampler(noise(seed, block, size)))
+        if not (np.abs(rows) <= limits).all():
+            raise AugmentError(f"{model.path} gives values out of all range; its training went wrong. Fit it again.")
         yield rows[: num_rows - start]

@@ -123,6 +123,10 @@ def _read_csv(path: pathlib.Path) -> pa.Table:
     try:
         names = _header(path)
         _check_names(names, str(path))
+        if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+            raise AugmentError(
+                f"{path}: the header {names[0]!r} has no comma. Only comma-separated files are read yet."
+            )
         return pyarrow.csv.read_csv(
             path,
             parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),

@@ -20,10 +20,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from pipelines.errors import AugmentError, UsageError
-from pipelines.tables.reading import is_parquet
+from pipelines.tables.reading import Source, is_parquet, records
 from pipelines.tables.schema import Column, Schema
 
-__all__ = ["CsvWriter", "ParquetWriter", "TableWriter", "csv_field", "open_output", "refuse_existing", "to_arrow"]
+__all__ = [
+    "CsvWriter",
+    "ParquetWriter",
+    "TableWriter",
+    "copy_records",
+    "csv_field",
+    "open_output",
+    "refuse_existing",
+    "scalar",
+    "to_arrow",
+]
 
 # Fixed, so that the bytes of a Parquet file do not depend on how many rows are made at a time.
 _ROWS_PER_GROUP = 1 << 17
@@ -128,9 +138,9 @@ class CsvWriter:
         rows = rows.combine_chunks()
         cells = [_spell(column, rows.column(column.name).chunk(0)) for column in self._schema.columns]
         if self._mark is not None:
-            cells.append(_scalar(self._mark))
-        lines = pc.binary_join_element_wise(*cells, _scalar(","))
-        lines = pc.binary_join_element_wise(lines, _scalar(self._end), _scalar(""))
+            cells.append(scalar(self._mark))
+        lines = pc.binary_join_element_wise(*cells, scalar(","))
+        lines = pc.binary_join_element_wise(lines, scalar(self._end), scalar(""))
         self._file.write(lines.buffers()[2])  # the text of all rows, one after another, is the file's
 
     def close(self) -> None:
@@ -192,6 +202,38 @@ def writer_for(path: str | os.PathLike[str], file: IO[bytes], schema: Schema) ->
     return writer
 
 
+def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Iterator[str]) -> str:
+    """Copies the records of a CSV file as they are, with a further cell each if there is a `header` for it.
+
+    Args:
+        file: Where to.
+        source: A table read from a CSV file.
+        header: The further cell of the header, or None for no further cells.
+        cells: The further cells of the rows.
+
+    Returns:
+        The file's end of line.
+
+    Raises:
+        AugmentError: If the file has other records than rows were read, before anything is written.
+    """
+    if source.path is None:
+        raise ValueError(f"{source.name} is no file.")
+    found = sum(1 for _ in records(source.path)) - 1
+    if found != source.table.num_rows:
+        raise AugmentError(
+            f"{source.name}: its quotes can be read in two ways ({found} or {source.table.num_rows} rows). Quote "
+            "fields that hold quotes, and double the quotes in them."
+        )
+    end = b""
+    for record in records(source.path):
+        bare = record.rstrip(b"\r\n")
+        cell = b"" if header is None else b"," + (next(cells) if end else header).encode()
+        end = end or record[len(bare) :]
+        file.write(bare + cell + (record[len(bare) :] or end))
+    return end.decode()
+
+
 def csv_field(text: str) -> str:
     """Returns `text` as a CSV field, quoted if it must be."""
     line = io.StringIO()
@@ -205,7 +247,7 @@ def _from_numpy(values: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
 
 
-def _scalar(value: Any) -> pa.Scalar:
+def scalar(value: Any) -> pa.Scalar:
     """Returns a text or a number as an Arrow scalar; `pa.scalar` would import pandas too."""
     if not isinstance(value, str):
         return _from_numpy(np.array([value]))[0]
@@ -218,23 +260,23 @@ def _constant(column: Column, rows: int) -> pa.Array:
     text = column.value or ""
     for parse in (int, float):
         with contextlib.suppress(ValueError):
-            return pa.repeat(_scalar(parse(text)), rows)
-    return pa.repeat(_scalar(text), rows)
+            return pa.repeat(scalar(parse(text)), rows)
+    return pa.repeat(scalar(text), rows)
 
 
 def _spell(column: Column, values: pa.Array) -> pa.Array | pa.Scalar:
     """The cells of a column as text."""
     if column.kind == "constant":
-        return _scalar(csv_field(column.value or ""))
+        return scalar(csv_field(column.value or ""))
     if not column.decimals:
         text = pc.cast(values, pa.string())
         return text if column.decimals is None else pc.replace_substring_regex(text, r"^-0$", "0")
     # Decimals by hand: a float's own text drops trailing zeros and turns to exponents.
-    lattice = pc.cast(pc.round(pc.multiply(values, _scalar(10.0**column.decimals))), pa.int64())
+    lattice = pc.cast(pc.round(pc.multiply(values, scalar(10.0**column.decimals))), pa.int64())
     digits = pc.utf8_lpad(pc.abs(lattice).cast(pa.string()), column.decimals + 1, "0")
     text = pc.binary_replace_slice(digits, -column.decimals, -column.decimals, ".")
     if column.min_decimals < column.decimals:
         text = pc.replace_substring_regex(text, rf"(\.\d{{{column.min_decimals}}}\d*?)0*$", r"\1")
         text = pc.utf8_rtrim(text, ".")
-    sign = pc.if_else(pc.less(lattice, _scalar(0)), _scalar("-"), _scalar(""))
-    return pc.binary_join_element_wise(sign, text, _scalar(""))
+    sign = pc.if_else(pc.less(lattice, scalar(0)), scalar("-"), scalar(""))
+    return pc.binary_join_element_wise(sign, text, scalar(""))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import AugmentError, UsageError, check_seed
-from pipelines.model_file import SUFFIX, write_model
+from pipelines.model_file import default_name, write_model
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.encoding import Standardisation, dequantise
 from pipelines.tables.reading import Source, read_source
@@ -32,8 +32,6 @@ _HELD_OUT = 0.1
 _DEFAULT_STEPS = 4000
 _MIN_DEFAULT_EPOCHS, _MAX_DEFAULT_EPOCHS = 10, 500  # for tables of very many and of very few rows
 _PACKAGES = ("tfp-realnvp", "tensorflow", "tensorflow-probability", "tf-keras", "ai-edge-litert", "numpy", "pyarrow")
-
-Data = "str | os.PathLike[str] | pd.DataFrame"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +65,8 @@ class FitResult:
         log_likelihood: Their mean log-density under the flow, in nats, data units.
         gaussian_log_likelihood: The same under a Gaussian fitted to the training rows.
         epochs: Epochs done.
-        steps: Optimizer steps done; `steps=` repeats the run.
+        steps: Optimizer steps planned; `steps=` repeats the run without a clock.
+        steps_done: Optimizer steps done, fewer if something stopped it.
         stopped_by: "patience", "max_time", or None for the whole schedule.
         seconds: Wall time of the whole call.
     """
@@ -82,6 +81,7 @@ class FitResult:
     gaussian_log_likelihood: float
     epochs: int
     steps: int
+    steps_done: int
     stopped_by: str | None
     seconds: float
 
@@ -97,8 +97,8 @@ def fit(
     steps: int | None = None,
     patience: int | None = None,
     batch_size: int = 256,
-    couplings: int = 12,
-    hidden: Sequence[int] | None = None,
+    couplings: int = 8,
+    hidden: Sequence[int] = (64, 64),
     force: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> FitResult:
@@ -117,8 +117,7 @@ def fit(
             schedule is run, as its low rates at the end do the fine work.
         batch_size: Rows in a step.
         couplings: Coupling layers.
-        hidden: Units of each hidden layer in each coupling. Default: 32, 32 up to four columns, 64, 64
-            from there on.
+        hidden: Units of each hidden layer in each coupling.
         force: Replace an existing model file.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
 
@@ -147,7 +146,6 @@ def fit(
     encoding = Standardisation.learn(values[order[num_held_out:]], schema)
     encoded = encoding.encode(values)
     train, held_out = encoded[order[num_held_out:]], encoded[order[:num_held_out]]
-    hidden = tuple(hidden or _default_hidden(len(schema.modelled)))
     if epochs is None:
         steps_per_epoch = math.ceil(len(train) / batch_size)
         epochs = min(_MAX_DEFAULT_EPOCHS, max(_MIN_DEFAULT_EPOCHS, math.ceil(_DEFAULT_STEPS / steps_per_epoch)))
@@ -158,7 +156,7 @@ def fit(
         log_det=encoding.log_det,
         on_progress=on_progress,
         couplings=couplings,
-        hidden=hidden,
+        hidden=tuple(hidden),
         seed=seed,
         epochs=epochs,
         steps=steps,
@@ -177,6 +175,7 @@ def fit(
         gaussian_log_likelihood=_gaussian_log_likelihood(train, held_out) + encoding.log_det,
         epochs=trained.epochs,
         steps=trained.steps,
+        steps_done=trained.steps_done,
         stopped_by=trained.stopped_by,
         seconds=round(time.monotonic() - started, 2),
     )
@@ -205,12 +204,7 @@ def _read(data: Any) -> list[Source]:
 def _default_model(source: Source) -> pathlib.Path:
     if source.path is None:
         raise UsageError("a model fitted to a DataFrame needs a file name: model=...")
-    return pathlib.Path(source.path.name.split(".")[0] + SUFFIX)
-
-
-def _default_hidden(columns: int) -> tuple[int, int]:
-    """Twelve narrow couplings beat eight wide ones on two columns, at the same cost (docs/design.md, decision 16)."""
-    return (32, 32) if columns <= 4 else (64, 64)
+    return pathlib.Path(default_name(source.path))
 
 
 def _join(sources: Sequence[Source]) -> pa.Table:
@@ -256,6 +250,7 @@ class _Trained:
     log_likelihood: float
     epochs: int
     steps: int
+    steps_done: int
     stopped_by: str | None
 
 
@@ -317,9 +312,10 @@ def _train(
         config=config,
         members=members,
         parameters=sum(int(np.prod(v.shape)) for v in flow.trainable_variables),
-        log_likelihood=log_det - min(history.history["val_loss"]),
+        log_likelihood=log_det - history.history["val_loss"][history.params["epoch"]],
         epochs=len(history.history["loss"]),
-        steps=history.params["steps_done"],
+        steps=history.params["steps"],
+        steps_done=history.params["steps_done"],
         stopped_by=history.params["stopped_by"],
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -15,15 +16,17 @@ import pyarrow.parquet
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.tables.reading import is_parquet, read_source, records
+from pipelines.tables.reading import is_parquet, read_source
 from pipelines.tables.schema import Schema
 from pipelines.tables.writing import (
     CsvWriter,
     ParquetWriter,
     TableWriter,
+    copy_records,
     csv_field,
     open_output,
     refuse_existing,
+    scalar,
     to_arrow,
     writer_for,
 )
@@ -46,7 +49,7 @@ def generate(
     output: str | os.PathLike[str] | None = None,
     seed: int | None = None,
     chunk_size: int = 65_536,
-    append: str | os.PathLike[str] | None = None,
+    append: str | os.PathLike[str] | pd.DataFrame | None = None,
     mark: str | None = None,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -60,7 +63,7 @@ def generate(
             DataFrame.
         seed: Integer seed. The same seed gives the same rows, whatever `chunk_size`. Default: a fresh one.
         chunk_size: Rows made and written at a time; bounds the memory.
-        append: A table whose rows come first, as they are in the file.
+        append: A file or DataFrame whose rows come first, as they are there.
         mark: Name of a last column that is 0 in the rows of `append` and 1 in the new ones.
         force: Replace an existing output.
         on_progress: Called with the number of new rows as they are written.
@@ -123,7 +126,7 @@ def _rows(model: ModelFile, n: int, seed: int, chunk_size: int) -> Iterator[pa.T
         yield to_arrow(model.schema, np.concatenate(pending))
 
 
-def _typed_source(path: str | os.PathLike[str], schema: Schema) -> pa.Table:
+def _typed_source(path: str | os.PathLike[str] | pd.DataFrame, schema: Schema) -> pa.Table:
     """The rows of a table with the types that new rows have."""
     source = read_source(path)
     _check_columns(source.table.column_names, schema, source.name)
@@ -135,7 +138,9 @@ def _typed_source(path: str | os.PathLike[str], schema: Schema) -> pa.Table:
         raise AugmentError(f"{source.name} does not fit the model: {error}. Nothing was written.") from error
 
 
-def _append_parquet(file: IO[bytes], path: str | os.PathLike[str], schema: Schema, mark: str | None) -> TableWriter:
+def _append_parquet(
+    file: IO[bytes], path: str | os.PathLike[str] | pd.DataFrame, schema: Schema, mark: str | None
+) -> TableWriter:
     source = _typed_source(path, schema)
     if mark is not None:
         source = _marked(source, mark, 0)
@@ -144,37 +149,32 @@ def _append_parquet(file: IO[bytes], path: str | os.PathLike[str], schema: Schem
     return writer
 
 
-def _append_csv(file: IO[bytes], path: str | os.PathLike[str], schema: Schema, mark: str | None) -> TableWriter:
+def _append_csv(
+    file: IO[bytes], path: str | os.PathLike[str] | pd.DataFrame, schema: Schema, mark: str | None
+) -> TableWriter:
     """Copies the source's records to `file` and returns a writer that goes on in the same spelling."""
     source = read_source(path)
     _check_columns(source.table.column_names, schema, source.name)
-    if is_parquet(path):
+    if source.path is None or is_parquet(source.path):
         writer = CsvWriter(file, schema, mark=None if mark is None else "0")
         names = [*schema.names, *([] if mark is None else [mark])]
         file.write((",".join(map(csv_field, names)) + "\n").encode())
         writer.write(_typed_source(path, schema))
         return CsvWriter(file, schema, mark=None if mark is None else "1")
-    end, number = "\n", -1
-    for number, record in enumerate(records(path)):
-        bare = record.rstrip(b"\r\n")
-        if number == 0:
-            end = record[len(bare) :].decode() or end
-        cell = b"" if mark is None else b"," + (csv_field(mark).encode() if number == 0 else b"0")
-        file.write(bare + cell + (record[len(bare) :] or end.encode()))
-    if number != source.table.num_rows:
-        raise AugmentError(f"{source.name}: its quotes are ambiguous ({number} or {source.table.num_rows} rows).")
+    header = None if mark is None else csv_field(mark)
+    end = copy_records(file, source, header, repeat("0"))
     return CsvWriter(file, schema, end_of_line=end, mark=None if mark is None else "1")
 
 
 def _marked(rows: pa.Table, mark: str, value: int) -> pa.Table:
-    return rows.append_column(mark, pa.repeat(pa.scalar(value, pa.int64()), rows.num_rows))
+    return rows.append_column(mark, pa.repeat(scalar(value), rows.num_rows))
 
 
 def _check_columns(names: list[str], schema: Schema, where: str) -> None:
     if names != schema.names:
         raise AugmentError(
-            f"{where} has the columns {', '.join(names)}; the model makes {', '.join(schema.names)}. "
-            "Rows can only be appended to a table of the same columns in the same order."
+            f"{where} has the columns {', '.join(names)}; the model makes {', '.join(schema.names)}. Rows can only be "
+            "appended to a table of the same columns in the same order; what --drop left out is left out there too."
         )
 
 

@@ -14,9 +14,9 @@ import pyarrow.parquet
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.tables.reading import Source, is_parquet, read_source, records
+from pipelines.tables.reading import Source, is_parquet, read_source
 from pipelines.tables.schema import numbers
-from pipelines.tables.writing import csv_field, open_output, refuse_existing
+from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,14 +72,7 @@ def score(
         elif source.path is None or is_parquet(source.path):
             pyarrow.csv.write_csv(source.table.append_column(COLUMN, pa.array(log_probs)), file)
         else:
-            count = 0
-            cells = iter([csv_field(COLUMN), *(f"{value:.6f}" for value in log_probs)])
-            for record in records(source.path):
-                bare = record.rstrip(b"\r\n")
-                file.write(bare + b"," + next(cells, "").encode() + (record[len(bare) :] or b"\n"))
-                count += 1
-            if count != source.table.num_rows + 1:
-                raise AugmentError(f"{source.name}: its quotes are ambiguous ({count - 1} or {len(log_probs)} rows).")
+            copy_records(file, source, csv_field(COLUMN), (f"{value:.6f}" for value in log_probs))
     return None
 
 

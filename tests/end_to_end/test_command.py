@@ -351,7 +351,7 @@ def workplace(tmp_path_factory, model):
         ("fit good.csv --drop z", 2, "good.csv has no column 'z' to drop; it has x, y"),
         ("fit good.csv other.csv --as-one", 1, "other.csv has the columns a, b; good.csv has x, y"),
         ("fit good.csv good.csv", 2, "two datasets would be written to good.augment"),
-        ("fit good.csv few.csv -m gone", 2, "with several datasets, -m is an existing folder"),
+        ("fit good.csv few.csv -m gone", 2, "with several datasets, -m or AUGMENT_MODEL is an existing folder"),
         ("generate", 2, "several models here; name one with -m: cut.augment, damaged.augment, m.augment"),
         ("generate -m gone.augment", 2, "no such model file. To make one: augment fit DATA.csv -m gone.augment"),
         ("generate -m cut.augment -o out.csv", 1, "cut.augment is damaged"),

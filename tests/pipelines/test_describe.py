@@ -56,7 +56,7 @@ def test_the_text_names_what_a_person_asks_for(run, orders_model, orders_fit, or
     assert str(orders_model) in lines["model"]
     assert "orders.csv (300 rows, SHA-256 " + hashlib.sha256(orders.read_bytes()).hexdigest()[:12] in lines["source"]
     assert "4 couplings, hidden 8, " in lines["architecture"]
-    assert f"{orders_fit.steps} steps of 64 rows, seed 3" in lines["training"]
+    assert f"{orders_fit.steps_done} of {orders_fit.steps} steps of 64 rows, seed 3" in lines["training"]
     assert f"{orders_fit.log_likelihood:.4f} nats a row (a Gaussian: " in lines["held"]
     assert lines["weight"].split()[1:] == ["float,", "2", "decimals"]
     assert lines["count"].split()[1:] == ["integer"]
