@@ -228,7 +228,7 @@ def fit(
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> tf_keras.callbacks.History:
-    """Trains `flow` on the rows of `x` by maximum likelihood and leaves it with its best weights.
+    """Trains `flow` on the rows of `x` by maximum likelihood.
 
     Keras and Adam do the work: warm-up and cosine decay of the learning rate, the gradient clipped to
     a global norm of 1. Every row is used equally often: batches run on over the end of an epoch.
