@@ -23,7 +23,7 @@ def export_sampler(flow: tfd.TransformedDistribution) -> bytes:
     """Returns a LiteRT graph from noise `[n, D]` of `flow.distribution` to data `[n, D]`, both float32.
 
     Args:
-        flow: A transformed distribution over vectors; its base is drawn by whoever runs the graph.
+        flow: A transformed distribution of batch shape []; its base is drawn by whoever runs the graph.
 
     Raises:
         ExportError: If a bijector does not convert.
@@ -48,6 +48,8 @@ def export_scorer(flow: tfd.TransformedDistribution) -> bytes:
 
 
 def _convert(flow: tfd.TransformedDistribution, function: Callable[[tf.Tensor], tf.Tensor], parts: Any) -> bytes:
+    if flow.batch_shape.rank != 0:
+        raise ExportError(f"{flow.name!r} has batch shape {flow.batch_shape}; bind one context, of batch shape [].")
     if flow.dtype != tf.float32:
         raise ExportError(f"{flow.name!r} is a {flow.dtype.name} flow; LiteRT graphs are float32.")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -9,7 +10,7 @@ import os
 import pathlib
 import secrets
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -17,19 +18,26 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp.bijectors.affine_coupling import AffineCoupling
-from tfp_realnvp.conditioners import Conditioner, mlp
+from tfp_realnvp import bijectors, conditioners, contexts, transforms
+from tfp_realnvp.distributions.flow import Flow
 from tfp_realnvp.masks import Mask
 
 __all__ = ["FORMAT_VERSION", "LoadError", "from_config", "load", "save", "to_config"]
 
 
-FORMAT_VERSION = 1
-_OWN_CLASSES: dict[str, Any] = {"AffineCoupling": AffineCoupling}
-_CONDITIONERS = {"mlp": mlp}
+FORMAT_VERSION = 2
+_OWN_CLASSES: dict[str, Any] = {
+    "Flow": Flow,
+    **{name: getattr(bijectors, name) for name in bijectors.__all__ if inspect.isclass(getattr(bijectors, name))},
+}
+_OWN_PREFIX = "tfp_realnvp."  # tells our Permute from TFP's
+_CONDITIONERS = {name: getattr(conditioners, name) for name in ("conv_resnet", "mlp", "residual_mlp")}
+_CONTEXTS = {name: getattr(contexts, name) for name in ("ClassContext", "FeatureContext")}
+_TRANSFORMS = {name: getattr(transforms, name) for name in ("Additive", "Affine", "RationalQuadraticSpline")}
 _MAX_MEMBER_BYTES = 1 << 32
 
 
@@ -154,8 +162,14 @@ class _Writer:
                 return self._shared(value, path, lambda: self._variable(value, path))
             case tf.Tensor():
                 return self._array(value.numpy(), path)
-            case Conditioner():
+            case transforms.Transform():
+                return self._transform(value, path)
+            case conditioners.Conditioner():
                 return self._shared(value, path, lambda: self._conditioner(value, path))
+            case contexts.Context():
+                return self._shared(value, path, lambda: self._context(value, path))
+            case tfp.util.DeferredTensor():
+                return self._shared(value, path, lambda: self._deferred(value, path))
             case tfb.Bijector() | tfd.Distribution():
                 return self._shared(value, path, lambda: self._object(value, path))
         raise TypeError(
@@ -179,14 +193,42 @@ class _Writer:
         self.tensors[path] = np.asarray(value)
         return {"variable": path, "trainable": value.trainable, "name": value.name.split(":")[0]}
 
-    def _conditioner(self, value: Conditioner, path: str) -> dict[str, Any]:
-        for index, variable in enumerate(value.network.weights):
-            self.tensors[f"{path}.{index}"] = variable.numpy()
-        return {"conditioner": dict(value.recipe)}
+    def _transform(self, value: transforms.Transform, path: str) -> dict[str, Any]:
+        name = type(value).__name__
+        if type(value) is not _TRANSFORMS.get(name):
+            raise TypeError(f"{path} is a {name}, which is not a transform of tfp_realnvp: it cannot be saved as data.")
+        return {
+            "transform": name,
+            "arguments": {field.name: getattr(value, field.name) for field in dataclasses.fields(_TRANSFORMS[name])},
+        }
+
+    def _conditioner(self, value: conditioners.Conditioner, path: str) -> dict[str, Any]:
+        self._weights(value.network.weights, path)
+        return {"conditioner": dict(value.recipe), "context": self.encode(value.context, f"{path}.context")}
+
+    def _context(self, value: contexts.Context, path: str) -> dict[str, Any]:
+        name = type(value).__name__
+        if type(value) is not _CONTEXTS.get(name):
+            raise TypeError(f"{path} is a {name}, which is not a context of tfp_realnvp: it cannot be saved as data.")
+        self._weights(value.variables, path)
+        arguments = {key: self.encode(item, f"{path}.{key}") for key, item in value.arguments.items()}
+        return {"encoder": name, "arguments": arguments}
+
+    def _deferred(self, value: tfp.util.DeferredTensor, path: str) -> dict[str, Any]:
+        return {
+            "deferred": self.encode(value.pretransformed_input, f"{path}.input"),
+            # A TransformedVariable holds the bijector's method.
+            "by": self.encode(getattr(value.transform_fn, "__self__", value.transform_fn), f"{path}.by"),
+        }
+
+    def _weights(self, variables: Sequence[tf.Variable], path: str) -> None:
+        for index, variable in enumerate(variables):
+            self.tensors[f"{path}.{index}"] = np.asarray(variable)
 
     def _object(self, value: Any, path: str) -> dict[str, Any]:
         name = type(value).__name__.lstrip("_")  # TFP's plain twins of CompositeTensor classes: _Chain, ...
-        cls = _find_class(name)
+        is_own = type(value) is _OWN_CLASSES.get(name)
+        cls = _find_class(_OWN_PREFIX + name if is_own else name)
         is_plain_twin = cls is not None and type(value).__name__ == f"_{name}" and issubclass(cls, type(value))
         if cls is None or not (type(value) is cls or is_plain_twin):
             raise TypeError(
@@ -199,7 +241,7 @@ class _Writer:
             for key, argument in value.parameters.items()
             if key in signature and argument is not signature[key].default
         }
-        return {"class": name, "arguments": arguments}
+        return {"class": _OWN_PREFIX + name if is_own else name, "arguments": arguments}
 
 
 class _Reader:
@@ -231,8 +273,16 @@ class _Reader:
                 return tf.constant(self._tensors[path])
             case {"variable": path, "trainable": trainable, "name": name}:
                 return tf.Variable(self._tensors[path], trainable=trainable, name=name)
-            case {"conditioner": recipe, "path": path}:
-                return self._conditioner(dict(recipe), path)
+            case {"transform": name, "arguments": arguments}:
+                return _find("transform", name, _TRANSFORMS)(**arguments)
+            case {"conditioner": recipe, "context": context, "path": path}:
+                return self._conditioner(dict(recipe), self.decode(context), path)
+            case {"encoder": name, "arguments": arguments, "path": path}:
+                encoder = _find("context", name, _CONTEXTS)(**{k: self.decode(v) for k, v in arguments.items()})
+                self._assign(encoder.variables, path)
+                return encoder
+            case {"deferred": value_, "by": transform_fn}:
+                return tfp.util.DeferredTensor(self.decode(value_), self.decode(transform_fn))
             case {"class": name, "arguments": arguments}:
                 cls = _find_class(name)
                 if cls is None:
@@ -242,23 +292,32 @@ class _Reader:
                 return tf.as_dtype(dtype)
         raise LoadError(f"unknown entry with the keys {sorted(value)}.")
 
-    def _conditioner(self, recipe: dict[str, Any], path: str) -> Conditioner:
-        function = recipe.pop("function")
-        if function not in _CONDITIONERS:
-            raise LoadError(f"unknown conditioner {function!r}: the file was written by another version.")
-        conditioner = _CONDITIONERS[function](**recipe)
-        for index, variable in enumerate(conditioner.network.weights):
+    def _conditioner(self, recipe: dict[str, Any], context: Any, path: str) -> conditioners.Conditioner:
+        function = _find("conditioner", recipe.pop("function"), _CONDITIONERS)
+        if "mask" in recipe:
+            recipe["mask"] = Mask(np.array(recipe["mask"]))
+        conditioner: conditioners.Conditioner = function(**recipe, context=context)
+        self._assign(conditioner.network.weights, path)
+        return conditioner
+
+    def _assign(self, variables: Sequence[tf.Variable], path: str) -> None:
+        for index, variable in enumerate(variables):
             tensor = self._tensors[f"{path}.{index}"]
             if tensor.shape != tuple(variable.shape):
                 raise LoadError(f"tensor {path}.{index} has shape {tensor.shape}, expected {tuple(variable.shape)}.")
             variable.assign(tensor)
-        return conditioner
+
+
+def _find(what: str, name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise LoadError(f"unknown {what} {name!r}: the file was written by another version.")
+    return known[name]
 
 
 def _find_class(name: str) -> Any:
     """The class of this library or of TFP with that public name, or None."""
-    if name in _OWN_CLASSES:
-        return _OWN_CLASSES[name]
+    if name.startswith(_OWN_PREFIX):
+        return _OWN_CLASSES.get(name.removeprefix(_OWN_PREFIX))
     for module, base in [(tfb, tfb.Bijector), (tfd, tfd.Distribution)]:
         cls = getattr(module, name, None)
         if inspect.isclass(cls) and issubclass(cls, base):

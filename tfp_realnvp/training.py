@@ -12,6 +12,9 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_probability import distributions as tfd
 
+from tfp_realnvp.bijectors.coupling import BoundCoupling
+from tfp_realnvp.binding import given
+
 __all__ = ["DivergenceError", "LikelihoodModel", "fit"]
 
 
@@ -29,6 +32,7 @@ _DIVERGENCE_HINT = (
     "Try a smaller learning_rate, standardise the data (zero mean, unit variance), and look for columns that are "
     "constant, copies of each other, or hold extreme values."
 )
+_MEASURING_SHARE = 0.03  # of max_time
 # Of the time left after compilation, what is planned for; the rest is for a machine that slows down.
 _TIME_MARGIN = 0.9
 
@@ -43,7 +47,8 @@ class WarmUpCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
     Keras's own `CosineDecay` bakes the number of steps into the compiled step; here it is a variable,
     so that it can follow from a rate that is measured after compilation.
 
-    References: Ilya Loshchilov, Frank Hutter. SGDR. ICLR 2017, equation 5. https://arxiv.org/abs/1608.03983
+    References:
+        Ilya Loshchilov, Frank Hutter. SGDR. ICLR 2017, equation 5. https://arxiv.org/abs/1608.03983
     """
 
     def __init__(self, peak: float, total_steps: int) -> None:
@@ -65,12 +70,15 @@ class WarmUpCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
 class LikelihoodModel(tf_keras.Model):
     """A Keras model around a distribution: its loss is the mean negative log-likelihood, in nats.
 
+    It is fed rows `x`, or pairs `(x, context)` if the distribution is made of conditional couplings. Networks
+    within it, with dropout for instance, know from Keras whether they are being trained.
+
     Args:
         distribution: A distribution whose variables are to be trained, such as a flow.
     """
 
     def __init__(self, distribution: tfd.Distribution) -> None:
-        super().__init__(name="likelihood_model")
+        super().__init__(name="likelihood_model", autocast=False)
         self.mean_loss = tf_keras.metrics.Mean(name="loss")
         self.distribution = distribution
 
@@ -79,27 +87,29 @@ class LikelihoodModel(tf_keras.Model):
         """The mean loss, which Keras resets when an epoch or an evaluation starts."""
         return [self.mean_loss]
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns the log-density of each row of `x`, in nats."""
-        return self.distribution.log_prob(x)
+    def call(self, inputs: Any) -> tf.Tensor:
+        """Returns the log-density of each row, in nats."""
+        x, context = inputs if isinstance(inputs, tuple | list) else (inputs, None)
+        distribution = self.distribution if context is None else given(self.distribution, context)
+        return distribution.log_prob(x)
 
     # AutoGraph would translate TFP's and our own code and find nothing to do; it takes seconds.
     @tf.autograph.experimental.do_not_convert
-    def train_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+    def train_step(self, inputs: Any) -> dict[str, tf.Tensor]:
         """Moves the variables one optimizer step and returns the loss before it."""
-        self.mean_loss.update_state(self.minimize(x))
+        self.mean_loss.update_state(self.minimize(inputs))
         return {"loss": self.mean_loss.result()}
 
     @tf.autograph.experimental.do_not_convert
-    def test_step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the loss on `x`."""
-        self.mean_loss.update_state(-self.distribution.log_prob(x))
+    def test_step(self, inputs: Any) -> dict[str, tf.Tensor]:
+        """Returns the loss on the rows."""
+        self.mean_loss.update_state(-self(inputs, training=False))
         return {"loss": self.mean_loss.result()}
 
-    def minimize(self, x: tf.Tensor) -> tf.Tensor:
+    def minimize(self, inputs: Any) -> tf.Tensor:
         """Moves the variables one optimizer step; returns the negative log-likelihood of each row before it."""
         with tf.GradientTape() as tape:
-            losses = -self.distribution.log_prob(x)
+            losses = -self(inputs, training=True)
             loss = tf.reduce_mean(losses)
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return losses
@@ -108,9 +118,16 @@ class LikelihoodModel(tf_keras.Model):
 class _InMemoryModel(LikelihoodModel):
     """A `LikelihoodModel` that holds its rows and is fed blocks of row numbers, one block a compiled call."""
 
-    def __init__(self, distribution: tfd.Distribution, rows: tf.Tensor, schedule: WarmUpCosine) -> None:
+    def __init__(
+        self,
+        distribution: tfd.Distribution,
+        rows: tuple[np.ndarray, ...],
+        schedule: WarmUpCosine,
+        is_compiled: bool,
+    ) -> None:
         super().__init__(distribution)
-        self.rows, self.schedule = rows, schedule
+        self.is_compiled = is_compiled
+        self.rows, self.schedule = tuple(tf.constant(part) for part in rows), schedule
         self.steps_per_call = tf.Variable(_MAX_STEPS_PER_CALL, trainable=False, name="steps_per_call")
         self.train_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
         self.test_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
@@ -119,12 +136,12 @@ class _InMemoryModel(LikelihoodModel):
         """Returns the function Keras calls with its data iterator: one call runs a block of steps."""
         if self.train_function is None or force:
 
-            @tf.function(jit_compile=True, autograph=False)
+            @tf.function(jit_compile=self.is_compiled, autograph=False)
             def run(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 """Runs the first steps of a block, `[steps, batch]`; returns the mean loss and the steps done."""
 
                 def step(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                    losses = self.minimize(tf.gather(self.rows, block[index]))
+                    losses = self.minimize(_unwrap(tuple(tf.gather(part, block[index]) for part in self.rows)))
                     return index + 1, total + tf.cast(tf.reduce_mean(losses), tf.float32)
 
                 left = tf.cast(self.schedule.total_steps, tf.int32) - tf.cast(self.optimizer.iterations, tf.int32)
@@ -146,6 +163,11 @@ class _InMemoryModel(LikelihoodModel):
             run = tf.function(self.test_step, autograph=False)
             self.test_function = lambda iterator: run(next(iterator))
         return self.test_function
+
+
+def _unwrap(rows: tuple[Any, ...]) -> Any:
+    """What `LikelihoodModel` is fed: rows alone, or a pair."""
+    return rows if len(rows) == 2 else rows[0]
 
 
 class _BestWeights(tf_keras.callbacks.Callback):
@@ -216,6 +238,7 @@ def fit(
     flow: tfd.Distribution,
     x: Any,
     *,
+    context: Any = None,
     validation_data: Any = None,
     validation_split: float = 0.1,
     epochs: int = 100,
@@ -225,6 +248,7 @@ def fit(
     patience: int | None = None,
     max_time: float | None = None,
     seed: int | None = None,
+    jit_compile: bool = True,
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> tf_keras.callbacks.History:
@@ -244,9 +268,11 @@ def fit(
     returned, so that `steps` can repeat the run without a clock.
 
     Args:
-        flow: A distribution with trainable variables and event shape `[D]`.
-        x: Rows to train on, `[n, D]`; cast to the dtype of `flow`.
-        validation_data: Rows that judge the weights, `[m, D]`. Default: a random part of `x`.
+        flow: A distribution with trainable variables and batch shape `[]`.
+        x: Rows to train on, `[n, *event_shape]`; cast to the dtype of `flow`.
+        context: For a conditional flow: the context of each row, `[n, *context_shape]`.
+        validation_data: Rows that judge the weights, `[m, *event_shape]`, or a pair of rows and contexts. Default:
+            a random part of `x`.
         validation_split: Share of `x` that is held out when there is no `validation_data`. With 0 the
             training loss judges the weights.
         epochs: Passes over the rows.
@@ -257,6 +283,8 @@ def fit(
             schedule is run, which ends with the low rates that do the fine work.
         max_time: Seconds for the whole call, compilation included, or None.
         seed: Integer seed of the split and of the order of the rows; None for a fresh one.
+        jit_compile: Whether XLA compiles the steps. It takes seconds to minutes, and makes the steps of flows over
+            vectors several times as fast; those of convolutional networks on a CPU it does not.
         callbacks: Keras callbacks. A "batch" is a block of up to 64 steps.
         verbose: As in Keras: 0, 1, 2 or "auto".
 
@@ -270,7 +298,7 @@ def fit(
         ValueError: If the rows do not fit the flow, hold NaN or infinity, or an option is out of range.
     """
     started = time.monotonic()
-    rows, held_out = _split(flow, x, validation_data, validation_split, seed)
+    rows, held_out = _split(flow, x, context, validation_data, validation_split, seed)
     if not flow.trainable_variables:
         raise ValueError(
             "flow has no trainable variables, or none that tf.Module finds: build networks with tf_keras and hand "
@@ -281,19 +309,22 @@ def fit(
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
 
-    steps_per_pass = math.ceil(len(rows) / batch_size)
+    num_rows = len(rows[0])
+    steps_per_pass = math.ceil(num_rows / batch_size)
     planned = steps or epochs * steps_per_pass
     schedule = WarmUpCosine(learning_rate, planned)
-    model = _InMemoryModel(flow, tf.constant(rows), schedule)
+    model = _InMemoryModel(flow, rows, schedule, jit_compile)
     model.compile(tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM))
     model.optimizer.build(model.trainable_variables)  # in the first step it would cost a second tracing
     validation = None
-    if len(held_out):
-        validation = tf.data.Dataset.from_tensor_slices(held_out).batch(_VALIDATION_BATCH_SIZE)
+    if len(held_out[0]):
+        validation = tf.data.Dataset.from_tensor_slices(_unwrap(held_out)).batch(_VALIDATION_BATCH_SIZE)
     deadline = math.inf if max_time is None else started + max_time
     longest_call = _MAX_STEPS_PER_CALL
     if max_time is not None:
-        seconds_per_step, seconds_per_validation = _rehearse(model, len(rows), batch_size, validation)
+        seconds_per_step, seconds_per_validation = _rehearse(
+            model, num_rows, batch_size, validation, _MEASURING_SHARE * max_time
+        )
         longest_call = max(1, min(longest_call, int(_SECONDS_PER_CALL / seconds_per_step)))
         if steps is None:
             seconds = seconds_per_step + seconds_per_validation / steps_per_pass
@@ -303,7 +334,7 @@ def fit(
     calls_per_epoch = math.ceil(steps_per_epoch / longest_call)
     steps_per_call = math.ceil(steps_per_epoch / calls_per_epoch)
     model.steps_per_call.assign(steps_per_call)
-    blocks = _row_number_blocks(len(rows), steps_per_call, batch_size, seed)
+    blocks = _row_number_blocks(num_rows, steps_per_call, batch_size, seed)
 
     best = _BestWeights("val_loss" if validation is not None else "loss", patience)
     end = _StopAtEnd(schedule, deadline)
@@ -324,7 +355,7 @@ def fit(
         raise
     stopped_by = "patience" if best.stopped else end.stopped_by
     epoch = best.best_epoch
-    if stopped_by is not None or _is_better(best, flow, held_out):
+    if stopped_by is not None or _is_better(best, held_out):
         best.restore()
     else:
         epoch = len(history.epoch) - 1
@@ -339,14 +370,16 @@ def fit(
     return history
 
 
-def _is_better(best: _BestWeights, flow: tfd.Distribution, held_out: np.ndarray) -> bool:
+def _is_better(best: _BestWeights, held_out: tuple[np.ndarray, ...]) -> bool:
     """Whether the best weights beat the present ones on the held-out rows by more than two standard errors."""
-    if not len(held_out):
+    num_rows = len(held_out[0])
+    if not num_rows:
         return False
 
     def losses() -> np.ndarray:
-        chunks = range(0, len(held_out), _VALIDATION_BATCH_SIZE)
-        return -np.concatenate([flow.log_prob(held_out[i : i + _VALIDATION_BATCH_SIZE]).numpy() for i in chunks])
+        chunks = [slice(i, i + _VALIDATION_BATCH_SIZE) for i in range(0, num_rows, _VALIDATION_BATCH_SIZE)]
+        results = [best.model(_unwrap(tuple(part[chunk] for part in held_out)), training=False) for chunk in chunks]
+        return -np.concatenate([result.numpy() for result in results])
 
     last, last_losses = [v.numpy() for v in best.model.trainable_variables], losses()
     best.restore()
@@ -357,29 +390,41 @@ def _is_better(best: _BestWeights, flow: tfd.Distribution, held_out: np.ndarray)
 
 
 def _split(
-    flow: tfd.Distribution, x: Any, validation_data: Any, validation_split: float, seed: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns training and validation rows as arrays of the flow's dtype."""
-    dtype = tf.as_dtype(flow.dtype).as_numpy_dtype
-    rows = _as_rows(flow, "x", x, dtype)
+    flow: tfd.Distribution, x: Any, context: Any, validation_data: Any, validation_split: float, seed: int | None
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Returns training and validation rows: one array of the flow's dtype each, and one of their contexts."""
+    rows = _as_rows(flow, "x", x, context)
     if validation_data is not None:
-        return rows, _as_rows(flow, "validation_data", validation_data, dtype)
+        is_pair = context is not None and isinstance(validation_data, tuple | list) and len(validation_data) == 2
+        if context is not None and not is_pair:
+            raise ValueError("validation_data must be a pair of rows and contexts, as there is a context.")
+        return rows, _as_rows(flow, "validation_data", *(validation_data if is_pair else (validation_data, None)))
     if not 0 <= validation_split < 1:
         raise ValueError(f"validation_split must be in [0, 1), got {validation_split}.")
-    num_held_out = round(validation_split * len(rows))
-    if num_held_out == len(rows):
-        raise ValueError(f"x has {len(rows)} rows, too few to hold out a share of {validation_split}.")
-    order = np.random.default_rng(seed).permutation(len(rows))
-    return rows[order[num_held_out:]], rows[order[:num_held_out]]
+    num_rows = len(rows[0])
+    num_held_out = round(validation_split * num_rows)
+    if num_held_out == num_rows:
+        raise ValueError(f"x has {num_rows} rows, too few to hold out a share of {validation_split}.")
+    order = np.random.default_rng(seed).permutation(num_rows)
+    return tuple(part[order[num_held_out:]] for part in rows), tuple(part[order[:num_held_out]] for part in rows)
 
 
-def _as_rows(flow: tfd.Distribution, what: str, value: Any, dtype: Any) -> np.ndarray:
-    rows = np.asarray(value, dtype)
+def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tuple[np.ndarray, ...]:
+    rows = np.asarray(value, tf.as_dtype(flow.dtype).as_numpy_dtype)
     if rows.ndim != 1 + len(flow.event_shape) or rows.shape[1:] != tuple(flow.event_shape) or not len(rows):
         raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
     if not np.isfinite(rows).all():
         raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(rows))[0][0]}.")
-    return rows
+    if context is None:
+        return (rows,)
+    contexts = np.asarray(context)
+    if contexts.ndim < 1 or len(contexts) != len(rows):
+        raise ValueError(f"there are {len(rows)} rows in {what}, but the context has the shape {contexts.shape}.")
+    bound = given(flow, contexts)  # checks its values
+    if bound.batch_shape.as_list() != [len(rows)]:
+        raise ValueError(f"the context of {what} must have one entry a row, got shape {contexts.shape}.")
+    dtype = next(part.context.dtype for part in bound.submodules if isinstance(part, BoundCoupling))
+    return rows, contexts.astype(dtype.as_numpy_dtype)
 
 
 def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | None) -> tf.data.Dataset:
@@ -399,10 +444,14 @@ def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | N
 
 
 def _rehearse(
-    model: _InMemoryModel, num_rows: int, batch_size: int, validation: tf.data.Dataset | None
+    model: _InMemoryModel,
+    num_rows: int,
+    batch_size: int,
+    validation: tf.data.Dataset | None,
+    measuring_time: float,
 ) -> tuple[float, float]:
     """Compiles, measures, and puts every variable back: returns seconds per step and per validation."""
-    variables = [*model.trainable_variables, *model.optimizer.variables]
+    variables = [*model.distribution.variables, *model.optimizer.variables]
     before = [np.array(v) for v in variables]
     iterator, run = iter(_row_number_blocks(num_rows, 1, batch_size, 0)), model.make_train_function()
 
@@ -415,8 +464,11 @@ def _rehearse(
     try:
         seconds_for(1)  # compiles
         seconds = seconds_for(1)
-        steps = max(1, min(_MAX_STEPS_PER_CALL, int(_SECONDS_PER_CALL / seconds)))
-        seconds = min(seconds, seconds_for(steps) / steps)
+        # The fastest of several, as anything else the machine does only slows them.
+        until = time.monotonic() + measuring_time
+        while time.monotonic() < until:
+            steps = max(1, min(_MAX_STEPS_PER_CALL, int(_SECONDS_PER_CALL / seconds)))
+            seconds = min(seconds, seconds_for(steps) / steps)
         seconds_per_validation = 0.0
         if validation is not None:
             model.evaluate(validation, verbose=0)

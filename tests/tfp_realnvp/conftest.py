@@ -11,23 +11,37 @@ from tfp_realnvp.testing import randomize
 
 
 class CountingNetwork(tf.Module):
-    """A conditioner that counts how often it is called."""
+    """A conditioner that counts how often it is called, with a context or without."""
 
     def __init__(self, network):
         super().__init__()
         self.network = network
         self.calls = 0
 
-    def __call__(self, kept):
+    @property
+    def context_shape(self):
+        return getattr(self.network, "context_shape", None)
+
+    @property
+    def context_dtype(self):
+        return getattr(self.network, "context_dtype", None)
+
+    def __call__(self, *inputs):
         self.calls += 1
-        return self.network(kept)
+        return self.network(*inputs)
 
 
-def _make_coupling(mask, *, hidden_units=(8,), dtype=tf.float32, seed=0, counting=False, **options):
+def _make_coupling(mask, *, hidden_units=(8,), context=None, dtype=tf.float32, seed=0, counting=False, **options):
     """An `AffineCoupling` with random, non-zero weights."""
-    mask = np.asarray(mask, bool)
+    mask = tfp_realnvp.Mask(mask)
     network = tfp_realnvp.mlp(
-        int(mask.sum()), int((~mask).sum()), hidden_units=hidden_units, dtype=dtype, activation="tanh", seed=seed
+        mask.num_kept,
+        mask.num_moved,
+        hidden_units=hidden_units,
+        activation="tanh",
+        context=context,
+        dtype=dtype,
+        seed=seed,
     )
     coupling = tfp_realnvp.AffineCoupling(mask, CountingNetwork(network) if counting else network, **options)
     randomize(coupling, seed=seed)
@@ -99,3 +113,8 @@ def step():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def counting_network():
+    return CountingNetwork

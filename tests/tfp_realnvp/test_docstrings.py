@@ -17,8 +17,8 @@ def _examples(module):
 
 def test_there_are_examples():
     # Against a finder that finds nothing: the coupling's docstring has one.
-    module = importlib.import_module("tfp_realnvp.bijectors.affine_coupling")
-    assert [test.name for test in _examples(module)] == ["tfp_realnvp.bijectors.affine_coupling.AffineCoupling"]
+    module = importlib.import_module("tfp_realnvp.bijectors.coupling")
+    assert [test.name for test in _examples(module)] == ["tfp_realnvp.bijectors.coupling.Coupling"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,5 +1,7 @@
 """The LiteRT graphs say what the TFP distribution says, for any number of rows, with built-in operators only."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,8 +9,21 @@ from ai_edge_litert.interpreter import Interpreter
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp import ExportError, export_sampler, export_scorer, real_nvp
+from tfp_realnvp import (
+    BoundedLogit,
+    ClassContext,
+    ExportError,
+    FeatureContext,
+    conv_resnet,
+    export_sampler,
+    export_scorer,
+    image_real_nvp,
+    mlp,
+    real_nvp,
+    residual_mlp,
+)
 from tfp_realnvp.testing import randomize
+from tfp_realnvp.transforms import Additive, RationalQuadraticSpline
 
 BATCH_SIZES = (1, 7, 1000)
 # Float32 accuracy: a hundred machine epsilons, for some sixty operations in a row; 4 were measured.
@@ -19,10 +34,10 @@ def normal(shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def open_graph(graph, num_rows, size):
+def open_graph(graph, *shape):
     interpreter = Interpreter(model_content=graph)
     (entry,) = interpreter.get_input_details()
-    interpreter.resize_tensor_input(entry["index"], [num_rows, size])
+    interpreter.resize_tensor_input(entry["index"], shape)
     interpreter.allocate_tensors()
     return interpreter
 
@@ -159,3 +174,66 @@ def test_a_base_that_does_not_convert_is_refused_though_no_bijector_is_to_blame(
     flow = tfd.TransformedDistribution(base, tfb.Chain([make_coupling([True, False, False])]))
     with pytest.raises(ExportError, match="Asinh"):
         export_scorer(flow)
+
+
+# Every part converts.
+
+
+def image_flow(**options):
+    return image_real_nvp([4, 4, 1], **{"num_couplings": 2, "filters": 3, "num_blocks": 1, "seed": 0} | options)
+
+
+def vector_flow(**options):
+    return real_nvp(4, num_couplings=2, **{"hidden_units": [5]} | options, seed=0)
+
+
+PARTS = {
+    "affine": lambda: vector_flow(),
+    "additive": lambda: vector_flow(transform=Additive()),
+    "spline": lambda: vector_flow(transform=RationalQuadraticSpline(num_bins=4)),
+    "act_norm": lambda: vector_flow(use_act_norm=True),
+    "lu": lambda: vector_flow(use_lu=True),
+    "layer norm": lambda: vector_flow(conditioner=functools.partial(mlp, hidden_units=[5], use_layer_norm=True)),
+    "residual_mlp": lambda: vector_flow(
+        conditioner=functools.partial(residual_mlp, width=5, num_blocks=1, use_layer_norm=True, dropout=0.2)
+    ),
+    "bound to features": lambda: vector_flow(context=FeatureContext(2)).given([0.3, -1.0]),
+    "bound to a class": lambda: vector_flow(context=ClassContext(3, seed=0)).given(1),
+    "bound splines, one entry": lambda: real_nvp(
+        1, num_couplings=2, hidden_units=[4], context=FeatureContext(2), transform=RationalQuadraticSpline(num_bins=4)
+    ).given([0.3, -1.0]),
+    "bounded logit": lambda: tfd.TransformedDistribution(
+        tfd.Sample(tfd.Normal(0.0, 1.0), 4), tfb.Chain([BoundedLogit(16.0), *vector_flow().bijector.bijectors])
+    ),
+    # Squeeze, FactorOut, ActNorm over channels, conv_resnet.
+    "image": lambda: image_flow(),
+    "image, layer norm": lambda: image_flow(
+        conditioner=functools.partial(conv_resnet, filters=3, num_blocks=1, use_layer_norm=True), num_scales=1
+    ),
+    "image bound to a class": lambda: image_flow(num_scales=1, context=ClassContext(3, seed=0)).given(2),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_converts_and_agrees_with_tfp(name):
+    flow = PARTS[name]()
+    randomize(flow)
+    noise = normal([7, *flow.event_shape])
+    sample = flow.bijector.forward(noise).numpy()
+    assert_accurate(run(export_sampler(flow), noise), sample)
+    assert_accurate(run(export_scorer(flow), sample), flow.log_prob(sample).numpy())
+
+
+@pytest.mark.parametrize("kind", ["mlp", "residual_mlp"])
+def test_a_bfloat16_network_is_refused_with_the_reason(kind, capfd):
+    options = {"mlp": {}, "residual_mlp": {"conditioner": functools.partial(residual_mlp, width=4, num_blocks=1)}}[kind]
+    flow = vector_flow(conditioner_dtype="mixed_bfloat16", **options)
+    randomize(flow)
+    for export in (export_sampler, export_scorer):
+        with pytest.raises(ExportError):
+            export(flow)
+
+
+def test_a_batch_of_contexts_is_refused_with_what_to_do():
+    with pytest.raises(ExportError, match=r"batch shape \(3,\); bind one context, of batch shape \[\]"):
+        export_sampler(vector_flow(context=ClassContext(3)).given([0, 1, 2]))

@@ -1,8 +1,9 @@
-"""A ready-made RealNVP: couplings and permutations in a chain over a standard Gaussian."""
+"""A ready-made RealNVP: couplings and permutations in a chain over a base distribution."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp.bijectors.affine_coupling import AffineCoupling
-from tfp_realnvp.conditioners import mlp
-from tfp_realnvp.masks import half_mask
+from tfp_realnvp.bijectors import ActNorm, Coupling, LULinear, MarginalSpline, Permute
+from tfp_realnvp.conditioners import Conditioner, mlp
+from tfp_realnvp.contexts import Context
+from tfp_realnvp.distributions.flow import Flow
+from tfp_realnvp.masks import Mask, half_mask
+from tfp_realnvp.transforms import Affine, Transform
 
 __all__ = ["real_nvp"]
 
@@ -21,78 +25,110 @@ def real_nvp(
     event_shape: int | Sequence[int],
     *,
     num_couplings: int = 8,
+    transform: Transform | None = None,
+    conditioner: Callable[..., Conditioner] | None = None,
     hidden_units: Sequence[int] = (64, 64),
     activation: str = "relu",
     log_scale_clamp: float | None = 2.0,
+    use_act_norm: bool = False,
+    use_lu: bool = False,
+    use_marginal_spline: bool = False,
+    base: tfd.Distribution | None = None,
+    context: Context | None = None,
     dtype: Any = tf.float32,
+    conditioner_dtype: Any = None,
     seed: int | None = None,
     name: str = "real_nvp",
-) -> tfd.TransformedDistribution:
+) -> Flow:
     """Builds a RealNVP over vectors (Dinh et al., 2017, section 3).
 
-    Every coupling keeps the first half of its input; a `tfb.Permute` between two couplings decides
-    which entries that is. The permutations are drawn so that each pair of couplings transforms every
-    entry, and, from four couplings on, so that every entry of the output depends on every entry of the
-    input and the other way round. The flow starts as the identity, so its density starts as the standard Gaussian.
+    Every coupling keeps the first half of its input; a `Permute` between two couplings decides which
+    entries that is. The permutations are drawn so that each pair of couplings transforms every entry,
+    and, from four couplings on, so that every entry of the output depends on every entry of the input and
+    the other way round. The flow starts as the identity, so its density starts as that of the base.
 
     `forward` of the chain goes from noise to data, as everywhere in TFP.
 
     Args:
-        event_shape: Number of entries `D >= 2` of an event, or `[D]`.
+        event_shape: Number of entries `D >= 2` of an event, or `[D]`. A conditional flow may have `D = 1`: its
+            couplings then read the context only.
         num_couplings: Number of coupling layers, at least 2.
-        hidden_units: Units of each hidden layer of each conditioner.
-        activation: Name of a `tf_keras` activation for the hidden layers.
-        log_scale_clamp: Soft bound on the log-scale of each coupling, in nats. None for no bound.
+        transform: What a coupling does to an entry, such as `transforms.RationalQuadraticSpline()`. Default:
+            `transforms.Affine(log_scale_clamp)`.
+        conditioner: Builds the networks, as `mlp` does from the same arguments: for instance
+            `functools.partial(residual_mlp, width=128)`. Default: `mlp` with `hidden_units` and `activation`.
+        hidden_units: Units of each hidden layer of `mlp`.
+        activation: Name of a `tf_keras` activation for the hidden layers of `mlp`.
+        log_scale_clamp: Soft bound on the log-scale of each affine coupling, in nats. None for no bound.
+        use_act_norm: Whether an `ActNorm` follows each coupling. Call `tfp_realnvp.initialize` before training.
+        use_lu: Whether an `LULinear` stands before each coupling, next to the `Permute`.
+        use_marginal_spline: Whether the layer next to the data is a `MarginalSpline`. Call `tfp_realnvp.initialize`
+            before training.
+        base: Base distribution, with event shape `[D]` and batch shape `[]`. Default: standard Gaussian.
+        context: How contexts are encoded, for a conditional flow; see `Flow.given`.
         dtype: Floating dtype of events, variables and densities.
+        conditioner_dtype: What the networks compute in, such as "mixed_bfloat16"; see `mlp`. Default: `dtype`.
         seed: Integer seed of the permutations and of the initial weights; None draws fresh ones.
         name: Name of the distribution.
 
     Returns:
-        A `tfd.TransformedDistribution` with event shape `[D]` and batch shape `[]`.
+        A `Flow`, which is a `tfd.TransformedDistribution`, with event shape `[D]` and batch shape `[]`.
 
     Raises:
-        ValueError: If the event is not a vector of at least 2 entries or `num_couplings < 2`.
+        ValueError: If the event is not a vector of at least 2 entries (1 with a context), `num_couplings < 2`, or
+            the base has another event shape.
     """
     shape = [int(size) for size in np.atleast_1d(event_shape)]
     if len(shape) != 1:
         raise ValueError(f"event_shape must be one number of entries, got {shape}.")
     if num_couplings < 2:
         raise ValueError(f"num_couplings must be at least 2 for every entry to be transformed, got {num_couplings}.")
-    mask = half_mask(shape[0])
-    num_kept, num_moved = int(mask.sum()), int((~mask).sum())
+    if base is None:
+        base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), sample_shape=shape)
+    elif base.event_shape.as_list() != shape or base.batch_shape.rank != 0:
+        raise ValueError(
+            f"base must have event shape {shape} and batch shape [], got {base.event_shape} and {base.batch_shape}."
+        )
+    mask = Mask([False]) if shape == [1] and context is not None else half_mask(shape[0])
+    transform = Affine(log_scale_clamp) if transform is None else transform
+    if conditioner is None:
+        conditioner = functools.partial(mlp, hidden_units=hidden_units, activation=activation)
     permutation_seed, weight_seed = np.random.SeedSequence(seed).spawn(2)
     weight_seeds = weight_seed.generate_state(num_couplings).tolist()
+    # The first layer is the one nearest to the noise.
     layers: list[tfb.Bijector] = []
     for index, permutation in enumerate(_permutations(mask, num_couplings, np.random.default_rng(permutation_seed))):
-        if index:
-            layers.append(tfb.Permute(permutation, name=f"permute_{index}"))
-        conditioner = mlp(
-            num_kept,
-            num_moved,
-            hidden_units=hidden_units,
-            activation=activation,
-            dtype=dtype,
+        if index and shape != [1]:
+            layers.append(Permute(permutation, name=f"permute_{index}"))
+        if use_lu:
+            layers.append(LULinear(shape[0], dtype=dtype, name=f"lu_{index}"))
+        network = conditioner(
+            mask.num_kept,
+            mask.num_moved,
+            transform.num_parameters,
+            context=context,
+            dtype=dtype if conditioner_dtype is None else conditioner_dtype,
             seed=weight_seeds[index],
-            name=f"mlp_{index}",
+            name=f"conditioner_{index}",
         )
-        layers.append(
-            AffineCoupling(mask, conditioner, log_scale_clamp=log_scale_clamp, dtype=dtype, name=f"coupling_{index}")
-        )
-    zero, one = tf.zeros([], dtype), tf.ones([], dtype)
-    return tfd.TransformedDistribution(
-        # The first layer is the one nearest to the noise; a chain applies its last bijector first.
-        tfd.Sample(tfd.Normal(zero, one), sample_shape=shape),
-        tfb.Chain(layers[::-1], name="chain"),
-        name=name,
-    )
+        layers.append(Coupling(mask, network, transform, dtype=dtype, name=f"coupling_{index}"))
+        if use_act_norm:
+            layers.append(ActNorm(shape[0], dtype=dtype, name=f"act_norm_{index}"))
+    if use_marginal_spline:
+        layers.append(MarginalSpline(shape[0], dtype=dtype, name="marginal_spline"))
+    # A chain applies its last bijector first.
+    return Flow(base, tfb.Chain(layers[::-1], name="chain"), name=name)
 
 
-def _permutations(mask: np.ndarray, num_couplings: int, rng: np.random.Generator) -> list[np.ndarray]:
+def _permutations(mask: Mask, num_couplings: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Draws the permutation before each coupling (the first is the identity) until the flow mixes well."""
+    kept = mask.kept
+    if mask.event_size == 1:
+        return [np.arange(1)] * num_couplings
     while True:
-        permutations = list(_draw_permutations(mask, num_couplings, rng))
+        permutations = list(_draw_permutations(kept, num_couplings, rng))
         if num_couplings < 4 or (
-            _dependence(mask, permutations).all() and _inverse_dependence(mask, permutations).all()
+            _dependence(kept, permutations).all() and _inverse_dependence(kept, permutations).all()
         ):
             return permutations
 

@@ -1,4 +1,4 @@
-"""The affine coupling against its formula, against autodiff, and against the traps of TFP's cache and tracking."""
+"""Couplings against their formula, against autodiff, and against the traps of TFP's cache and tracking."""
 
 import functools
 
@@ -13,7 +13,17 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.internal import cache_util
 
-from tfp_realnvp import AffineCoupling, Mask, half_mask, mlp
+from tfp_realnvp import (
+    AdditiveCoupling,
+    AffineCoupling,
+    Coupling,
+    FeatureContext,
+    Mask,
+    SplineCoupling,
+    checkerboard_mask,
+    half_mask,
+    mlp,
+)
 from tfp_realnvp.testing import (
     assert_gradients_reach_all_variables,
     assert_identity,
@@ -25,6 +35,7 @@ from tfp_realnvp.testing import (
     randomize,
     tolerance,
 )
+from tfp_realnvp.transforms import Additive, Affine, RationalQuadraticSpline, Transform
 
 HEAD, TAIL, SCATTERED = [True, False, False], [False, False, True], [True, False, True, False, True]
 MASKS = pytest.mark.parametrize("mask", [HEAD, TAIL, SCATTERED, [True, False], [False, True]], ids=str)
@@ -174,10 +185,208 @@ def test_extreme_inputs_give_finite_values_and_gradients(make_coupling, size, di
 
 def test_without_a_clamp_the_log_scale_is_the_network_s(make_coupling):
     coupling = make_coupling([True, False], hidden_units=(), log_scale_clamp=None)
-    x = tf.constant([[20.0, 0.0]])
-    _, log_scale = coupling.conditioner(x[:, :1])
-    np.testing.assert_array_equal(coupling.forward_log_det_jacobian(x), log_scale[:, 0])
+    x = tf.constant([[200.0, 0.0]])
+    log_scale = coupling.conditioner(x[:, :1])[:, 1]
+    assert np.abs(log_scale).max() > 2.0  # more than the usual clamp lets through
+    np.testing.assert_array_equal(coupling.forward_log_det_jacobian(x), log_scale)
     assert coupling.log_scale_clamp is None
+
+
+# One mechanism, many transforms.
+
+
+class Arcsinh(Transform):
+    """A transform of one's own: `y = sinh(arcsinh(x) + shift)`."""
+
+    num_parameters = 1
+
+    def forward(self, x, parameters):
+        moved = tf.asinh(x) + parameters[..., 0]
+        return tf.sinh(moved), tf.math.log(tf.cosh(moved)) - tf.math.log1p(x * x) / 2
+
+    def inverse(self, y, parameters):
+        return self.forward(y, -parameters)
+
+
+KINDS = {
+    "affine": (AffineCoupling, {}, 2),
+    "additive": (AdditiveCoupling, {}, 1),
+    "spline": (SplineCoupling, {"num_bins": 4, "bound": 3.0}, 11),
+    "own": (Coupling, {"transform": Arcsinh()}, 1),
+}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def make_kind(kind, mask, *, dtype=tf.float32, context=None, seed=0, wrap=lambda network: network):
+    """A coupling of a kind with random weights."""
+    cls, options, num_parameters = KINDS[kind]
+    mask = mask if isinstance(mask, Mask) else Mask(mask)
+    network = mlp(
+        mask.num_kept,
+        mask.num_moved,
+        num_parameters,
+        hidden_units=[8],
+        activation="tanh",
+        context=context,
+        dtype=dtype,
+        seed=seed,
+    )
+    coupling = cls(mask, wrap(network), **options)
+    randomize(coupling, seed=seed, scale=1.0)
+    return coupling
+
+
+@each_kind
+@DTYPES
+@pytest.mark.parametrize("mask", [SCATTERED, checkerboard_mask([2, 3])], ids=["vector", "image"])
+def test_each_kind_passes_the_conformance_checks(make_flow, kind, dtype, mask):
+    coupling = make_kind(kind, mask, dtype=dtype)
+    x = normal([10, *coupling.mask.event_shape], dtype)
+    assert_round_trip(coupling, x)
+    assert_log_det_matches_autodiff(coupling, x)
+    assert_kept_unchanged(coupling, mask, x / 2)  # within a spline's bounds
+    base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), coupling.mask.event_shape)
+    assert_gradients_reach_all_variables(tfd.TransformedDistribution(base, coupling), x)
+
+
+@each_kind
+def test_each_kind_starts_as_the_identity(kind):
+    cls, options, num_parameters = KINDS[kind]
+    assert_identity(cls(HEAD, mlp(1, 2, num_parameters), **options), normal([20, 3]))
+
+
+@each_kind
+def test_the_density_of_each_kind_integrates_to_one_and_samples_agree_with_it(make_flow, kind):
+    flow = make_flow(tfb.Chain([make_kind(kind, [True, False], seed=1), make_kind(kind, [False, True], seed=2)]), 2)
+    assert_integrates_to_one(flow)
+    assert_samples_match_log_prob(flow)
+
+
+# Without this file's own one, whose sinh has no bounds.
+@pytest.mark.parametrize("kind", ["affine", "additive", "spline"])
+@pytest.mark.parametrize("size", [1e3, 1e6])
+def test_each_kind_is_finite_at_extreme_inputs_in_value_and_gradient(kind, size):
+    coupling = make_kind(kind, SCATTERED)
+    x = tf.constant(size * np.stack([np.ones(5), -np.ones(5), normal([5])]), tf.float32)
+    for direction in ("forward", "inverse"):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = getattr(coupling, direction)(x)
+            log_det = getattr(coupling, f"{direction}_log_det_jacobian")(x)
+            total = tf.reduce_sum(y) + tf.reduce_sum(log_det)
+        for value in (y, log_det, *tape.gradient(total, [x, *coupling.trainable_variables])):
+            assert np.isfinite(value).all()
+
+
+def test_an_additive_coupling_preserves_volume():
+    coupling = make_kind("additive", HEAD)
+    np.testing.assert_array_equal(coupling.forward_log_det_jacobian(normal([5, 3])), np.zeros(5))
+    assert coupling.transform == Additive()
+
+
+def test_named_couplings_are_the_general_one_with_a_transform():
+    network, x = mlp(1, 2, 11, hidden_units=[4]), normal([5, 3])
+    spline = SplineCoupling(HEAD, network, num_bins=4, bound=3.0)
+    randomize(spline)
+    assert spline.transform == RationalQuadraticSpline(num_bins=4, bound=3.0)
+    np.testing.assert_array_equal(spline.forward(x), Coupling(HEAD, network, spline.transform).forward(x))
+    assert AffineCoupling(HEAD, mlp(1, 2), log_scale_clamp=3.0).transform == Affine(3.0)
+
+
+@each_kind
+@pytest.mark.parametrize("conditional", [False, True], ids=["plain", "bound"])
+@pytest.mark.parametrize("what", ["log_prob", "sample", "experimental_sample_and_log_prob"])
+def test_the_network_of_each_kind_is_called_once(counting_network, make_flow, kind, conditional, what):
+    context = FeatureContext(2) if conditional else None
+    coupling = make_kind(kind, HEAD, context=context, wrap=counting_network)
+    flow = make_flow(tfb.Chain([coupling.given(normal([5, 2])) if conditional else coupling]), 3)
+    arguments = {"log_prob": [tf.constant(normal([5, 3]))]}.get(what, [() if conditional else 5, (0, 0)])
+    coupling.conditioner.calls = 0
+    getattr(flow, what)(*arguments)
+    assert coupling.conditioner.calls == 1
+
+
+# Networks of the user's own.
+
+
+def _matrix(*shape, seed=0):
+    return tf.constant(normal(shape, seed=seed) / 2)
+
+
+def test_a_tensor_a_tensor_by_entry_and_a_tuple_say_the_same():
+    shift, log_scale = _matrix(1, 2), _matrix(1, 2, seed=1)
+    side_by_side = tf.reshape(tf.stack([shift, log_scale], axis=-1), [1, 4])
+    x = normal([5, 3])
+    expected = AffineCoupling(HEAD, lambda kept: (kept @ shift, kept @ log_scale)).forward(x)
+    assert np.abs(expected - x)[:, 1:].min() > 1e-4
+    for conditioner in (
+        lambda kept: kept @ side_by_side,
+        lambda kept: tf.reshape(kept @ side_by_side, [-1, 2, 2]),
+        lambda kept: [kept @ shift, kept @ log_scale],
+    ):
+        np.testing.assert_allclose(AffineCoupling(HEAD, conditioner).forward(x), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_none_in_a_tuple_is_zero():
+    # As tfb.RealNVP's networks say that there is no scale, or no shift.
+    matrix, x = _matrix(1, 2), normal([5, 3])
+    no_scale = AffineCoupling(HEAD, lambda kept: (kept @ matrix, None))
+    np.testing.assert_array_equal(no_scale.forward_log_det_jacobian(x), np.zeros(5))
+    np.testing.assert_allclose(no_scale.forward(x)[:, 1:], x[:, 1:] + x[:, :1] @ matrix, rtol=1e-6)
+    no_shift = AffineCoupling(HEAD, lambda kept: (None, kept @ matrix), log_scale_clamp=None)
+    np.testing.assert_allclose(no_shift.forward(x)[:, 1:], x[:, 1:] * np.exp(x[:, :1] @ matrix), rtol=1e-5)
+
+
+@each_kind
+@pytest.mark.parametrize(
+    "built",
+    [
+        True,
+        False,
+    ],
+    ids=["built", "built_by_the_first_call"],
+)
+def test_a_tf_keras_model_is_a_conditioner_and_is_trained(make_flow, kind, built):
+    cls, options, num_parameters = KINDS[kind]
+    layers = [tf_keras.layers.Dense(8, activation="tanh"), tf_keras.layers.Dense(2 * num_parameters)]
+    network = tf_keras.Sequential(([tf_keras.Input([1])] if built else []) + layers)
+    coupling = cls(HEAD, network, **options)
+    randomize(coupling)
+    assert len(coupling.trainable_variables) == 4
+    assert_round_trip(coupling, normal([10, 3]))
+    assert_gradients_reach_all_variables(make_flow(tfb.Chain([coupling]), 3), normal([10, 3]))
+
+
+def test_a_function_written_for_tfb_real_nvp_works_as_it_is_and_gives_the_same():
+    kernel = _matrix(1, 4)
+
+    def shift_and_log_scale_fn(x, output_units, **kwargs):
+        assert not kwargs
+        return tf.split(x @ kernel[:, : 2 * output_units], 2, axis=-1)
+
+    ours = AffineCoupling(HEAD, shift_and_log_scale_fn, log_scale_clamp=None)
+    theirs = tfb.RealNVP(num_masked=1, shift_and_log_scale_fn=shift_and_log_scale_fn)
+    x = tf.constant(normal([5, 3]))
+    np.testing.assert_allclose(ours.forward(x), theirs.forward(x), rtol=1e-6)
+    np.testing.assert_allclose(ours.inverse(x), theirs.inverse(x), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        ours.forward_log_det_jacobian(x), theirs.forward_log_det_jacobian(x, event_ndims=1), rtol=1e-6
+    )
+
+
+def test_a_conditional_function_takes_the_context_as_its_second_argument():
+    matrix = _matrix(3, 4)
+
+    def conditioner(kept, context):
+        return tf.concat([kept, context], axis=-1) @ matrix
+
+    coupling = AffineCoupling(HEAD, conditioner, context_shape=[2])
+    x, context = normal([5, 3]), normal([5, 2], seed=1)
+    inputs = np.concatenate([x[:, :1], context], axis=-1)
+    parameters = (inputs @ matrix.numpy()).reshape(5, 2, 2)
+    y = x[:, 1:] * np.exp(2.0 * np.tanh(parameters[..., 1] / 2.0)) + parameters[..., 0]
+    np.testing.assert_allclose(coupling.given(context).forward(x)[:, 1:], y, rtol=1e-5, atol=1e-6)
+    assert coupling.context_shape == (2,)
 
 
 # Shapes, dtypes, compilation.
@@ -279,10 +488,22 @@ def test_a_tensor_of_another_dtype_is_refused(make_coupling, dtype):
 
 
 @DTYPES
-def test_a_conditioner_of_another_dtype_is_refused_at_construction(dtype):
+def test_a_conditioner_may_compute_in_another_dtype_than_the_event(dtype):
+    # The kept entries pass by the network, so both directions see the same parameters, whatever these are rounded to.
     other = {tf.float32: tf.float64, tf.float64: tf.float32}[dtype]
-    with pytest.raises((TypeError, ValueError), match=other.name):
-        AffineCoupling(HEAD, mlp(1, 2, dtype=other), dtype=dtype)
+    coupling = AffineCoupling(HEAD, mlp(1, 2, hidden_units=[4], dtype=other), dtype=dtype)
+    randomize(coupling)
+    x = normal([20, 3], dtype)
+    assert coupling.dtype == dtype
+    assert_round_trip(coupling, x)
+    assert_kept_unchanged(coupling, HEAD, x)
+
+
+@DTYPES
+def test_a_function_that_returns_another_dtype_is_refused_at_construction(dtype):
+    other = {tf.float32: tf.float64, tf.float64: tf.float32}[dtype]
+    with pytest.raises(TypeError, match=f"parameters of dtype {other.name}; expected {dtype.name}"):
+        AffineCoupling(HEAD, lambda kept: tf.zeros([tf.shape(kept)[0], 4], other), dtype=dtype)
 
 
 def test_a_network_that_is_not_built_yet_gives_its_dtype_too():
@@ -698,28 +919,34 @@ def _constant(num_shift, num_log_scale):
     return lambda kept: (tf.zeros([tf.shape(kept)[0], num_shift]), tf.zeros([tf.shape(kept)[0], num_log_scale]))
 
 
+EXPECTED = (
+    r"expected 2 for each of the 2 of 3 entries that the mask moves: a tensor \[2, 4\] or a tuple of 2 tensors \[2, 2\]"
+)
+
+
 @pytest.mark.parametrize(
     ("mask", "conditioner", "error", "message"),
     [
-        ([True], _constant(1, 1), ValueError, "mask has 1 entry: a coupling needs an event of at least 2"),
+        ([True], _constant(1, 1), ValueError, "mask is True everywhere"),
         ([True, True], _constant(1, 1), ValueError, "mask is True everywhere"),
-        ([False, False], _constant(1, 1), ValueError, "mask is False everywhere"),
+        ([False, False], _constant(2, 2), ValueError, "mask keeps none of 2 entries.*unless it has a context"),
+        ([False], _constant(1, 1), ValueError, "single entry use an elementwise bijector"),
         ([1, 0], _constant(1, 1), TypeError, "mask must be boolean"),
-        ([[True, False]], _constant(1, 1), ValueError, r"vector over the event, got shape \(1, 2\)"),
-        (
-            HEAD,
-            _constant(1, 2),
-            ValueError,
-            r"a shift of shape \(\d, 1\) .* expected \[\d, 2\], as the mask moves 2",
-        ),
-        (HEAD, _constant(2, 1), ValueError, r"a log_scale of shape \(\d, 1\) .* expected \[\d, 2\]"),
-        (HEAD, _constant(3, 3), ValueError, r"a shift of shape \(\d, 3\)"),
-        (HEAD, lambda _: (tf.zeros([2]), tf.zeros([2])), ValueError, r"a shift of shape \(2,\)"),
-        (HEAD, lambda _: ([[0.0, 0.0]], [[0.0, 0.0]]), ValueError, "a shift of shape None"),
-        (HEAD, lambda _: tf.zeros([1, 4]), ValueError, r"did not return a pair \(shift, log_scale\)"),
-        (HEAD, lambda kept: (kept, kept, kept), ValueError, "did not return a pair"),
-        (HEAD, lambda _: None, TypeError, "did not return a pair"),
-        (HEAD, lambda: None, TypeError, r"conditioner failed on kept entries of shape \[\d, 1\] and dtype float32"),
+        (HEAD, _constant(1, 2), ValueError, rf"returned parameters of shape .*\[2, 1\].*\[2, 2\].*{EXPECTED}"),
+        (HEAD, _constant(2, 1), ValueError, EXPECTED),
+        (HEAD, _constant(3, 3), ValueError, EXPECTED),
+        (HEAD, lambda _: (tf.zeros([2]), tf.zeros([2])), ValueError, EXPECTED),
+        (HEAD, lambda _: ([[0.0, 0.0]], [[0.0, 0.0]]), TypeError, rf"returned tuple \(\[\[0.0.*{EXPECTED}"),
+        (HEAD, lambda _: tf.zeros([1, 4]), ValueError, rf"shape \(1, 4\); {EXPECTED}"),
+        (HEAD, lambda _: tf.zeros([2, 2]), ValueError, rf"shape \(2, 2\); {EXPECTED}"),
+        (HEAD, lambda _: tf.zeros([2, 2, 3]), ValueError, rf"shape \(2, 2, 3\); {EXPECTED}"),
+        (HEAD, lambda kept: (kept, kept, kept), ValueError, EXPECTED),
+        (HEAD, lambda _: (None, None), ValueError, EXPECTED),
+        (HEAD, lambda _: (), ValueError, EXPECTED),
+        (HEAD, lambda _: None, TypeError, rf"returned NoneType None; {EXPECTED}"),
+        (HEAD, lambda: None, TypeError, r"conditioner failed on kept entries of shape \[2, 1\] and dtype float32"),
+        (HEAD, lambda kept: tf.matmul(kept, kept), ValueError, r"conditioner failed on kept entries of shape \[2, 1\]"),
+        (HEAD, lambda _: tf.zeros([2, 4], tf.int32), TypeError, "parameters of dtype int32; expected float32"),
         (HEAD, 3.0, TypeError, "conditioner must be callable, got float"),
         (HEAD, None, TypeError, "conditioner must be callable, got NoneType"),
     ],
@@ -752,7 +979,7 @@ def test_an_event_of_another_size_is_refused_with_both_sizes(make_coupling, shap
 def test_an_event_size_unknown_when_the_graph_is_built_is_refused(make_coupling):
     coupling = make_coupling(HEAD)
     traced = tf.function(coupling.forward, input_signature=[tf.TensorSpec([None, None])], autograph=False)
-    with pytest.raises(ValueError, match="last dimension must be known when the graph is built"):
+    with pytest.raises(ValueError, match="must be known when the graph is built"):
         traced(np.ones([2, 3], np.float32))
 
 

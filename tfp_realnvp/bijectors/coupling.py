@@ -1,0 +1,507 @@
+"""Coupling layers as TFP bijectors: one mechanism, into which the transform of an entry is put."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability.python.internal import parameter_properties, tensor_util
+
+from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.masks import Mask
+from tfp_realnvp.transforms import Additive, Affine, RationalQuadraticSpline, Transform
+
+__all__ = ["AdditiveCoupling", "AffineCoupling", "BoundCoupling", "Coupling", "SplineCoupling"]
+
+
+class Coupling(FusedBijector):
+    """Moves some entries of an event by a network that sees only the others.
+
+    With `a` the kept and `b` the moved entries of `x`:
+
+        parameters              = conditioner(a)            or conditioner(a, context)
+        forward:                  y = merge(a, transform.forward(b, parameters))
+        inverse:                  x = merge(a, transform.inverse(b, parameters))
+        forward log-determinant:  sum of the log-derivatives of transform.forward
+        inverse log-determinant:  sum of the log-derivatives of transform.inverse
+
+    Value and log-determinant come out of one call of the conditioner, in either direction. The
+    conditioner's variables are tracked through `tfb.Chain` and `tfd.TransformedDistribution`. Two
+    couplings are equal only if they are the same object.
+
+    A conditional coupling, one whose conditioner also reads a context, has to be bound to one first:
+    `coupling.given(context)` is an ordinary bijector whose batch shape is that of the context. Unbound it
+    raises, so that a context cannot be forgotten.
+
+    Examples:
+        >>> import numpy as np
+        >>> from tfp_realnvp import AffineCoupling, mlp
+        >>> coupling = AffineCoupling(np.array([True, False, False]), mlp(1, 2, hidden_units=[16]))
+        >>> coupling.forward(np.ones([4, 3], np.float32)).shape
+        TensorShape([4, 3])
+        >>> len(coupling.trainable_variables)
+        4
+
+    References:
+        Laurent Dinh, Jascha Sohl-Dickstein, Samy Bengio. Density estimation using Real NVP. ICLR 2017,
+            section 3.2. https://arxiv.org/abs/1605.08803
+    """
+
+    def __init__(
+        self,
+        mask: Any,
+        conditioner: Callable[..., Any],
+        transform: Transform,
+        *,
+        context_shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        validate_args: bool = False,
+        name: str = "coupling",
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        """Creates the coupling and calls `conditioner` once on zeros, to check it and to build it.
+
+        Args:
+            mask: Boolean array of the event's shape, or a `Mask`. True entries are kept as they are.
+            conditioner: `tf.Module` or callable from kept entries, `[n, num_kept]`, to the parameters of
+                the moved ones: either a tensor that can be reshaped to `[n, num_moved, num_parameters]`
+                or a tuple of `num_parameters` tensors `[n, num_moved]`, of which all but one may be None
+                (zero). A conditional one takes the context, `[n, *context_shape]`, as its second
+                argument. A function with a parameter `output_units`, as `tfb.RealNVP` takes, gets
+                `num_moved` for it. Variables that a plain function only closes over are found by the
+                call and tracked as well.
+            transform: What is done to each moved entry.
+            context_shape: Shape of one context, without batch dimensions. Default: the conditioner's
+                `context_shape`, or, if it has none, the coupling is unconditional.
+            dtype: Floating dtype of the event. Default: that of the conditioner's variables, or none
+                in particular if it has no variables.
+            validate_args: As in `tfb.Bijector`.
+            name: As in `tfb.Bijector`.
+            parameters: For subclasses: their constructor's arguments.
+
+        Raises:
+            TypeError: If `mask` is not boolean, `conditioner` is not callable or is or holds a Keras 3
+                layer, or returns something else than tensors of the event's dtype.
+            ValueError: If `mask` moves nothing, or keeps nothing and there is no context, or if what the
+                conditioner returns has the wrong shape.
+        """
+        parameters = {k: v for k, v in locals().items() if k != "self"} if parameters is None else parameters
+        _refuse_keras_3(conditioner)
+        if not callable(conditioner):
+            raise TypeError(f"conditioner must be callable, got {type(conditioner).__name__}.")
+        self._mask = mask if isinstance(mask, Mask) else Mask(mask)
+        self._transform = transform
+        self._conditioner = conditioner
+        if context_shape is None:
+            context_shape = getattr(conditioner, "context_shape", None)
+        self._context_shape = None if context_shape is None else tf.TensorShape(context_shape)
+        if self._context_shape is None and not self._mask.num_kept:
+            raise ValueError(
+                f"mask keeps none of {self._mask.event_size} entries: a coupling needs at least 1 to keep and 1 to "
+                "move, unless it has a context. For a single entry use an elementwise bijector of tfp.bijectors."
+            )
+        self._network = _with_output_units(conditioner, self._mask.num_moved)
+        dtype = _floating_dtype(_variables(conditioner)) if dtype is None else tf.as_dtype(dtype)
+        self._context_dtype = tf.as_dtype(getattr(conditioner, "context_dtype", None) or dtype or tf.float32)
+        self._closed_over = self._try_conditioner(dtype or tf.float32)
+        built = [*_variables(conditioner), *self._closed_over]
+        super().__init__(
+            forward_min_event_ndims=len(self._mask.event_shape),
+            dtype=dtype or _floating_dtype(built),
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+        )
+
+    @property
+    def mask(self) -> Mask:
+        """The `Mask` over the event."""
+        return self._mask
+
+    @property
+    def conditioner(self) -> Callable[..., Any]:
+        """The conditioner as it was given."""
+        return self._conditioner
+
+    @property
+    def transform(self) -> Transform:
+        """What is done to each moved entry."""
+        return self._transform
+
+    @property
+    def context_shape(self) -> tf.TensorShape | None:
+        """Shape of one context, or None for an unconditional coupling."""
+        return self._context_shape
+
+    @property
+    def context_dtype(self) -> tf.DType:
+        """Dtype of contexts."""
+        return self._context_dtype
+
+    def given(self, context: Any) -> BoundCoupling:
+        """Returns the bijector this is for `context`, of shape `[*batch, *context_shape]`; its batch shape is `batch`.
+
+        Raises:
+            ValueError: If the coupling has no context or `context` does not have its shape.
+        """
+        return BoundCoupling(self, context, name=f"{self.name}_given")
+
+    def transform_event(self, event: tf.Tensor, context: tf.Tensor | None, *, inverse: bool) -> Any:
+        """Returns the event moved by the transform and the log-determinant.
+
+        Args:
+            event: `[..., *event_shape]`.
+            context: `[..., *context_shape]`, whose leading dimensions broadcast with those of `event`; or None.
+            inverse: Whether to go from data to noise.
+        """
+        rank = len(self._mask.event_shape)
+        if event.shape.rank is None or tuple(event.shape[event.shape.rank - rank :]) != self._mask.event_shape:
+            raise ValueError(
+                f"{self.name}: expected events of shape [..., {', '.join(map(str, self._mask.event_shape))}], got "
+                f"{event.shape}. These dimensions must be known when the graph is built."
+            )
+        kept, moved = self._mask.split(event)
+        if context is not None and self._context_shape is not None:
+            leading = tf.broadcast_dynamic_shape(
+                tf.shape(kept)[:-1], tf.shape(context)[: context.shape.rank - self._context_shape.rank]
+            )
+            kept = tf.broadcast_to(kept, tf.concat([leading, [self._mask.num_kept]], axis=0))
+            context = tf.broadcast_to(context, tf.concat([leading, self._context_shape], axis=0))
+        parameters = self._parameters_of(kept, context)
+        apply = self._transform.inverse if inverse else self._transform.forward
+        moved, log_derivatives = apply(moved, parameters)
+        return self._mask.merge(kept, moved), tf.reduce_sum(log_derivatives, axis=-1)
+
+    def _parameters_of(self, kept: tf.Tensor, context: tf.Tensor | None) -> tf.Tensor:
+        """Calls the network on kept entries, `[..., num_kept]`; returns `[..., num_moved, num_parameters]`."""
+        # tf_keras layers take batches of vectors only: all leading dimensions become one.
+        shape = [self._mask.num_moved, self._transform.num_parameters]
+        if kept.shape.rank == 2:
+            return tf.reshape(self._call_network(kept, context), [-1, *shape])
+        leading = tf.shape(kept)[:-1]
+        # The number of rows is counted: it cannot be inferred where nothing is kept.
+        rows = tf.reduce_prod(leading)
+        kept = tf.reshape(kept, [rows, self._mask.num_kept])
+        if context is not None:
+            context = tf.reshape(context, tf.concat([[rows], self._context_shape], axis=0))
+        return tf.reshape(self._call_network(kept, context), tf.concat([leading, shape], axis=0))
+
+    def _call_network(self, kept: tf.Tensor, context: tf.Tensor | None) -> tf.Tensor:
+        result = self._network(kept) if context is None else self._network(kept, context)
+        if not isinstance(result, tuple | list):
+            return result
+        some = next(part for part in result if part is not None)
+        return tf.stack([tf.zeros_like(some) if part is None else part for part in result], axis=-1)
+
+    def _try_conditioner(self, dtype: tf.DType) -> list[tf.Variable]:
+        """Calls the network on zeros, checks what it returns, and returns variables `tf.Module` does not see."""
+        kept = tf.zeros([2, self._mask.num_kept], dtype)
+        context = None
+        called_with = f"kept entries of shape [2, {self._mask.num_kept}] and dtype {dtype.name}"
+        if self._context_shape is not None:
+            context = tf.zeros([2, *self._context_shape], self._context_dtype)
+            called_with += f" and a context of shape {context.shape.as_list()}"
+        with tf.GradientTape() as tape:
+            try:
+                result = self._network(kept) if context is None else self._network(kept, context)
+            except (TypeError, ValueError, tf.errors.OpError) as error:
+                raise (TypeError if isinstance(error, TypeError) else ValueError)(
+                    f"conditioner failed on {called_with}: {error}"
+                ) from error
+        self._check(result, called_with, dtype)
+        conditioner = self._conditioner
+        tracked = conditioner.variables if isinstance(conditioner, tf.Module) else ()
+        # By handle: under a mixed-precision policy Keras wraps the variables that the tape knows.
+        seen = {id(variable.handle) for variable in tracked}
+        return [variable for variable in tape.watched_variables() if id(variable.handle) not in seen]
+
+    def _check(self, result: Any, called_with: str, dtype: tf.DType) -> None:
+        moved, count = self._mask.num_moved, self._transform.num_parameters
+        what = f"conditioner, called with {called_with}, returned"
+        expected = (
+            f"expected {count} for each of the {moved} of {self._mask.event_size} entries that the mask moves: a "
+            f"tensor [2, {moved * count}]" + (f" or a tuple of {count} tensors [2, {moved}]." if count > 1 else ".")
+        )
+        if isinstance(result, tuple | list):
+            parts = [part for part in result if part is not None]
+            is_right = len(result) == count and bool(parts)
+            shapes: Any = [getattr(part, "shape", None) for part in result]
+            is_right = is_right and all(_shape_of(part) == (2, moved) for part in parts)
+        else:
+            parts, shapes = [result], _shape_of(result)
+            is_right = shapes in {(2, moved * count), (2, moved, count)}
+        if not all(tf.is_tensor(part) for part in parts):
+            raise TypeError(f"{what} {type(result).__name__} {result!r:.60}; {expected}")
+        if not is_right:
+            raise ValueError(f"{what} parameters of shape {shapes}; {expected}")
+        for part in parts:
+            if part.dtype != dtype:
+                raise TypeError(f"{what} parameters of dtype {part.dtype.name}; expected {dtype.name}.")
+
+    def _unconditional(self) -> None:
+        if self._context_shape is not None:
+            raise ValueError(
+                f"{self.name} needs a context of shape {self._context_shape.as_list()}: bind it with "
+                "given(context), of the coupling, the flow or tfp_realnvp.given for anything made of them."
+            )
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        self._unconditional()
+        y, fldj = self.transform_event(x, None, inverse=False)
+        return y, fldj
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        self._unconditional()
+        x, ildj = self.transform_event(y, None, inverse=True)
+        return x, ildj
+
+
+class BoundCoupling(FusedBijector):
+    """A conditional coupling together with its context; `Coupling.given` makes it.
+
+    Args:
+        coupling: The conditional coupling, whose variables this one has.
+        context: Tensor or variable, `[*batch, *coupling.context_shape]`.
+        validate_args: As in `tfb.Bijector`.
+        name: As in `tfb.Bijector`.
+
+    Raises:
+        ValueError: If the coupling has no context or `context` does not have its shape.
+    """
+
+    def __init__(
+        self, coupling: Coupling, context: Any, *, validate_args: bool = False, name: str = "bound_coupling"
+    ) -> None:
+        parameters = dict(locals())
+        shape = coupling.context_shape
+        if shape is None:
+            raise ValueError(f"{coupling.name} takes no context: its conditioner has no context_shape.")
+        self._coupling = coupling
+        dtype = coupling.context_dtype
+        if tf.is_tensor(context) and not tensor_util.is_ref(context):
+            context = tf.cast(context, dtype)  # an array of int64 is converted below, a tensor would be refused
+        self._context = tensor_util.convert_nonref_to_tensor(context, dtype=dtype, name="context")
+        rank = self._context.shape.rank
+        if rank is None or rank < shape.rank or self._context.shape[rank - shape.rank :] != shape:
+            raise ValueError(
+                f"{coupling.name} needs a context of shape [..., {', '.join(map(str, shape))}], "
+                f"got {self._context.shape}."
+            )
+        value = tf.get_static_value(self._context)
+        if value is not None and hasattr(coupling.conditioner, "check_context"):
+            coupling.conditioner.check_context(value)
+        super().__init__(
+            forward_min_event_ndims=coupling.forward_min_event_ndims,
+            dtype=coupling.dtype,
+            validate_args=validate_args,
+            parameters=parameters,
+            name=name,
+        )
+
+    @property
+    def coupling(self) -> Coupling:
+        """The coupling that was bound."""
+        return self._coupling
+
+    @property
+    def context(self) -> tf.Tensor:
+        """What it was bound to."""
+        return self._context
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
+        properties = parameter_properties.ParameterProperties(
+            event_ndims=_context_rank, event_ndims_tensor=_context_rank
+        )
+        return {"context": properties}
+
+    def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        y, fldj = self._coupling.transform_event(x, tf.convert_to_tensor(self._context), inverse=False)
+        return y, fldj
+
+    def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        x, ildj = self._coupling.transform_event(y, tf.convert_to_tensor(self._context), inverse=True)
+        return x, ildj
+
+
+class AffineCoupling(Coupling):
+    """A coupling that scales and shifts, as in RealNVP; see `Coupling` and `transforms.Affine`.
+
+    Its conditioner gives a shift and a log-scale.
+    """
+
+    def __init__(
+        self,
+        mask: Any,
+        conditioner: Callable[..., Any],
+        *,
+        log_scale_clamp: float | None = 2.0,
+        context_shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        validate_args: bool = False,
+        name: str = "affine_coupling",
+    ) -> None:
+        """Creates the coupling.
+
+        Args:
+            mask: As in `Coupling`.
+            conditioner: As in `Coupling`, with 2 parameters: shift and log-scale.
+            log_scale_clamp: As in `transforms.Affine`.
+            context_shape: As in `Coupling`.
+            dtype: As in `Coupling`.
+            validate_args: As in `tfb.Bijector`.
+            name: As in `tfb.Bijector`.
+        """
+        parameters = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
+        super().__init__(
+            mask,
+            conditioner,
+            Affine(log_scale_clamp),
+            context_shape=context_shape,
+            dtype=dtype,
+            validate_args=validate_args,
+            name=name,
+            parameters=parameters,
+        )
+
+    @property
+    def log_scale_clamp(self) -> float | None:
+        """The soft bound on the log-scale, in nats, or None."""
+        clamp: float | None = self.transform.log_scale_clamp  # type: ignore[attr-defined]
+        return clamp
+
+
+class AdditiveCoupling(Coupling):
+    """A coupling that shifts, as in NICE, and so preserves volume; see `Coupling` and `transforms.Additive`.
+
+    Its conditioner gives a shift.
+    """
+
+    def __init__(
+        self,
+        mask: Any,
+        conditioner: Callable[..., Any],
+        *,
+        context_shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        validate_args: bool = False,
+        name: str = "additive_coupling",
+    ) -> None:
+        """Creates the coupling.
+
+        Args:
+            mask: As in `Coupling`.
+            conditioner: As in `Coupling`, with 1 parameter: the shift.
+            context_shape: As in `Coupling`.
+            dtype: As in `Coupling`.
+            validate_args: As in `tfb.Bijector`.
+            name: As in `tfb.Bijector`.
+        """
+        parameters = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
+        super().__init__(
+            mask,
+            conditioner,
+            Additive(),
+            context_shape=context_shape,
+            dtype=dtype,
+            validate_args=validate_args,
+            name=name,
+            parameters=parameters,
+        )
+
+
+class SplineCoupling(Coupling):
+    """A coupling by monotone splines; see `Coupling` and `transforms.RationalQuadraticSpline`.
+
+    Its conditioner gives `3 * num_bins - 1` parameters an entry.
+    """
+
+    def __init__(
+        self,
+        mask: Any,
+        conditioner: Callable[..., Any],
+        *,
+        num_bins: int = 8,
+        bound: float = 5.0,
+        context_shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        validate_args: bool = False,
+        name: str = "spline_coupling",
+    ) -> None:
+        """Creates the coupling.
+
+        Args:
+            mask: As in `Coupling`.
+            conditioner: As in `Coupling`, with `3 * num_bins - 1` parameters.
+            num_bins: As in `transforms.RationalQuadraticSpline`.
+            bound: As in `transforms.RationalQuadraticSpline`.
+            context_shape: As in `Coupling`.
+            dtype: As in `Coupling`.
+            validate_args: As in `tfb.Bijector`.
+            name: As in `tfb.Bijector`.
+        """
+        parameters = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
+        super().__init__(
+            mask,
+            conditioner,
+            RationalQuadraticSpline(num_bins=num_bins, bound=bound),
+            context_shape=context_shape,
+            dtype=dtype,
+            validate_args=validate_args,
+            name=name,
+            parameters=parameters,
+        )
+
+
+def _context_rank(bound: BoundCoupling, _: Any = None) -> int:
+    shape = bound.coupling.context_shape
+    assert shape is not None  # or it could not have been bound
+    return int(shape.rank)
+
+
+def _shape_of(value: Any) -> tuple[int, ...] | None:
+    shape = getattr(value, "shape", None)
+    return None if shape is None else tuple(shape)
+
+
+def _with_output_units(conditioner: Callable[..., Any], num_moved: int) -> Callable[..., Any]:
+    """Gives `output_units` to a function written for `tfb.RealNVP`, `f(x, output_units, **kwargs)`."""
+    try:
+        parameter = inspect.signature(conditioner).parameters.get("output_units")
+    except (TypeError, ValueError):  # no signature to be had
+        return conditioner
+    if parameter is None or parameter.default is not inspect.Parameter.empty:
+        return conditioner
+    return functools.partial(conditioner, output_units=num_moved)
+
+
+def _variables(conditioner: Any) -> Any:
+    """The variables of a module; none of a function, or of a Keras model before its first call."""
+    try:
+        return getattr(conditioner, "variables", ())
+    except ValueError:
+        return ()
+
+
+def _floating_dtype(variables: Any) -> tf.DType | None:
+    """The dtype of the first floating variable, or None."""
+    return next((v.dtype for v in variables if v.dtype.is_floating), None)
+
+
+def _refuse_keras_3(conditioner: Any) -> None:
+    """Raises `TypeError` for a Keras 3 layer or for an object or function that holds one.
+
+    TFP finds variables through `tf.Module`, which Keras 3 layers are not: they would stay untrained.
+    """
+    attributes = getattr(conditioner, "__dict__", {}).values()
+    closed_over = [cell.cell_contents for cell in getattr(conditioner, "__closure__", None) or ()]
+    for obj in [conditioner, *attributes, *closed_over]:
+        for part in obj if isinstance(obj, list | tuple) else [obj]:
+            if any(base.__module__.split(".")[0] == "keras" for base in type(part).__mro__):
+                raise TypeError(
+                    f"conditioner: {type(part).__name__} is a Keras 3 object, whose variables TensorFlow Probability "
+                    "cannot see, so it would stay untrained. Build the network with `tf_keras` (import tf_keras)."
+                )

@@ -1,0 +1,49 @@
+"""Binding a context to whatever is made of conditional couplings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorflow_probability import bijectors as tfb
+from tensorflow_probability import distributions as tfd
+
+from tfp_realnvp.bijectors.coupling import BoundCoupling, Coupling
+
+__all__ = ["given"]
+
+
+def given(model: Any, context: Any) -> Any:
+    """Returns `model` with every conditional coupling in it bound to `context`.
+
+    TFP's compositions (`tfb.Chain`, `tfb.Invert`, `tfd.TransformedDistribution`, `tfd.Independent`, …) pass no
+    argument on to their parts. So a context is not passed but bound: the result is an ordinary TFP object
+    whose batch shape is that of the context, and which shares its variables with `model`.
+
+    Args:
+        model: A `tfb.Bijector` or `tfd.Distribution` that is made, at any depth, of conditional couplings.
+        context: `[*batch, *context_shape]`.
+
+    Raises:
+        ValueError: If there is no conditional coupling in `model`, or `context` does not fit one.
+    """
+    bound = _bind(model, context, {})
+    if bound is model:
+        raise ValueError(f"{getattr(model, 'name', model)!r} takes no context: no conditional coupling is in it.")
+    return bound
+
+
+def _bind(value: Any, context: Any, seen: dict[int, Any]) -> Any:
+    """Returns `value` itself if nothing in it is conditional; an object that occurs twice is bound once."""
+    if isinstance(value, list | tuple):
+        parts = [_bind(part, context, seen) for part in value]
+        return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
+    if not isinstance(value, tfb.Bijector | tfd.Distribution) or isinstance(value, BoundCoupling):
+        return value
+    if id(value) not in seen:
+        if isinstance(value, Coupling) and value.context_shape is not None:
+            seen[id(value)] = value.given(context)
+        else:
+            parameters = {key: (part, _bind(part, context, seen)) for key, part in value.parameters.items()}
+            changed = {key: new for key, (old, new) in parameters.items() if new is not old}
+            seen[id(value)] = value.copy(**changed) if changed else value
+    return seen[id(value)]

@@ -1,0 +1,121 @@
+"""The residual multilayer perceptron."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from tfp_realnvp.conditioners.conditioner import (
+    Conditioner,
+    SeededDropout,
+    check_sizes,
+    dtype_name,
+    layer_norm,
+    layer_seeds,
+    spread_biases,
+    variable_dtype,
+)
+from tfp_realnvp.contexts import Context
+
+__all__ = ["residual_mlp"]
+
+
+def residual_mlp(
+    num_kept: int,
+    num_moved: int,
+    num_parameters: int = 2,
+    *,
+    width: int = 128,
+    num_blocks: int = 2,
+    activation: str = "relu",
+    use_layer_norm: bool = False,
+    dropout: float = 0.0,
+    context: Context | None = None,
+    dtype: Any = tf.float32,
+    seed: int | None = None,
+    name: str = "residual_mlp",
+) -> Conditioner:
+    """Builds a residual network from kept entries to the parameters of the moved ones.
+
+    A dense layer, then blocks `h + dense(dropout(act(dense(act(h)))))`, then an activation and a dense layer that
+    starts at zero, so that a coupling with this conditioner starts as the identity.
+
+    Args:
+        num_kept: Number of entries the network sees.
+        num_moved: Number of entries it gives parameters for.
+        num_parameters: Parameters of an entry: 2 for an affine coupling, 1 for an additive one,
+            `3 * num_bins - 1` for a spline.
+        width: Units of every hidden layer.
+        num_blocks: Number of residual blocks.
+        activation: Name of a `tf_keras` activation.
+        use_layer_norm: Whether to normalise before each activation of a block.
+        dropout: Share of the units of a block that are dropped in training (`tfp_realnvp.fit`, or any call within a
+            Keras model's `training=True`).
+        context: How the context is encoded, for a conditional coupling. One object may serve several.
+        dtype: Floating dtype, or a Keras policy such as "mixed_bfloat16"; see `mlp`.
+        seed: Integer seed of the weights and of the dropout, or None for fresh ones.
+        name: Name of the network and the prefix of its variables.
+
+    Returns:
+        A `Conditioner`, which is a `tf.Module`.
+
+    Raises:
+        ValueError: If a size is less than 1, nothing is kept and there is no context, or `dropout` is not in [0, 1).
+
+    References:
+        Conor Durkan et al. Neural Spline Flows. NeurIPS 2019, appendix B.1.
+        https://arxiv.org/abs/1906.04032
+    """
+    num_kept, num_moved, num_parameters, width = int(num_kept), int(num_moved), int(num_parameters), int(width)
+    policy, num_inputs = dtype_name(dtype), num_kept + (0 if context is None else context.size)
+    check_sizes(num_kept=num_kept, num_moved=num_moved, num_parameters=num_parameters, num_inputs=num_inputs)
+    check_sizes(width=width, num_blocks=num_blocks)
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), got {dropout}.")
+    seeds = iter(layer_seeds(seed, 1 + 3 * num_blocks))
+
+    def dense(inputs: int, scale: float, layer_name: str) -> tf_keras.layers.Dense:
+        layer_seed = next(seeds)
+        return tf_keras.layers.Dense(
+            width,
+            kernel_initializer=tf_keras.initializers.VarianceScaling(scale, seed=layer_seed),
+            bias_initializer=spread_biases(inputs, layer_seed),
+            dtype=policy,
+            name=layer_name,
+        )
+
+    def activate(h: tf.Tensor, layer_name: str) -> tf.Tensor:
+        if use_layer_norm:
+            h = layer_norm(policy, f"{layer_name}_norm")(h)
+        return tf_keras.layers.Activation(activation, dtype=policy, name=f"{layer_name}_activation")(h)
+
+    inputs = tf_keras.Input([num_inputs], dtype=variable_dtype(policy))
+    h = dense(num_inputs, 2.0, "first")(inputs)
+    for index in range(num_blocks):
+        residual = dense(width, 2.0, f"block_{index}_in")(activate(h, f"block_{index}_in"))
+        residual = activate(residual, f"block_{index}_out")
+        dropout_seed = next(seeds)
+        if dropout:
+            residual = SeededDropout(dropout, dropout_seed, policy)(residual)
+        # Each block adds a share of the variance, so that depth does not blow it up.
+        residual = dense(width, 2.0 / num_blocks, f"block_{index}_out")(residual)
+        h = tf_keras.layers.Add(dtype=policy, name=f"block_{index}_add")([h, residual])
+    h = tf_keras.layers.Activation(activation, dtype=policy, name="last_activation")(h)
+    last = tf_keras.layers.Dense(num_moved * num_parameters, kernel_initializer="zeros", dtype=policy, name="last")
+    network = tf_keras.Model(inputs, last(h), name=name)
+    recipe = {
+        "function": "residual_mlp",
+        "num_kept": num_kept,
+        "num_moved": num_moved,
+        "num_parameters": num_parameters,
+        "width": width,
+        "num_blocks": num_blocks,
+        "activation": activation,
+        "use_layer_norm": use_layer_norm,
+        "dropout": dropout,
+        "dtype": policy,
+        "name": name,
+    }
+    return Conditioner(network, recipe, context=context)

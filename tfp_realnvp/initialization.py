@@ -1,0 +1,60 @@
+"""Data-dependent initialisation of the layers of a flow that have one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_probability import bijectors as tfb
+
+from tfp_realnvp.bijectors.act_norm import ActNorm
+from tfp_realnvp.bijectors.factor_out import FactorOut
+from tfp_realnvp.bijectors.marginal_spline import MarginalSpline
+from tfp_realnvp.binding import given
+
+__all__ = ["initialize"]
+
+_INITIALIZED = (ActNorm, MarginalSpline)
+
+
+def initialize(model: Any, batch: Any, *, context: Any = None) -> None:
+    """Sets every `ActNorm` and `MarginalSpline` of a flow from data.
+
+    It goes from the data's end inwards; each layer sees what comes to it.
+
+    Args:
+        model: A bijector from noise to data, or a distribution with a `bijector`.
+        batch: Data, `[n, *event_shape]`, at least two rows; as many as fit in memory.
+        context: `[n, *context_shape]`, if the flow is conditional.
+
+    Raises:
+        ValueError: If there is nothing to initialise in `model`, or a batch is not finite.
+    """
+    if context is not None:
+        model = given(model, context)
+    bijector = getattr(model, "bijector", model)
+    if not _is_initialized(bijector):
+        raise ValueError(f"{model.name!r} has no ActNorm or MarginalSpline to initialise.")
+    _pass_through(bijector, tf.convert_to_tensor(batch, dtype=bijector.dtype))
+
+
+def _is_initialized(bijector: tfb.Bijector) -> bool:
+    return isinstance(bijector, _INITIALIZED) or any(isinstance(part, _INITIALIZED) for part in bijector.submodules)
+
+
+def _pass_through(bijector: tfb.Bijector, batch: tf.Tensor) -> tf.Tensor:
+    """Initialises and returns the batch after the bijector's inverse."""
+    if isinstance(bijector, _INITIALIZED):
+        bijector.initialize(batch)
+    elif isinstance(bijector, FactorOut):
+        _pass_through(bijector.bijector, batch[..., : bijector.num_channels])
+    elif isinstance(getattr(bijector, "bijectors", None), list | tuple):
+        for part in bijector.bijectors:
+            batch = _pass_through(part, batch)
+        return batch
+    elif _is_initialized(bijector):
+        raise ValueError(
+            f"{bijector.name!r}, a {type(bijector).__name__}, holds a layer to initialise that data do not "
+            "reach one after the other; call its initialize yourself."
+        )
+    return bijector.inverse(tf.identity(batch))

@@ -1,0 +1,163 @@
+"""The monotone rational-quadratic spline of neural spline flows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from tfp_realnvp.transforms.transform import Transform
+
+__all__ = ["RationalQuadraticSpline"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Bin:
+    """Of each entry, the bin it falls into: corners, size, and slopes at both ends."""
+
+    left: tf.Tensor
+    width: tf.Tensor
+    bottom: tf.Tensor
+    height: tf.Tensor
+    slope_left: tf.Tensor
+    slope_right: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class RationalQuadraticSpline(Transform):
+    """A spline of rational-quadratic pieces on `[-bound, bound]`, the identity outside ("linear tails").
+
+    The widths and heights of the bins and the slopes at the knots between them are learnt; the slopes at
+    both ends are one, so the function has a continuous derivative everywhere. `inverse`, the direction of
+    training, evaluates the spline; `forward` solves a quadratic. Either way the bin is found by comparing
+    with all knots and summing, which has no search and converts to LiteRT.
+
+    Attributes:
+        num_bins: Number of bins, at least 2.
+        bound: Where the tails begin; data should be standardised, so that most of it lies within.
+        min_bin_fraction: Smallest width and height of a bin as a share of the interval.
+        min_slope: Smallest slope at a knot.
+
+    References:
+        Conor Durkan, Artur Bekasov, Iain Murray, George Papamakarios. Neural Spline Flows. NeurIPS
+        2019, sections 3.1 and 3.2. https://arxiv.org/abs/1906.04032
+    """
+
+    num_bins: int = 8
+    bound: float = 5.0
+    min_bin_fraction: float = 1e-3
+    min_slope: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.num_bins < 2:
+            raise ValueError(f"num_bins must be at least 2, got {self.num_bins}.")
+        if not self.bound > 0:
+            raise ValueError(f"bound must be positive, got {self.bound}.")
+        if not 0 < self.min_bin_fraction * self.num_bins < 1:
+            raise ValueError(
+                f"min_bin_fraction must be between 0 and 1 / num_bins = {1 / self.num_bins:.3g}, "
+                f"got {self.min_bin_fraction}."
+            )
+        if not 0 < self.min_slope < 1:
+            raise ValueError(f"min_slope must be between 0 and 1, got {self.min_slope}.")
+
+    @property
+    def num_parameters(self) -> int:
+        """`3 * num_bins - 1`: widths, heights, and the slopes between bins."""
+        return 3 * self.num_bins - 1
+
+    def forward(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # The inverse of the spline: data are its arguments, noise its values.
+        value = tf.clip_by_value(x, -self.bound, self.bound)
+        piece = self._find_bin(value, parameters, by_height=True)
+        slope = piece.height / piece.width
+        rise = value - piece.bottom
+        curvature = piece.slope_left + piece.slope_right - 2 * slope
+        a = piece.height * (slope - piece.slope_left) + rise * curvature
+        b = piece.height * piece.slope_left - rise * curvature
+        c = -slope * rise
+        root = tf.sqrt(tf.maximum(b * b - 4 * a * c, np.finfo(x.dtype.as_numpy_dtype).tiny))
+        fraction = tf.clip_by_value(2 * c / (-b - root), 0.0, 1.0)
+        _, log_slope = self._evaluate(piece, fraction)
+        return self._with_tails(x, piece.left + fraction * piece.width, -log_slope)
+
+    def inverse(self, y: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        argument = tf.clip_by_value(y, -self.bound, self.bound)
+        piece = self._find_bin(argument, parameters, by_height=False)
+        value, log_slope = self._evaluate(piece, (argument - piece.left) / piece.width)
+        return self._with_tails(y, value, log_slope)
+
+    def through(self, arguments: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Returns the parameters, `[num_parameters]`, of an increasing spline whose `inverse` goes through given knots.
+
+        Bins that would be narrower than `min_bin_fraction` are widened at the cost of the others.
+
+        Args:
+            arguments: The inner knots in data space, increasing, `[num_bins - 1]`.
+            values: The inner knots in noise space, increasing, `[num_bins - 1]`.
+        """
+        shares = []
+        for knots in (arguments, values):
+            inner = np.clip(knots, -self.bound, self.bound)
+            sizes = np.diff(np.concatenate([[-self.bound], inner, [self.bound]])) / (2 * self.bound)
+            rest = np.maximum(sizes - self.min_bin_fraction, 1e-3 * self.min_bin_fraction)
+            shares.append(rest / rest.sum())
+        widths, heights = (self.min_bin_fraction + (1 - self.min_bin_fraction * self.num_bins) * s for s in shares)
+        secants = heights / widths
+        # The harmonic mean of the slopes on both sides keeps the pieces from overshooting (Fritsch and Butland, 1984).
+        slopes = 2 / (1 / secants[:-1] + 1 / secants[1:])
+        offset = math.log(math.expm1(1 - self.min_slope))
+        excess = np.maximum(slopes - self.min_slope, 1e-3 * self.min_slope)
+        raw = excess + np.log(-np.expm1(-excess)) - offset  # the inverse of softplus
+        return np.concatenate([np.log(shares[0]), np.log(shares[1]), raw])
+
+    def _with_tails(
+        self, entries: tf.Tensor, inside: tf.Tensor, log_derivative: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        # Both branches are finite everywhere, so neither puts NaN into the other's gradient.
+        is_inside = tf.abs(entries) <= self.bound
+        return tf.where(is_inside, inside, entries), tf.where(is_inside, log_derivative, tf.zeros_like(log_derivative))
+
+    @staticmethod
+    def _evaluate(piece: _Bin, fraction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Value and log-slope at a fraction of the bin: equations 4 and 5 of the paper."""
+        slope = piece.height / piece.width
+        product = fraction * (1 - fraction)
+        denominator = slope + (piece.slope_left + piece.slope_right - 2 * slope) * product
+        value = piece.bottom + piece.height * (slope * fraction**2 + piece.slope_left * product) / denominator
+        numerator = piece.slope_right * fraction**2 + 2 * slope * product + piece.slope_left * (1 - fraction) ** 2
+        return value, 2 * tf.math.log(slope) + tf.math.log(numerator) - 2 * tf.math.log(denominator)
+
+    def _find_bin(self, entries: tf.Tensor, parameters: tf.Tensor, *, by_height: bool) -> _Bin:
+        k = self.num_bins
+        lefts, widths = self._bins(parameters[..., :k])
+        bottoms, heights = self._bins(parameters[..., k : 2 * k])
+        # softplus is log(2) at zero, and the slope has to be one there.
+        offset = math.log(math.expm1(1 - self.min_slope))
+        slopes = self.min_slope + tf.math.softplus(parameters[..., 2 * k :] + offset)
+        one = tf.ones_like(slopes[..., :1])
+        inner_knots = (bottoms if by_height else lefts)[..., 1:]
+        is_beyond = tf.cast(entries[..., tf.newaxis] >= inner_knots, entries.dtype)
+        is_here = tf.concat([one, is_beyond], axis=-1) - tf.concat([is_beyond, tf.zeros_like(one)], axis=-1)
+
+        def pick(values: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_sum(is_here * values, axis=-1)
+
+        return _Bin(
+            pick(lefts),
+            pick(widths),
+            pick(bottoms),
+            pick(heights),
+            pick(tf.concat([one, slopes], axis=-1)),
+            pick(tf.concat([slopes, one], axis=-1)),
+        )
+
+    def _bins(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Lower edges and sizes of bins that fill `[-bound, bound]`, each `[..., num_bins]`."""
+        shares = self.min_bin_fraction + (1 - self.min_bin_fraction * self.num_bins) * tf.nn.softmax(parameters)
+        # A product with a triangle of ones: XLA makes less of tf.cumsum.
+        before = np.triu(np.ones([self.num_bins, self.num_bins]), k=1).astype(parameters.dtype.as_numpy_dtype)
+        edges = tf.reshape(tf.matmul(tf.reshape(shares, [-1, self.num_bins]), before), tf.shape(shares))
+        return 2 * self.bound * edges - self.bound, 2 * self.bound * shares
