@@ -1,5 +1,7 @@
 # make demo   fits data/moons.csv, writes out.csv with 10,000 new rows and moons.png
-# make test   runs the tests;  make lint  runs ruff and mypy;  make bench  measures (benchmarks/README.md)
+# make test   runs the tests;  make lint  runs ruff and mypy and builds the documentation
+# make docs   builds the documentation into site/;  make bench  measures (benchmarks/README.md)
+# make examples   runs every recipe of docs/examples at full size and writes its tables and pictures
 # Each sets up what it needs in .venv first. Needs Python 3.11 to 3.13, make and a package index.
 
 PYTHON ?= python3
@@ -7,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs examples bench clean
 
 demo: $(READY)
 	$(BIN)/augment fit data/moons.csv -m moons.augment --force
@@ -21,15 +23,22 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs --quiet build --strict
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+examples: $(READY)
+	for recipe in $$(grep -l '^def run(' docs/examples/*.py); do $(BIN)/python $$recipe || exit 1; done
 
 bench: $(READY)
 	$(BIN)/python benchmarks/moons.py all
 
 clean:
-	rm -rf $(VENV) build *.egg-info out.csv moons.png moons.augment
+	rm -rf $(VENV) build site *.egg-info out.csv moons.png moons.augment
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench,lint,plot,test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench,docs,lint,plot,test]'
 	touch $@

@@ -131,6 +131,7 @@ class _InMemoryModel(LikelihoodModel):
         self.steps_per_call = tf.Variable(_MAX_STEPS_PER_CALL, trainable=False, name="steps_per_call")
         self.train_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
         self.test_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
+        self.row_losses = tf.function(lambda inputs: -self(inputs, training=False), autograph=False)
 
     def make_train_function(self, force: bool = False) -> Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]]:
         """Returns the function Keras calls with its data iterator: one call runs a block of steps."""
@@ -160,8 +161,12 @@ class _InMemoryModel(LikelihoodModel):
     def make_test_function(self, force: bool = False) -> Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]]:
         """Returns the function Keras calls with its validation iterator, one batch of rows a call."""
         if self.test_function is None or force:
-            run = tf.function(self.test_step, autograph=False)
-            self.test_function = lambda iterator: run(next(iterator))
+
+            def test(iterator: Iterator[tf.Tensor]) -> dict[str, tf.Tensor]:
+                self.mean_loss.update_state(self.row_losses(next(iterator)))
+                return {"loss": self.mean_loss.result()}
+
+            self.test_function = test
         return self.test_function
 
 
@@ -378,8 +383,10 @@ def _is_better(best: _BestWeights, held_out: tuple[np.ndarray, ...]) -> bool:
 
     def losses() -> np.ndarray:
         chunks = [slice(i, i + _VALIDATION_BATCH_SIZE) for i in range(0, num_rows, _VALIDATION_BATCH_SIZE)]
-        results = [best.model(_unwrap(tuple(part[chunk] for part in held_out)), training=False) for chunk in chunks]
-        return -np.concatenate([result.numpy() for result in results])
+        results = [
+            best.model.row_losses(_unwrap(tuple(tf.constant(part[chunk]) for part in held_out))) for chunk in chunks
+        ]
+        return np.concatenate([result.numpy() for result in results])
 
     last, last_losses = [v.numpy() for v in best.model.trainable_variables], losses()
     best.restore()

@@ -1007,3 +1007,13 @@ def test_a_keras_3_network_is_never_silently_untrained(make_flow, wrap):
     flow = make_flow(tfb.Chain([coupling]), 3)
     assert len(flow.trainable_variables) == len(network.trainable_variables) == 2
     assert_gradients_reach_all_variables(flow, normal([20, 3]))
+
+
+def test_tfps_default_template_is_a_conditioner_and_is_trained():
+    """As it is, without `output_units`; `tfb.RealNVP` does not track its variables."""
+    coupling = AffineCoupling([True, False, False], tfb.real_nvp_default_template([8], activation=tf.nn.relu))
+    assert len(coupling.trainable_variables) == 4
+    x = np.random.default_rng(0).normal(size=[5, 3]).astype(np.float32)
+    randomize(coupling)
+    assert_round_trip(coupling, x)
+    assert_log_det_matches_autodiff(coupling, x)

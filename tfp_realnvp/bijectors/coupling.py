@@ -470,7 +470,9 @@ def _shape_of(value: Any) -> tuple[int, ...] | None:
 def _with_output_units(conditioner: Callable[..., Any], num_moved: int) -> Callable[..., Any]:
     """Gives `output_units` to a function written for `tfb.RealNVP`, `f(x, output_units, **kwargs)`."""
     try:
-        parameter = inspect.signature(conditioner).parameters.get("output_units")
+        # tfb.real_nvp_default_template makes a template, which takes anything and hands it to its _func.
+        function = getattr(conditioner, "_func", conditioner)
+        parameter = inspect.signature(function).parameters.get("output_units")
     except (TypeError, ValueError):  # no signature to be had
         return conditioner
     if parameter is None or parameter.default is not inspect.Parameter.empty:
