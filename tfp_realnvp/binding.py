@@ -34,6 +34,9 @@ def given(model: Any, context: Any) -> Any:
 
 def _bind(value: Any, context: Any, seen: dict[int, Any]) -> Any:
     """Returns `value` itself if nothing in it is conditional; an object that occurs twice is bound once."""
+    if isinstance(value, dict):
+        items = {key: _bind(part, context, seen) for key, part in value.items()}
+        return value if all(items[key] is value[key] for key in value) else items
     if isinstance(value, list | tuple):
         parts = [_bind(part, context, seen) for part in value]
         return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts

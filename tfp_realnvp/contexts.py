@@ -93,7 +93,8 @@ class FeatureContext(Context):
         if rows.ndim != 2 or not np.isfinite(rows).all():
             raise ValueError(f"features must be finite, of shape [n, num_features], got shape {rows.shape}.")
         scale = rows.std(axis=0)
-        mean, scale = rows.mean(axis=0), np.where(scale > 0, scale, 1.0)
+        # Rounding leaves a constant column a deviation of 1e-17.
+        mean, scale = rows.mean(axis=0), np.where(rows.max(axis=0) > rows.min(axis=0), scale, 1.0)
         return cls(rows.shape[1], mean=mean, scale=scale, dtype=dtype, name=name)
 
     @property
@@ -128,6 +129,9 @@ class FeatureContext(Context):
 
 class ClassContext(Context):
     """Classes, as integers from 0, embedded as vectors that are learnt.
+
+    A class that does not exist is refused where its value is known. Within a `tf.function` or a SavedModel values
+    are not known when the graph is built, and such a class is embedded as zeros: check labels before.
 
     Args:
         num_classes: Number of classes; a context is then one integer, and contexts have the shape `[...]`. A

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
@@ -35,7 +36,9 @@ def initialize(model: Any, batch: Any, *, context: Any = None) -> None:
     bijector = getattr(model, "bijector", model)
     if not _is_initialized(bijector):
         raise ValueError(f"{model.name!r} has no ActNorm or MarginalSpline to initialise.")
-    _pass_through(bijector, tf.convert_to_tensor(batch, dtype=bijector.dtype))
+    # The chain of a flow over integers has no dtype of its own, its layers have.
+    dtype = next(variable.dtype for variable in bijector.variables if variable.dtype.is_floating)
+    _pass_through(bijector, tf.convert_to_tensor(np.asarray(batch, dtype.as_numpy_dtype)))
 
 
 def _is_initialized(bijector: tfb.Bijector) -> bool:

@@ -148,8 +148,10 @@ class _Writer:
                 return self._array(np.asarray(value), path)
             case None | bool() | int() | float() | str():
                 return value
-            case tf.DType():
+            case tf.DType() | np.dtype():
                 return {"dtype": value.name}
+            case type() if issubclass(value, np.generic):
+                return {"dtype": np.dtype(value).name}
             case tf.TensorShape():
                 return value.as_list()
             case Mask():
@@ -197,14 +199,12 @@ class _Writer:
         name = type(value).__name__
         if type(value) is not _TRANSFORMS.get(name):
             raise TypeError(f"{path} is a {name}, which is not a transform of tfp_realnvp: it cannot be saved as data.")
-        return {
-            "transform": name,
-            "arguments": {field.name: getattr(value, field.name) for field in dataclasses.fields(_TRANSFORMS[name])},
-        }
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(_TRANSFORMS[name])}
+        return {"transform": name, "arguments": _plain(fields)}
 
     def _conditioner(self, value: conditioners.Conditioner, path: str) -> dict[str, Any]:
         self._weights(value.network.weights, path)
-        return {"conditioner": dict(value.recipe), "context": self.encode(value.context, f"{path}.context")}
+        return {"conditioner": _plain(value.recipe), "context": self.encode(value.context, f"{path}.context")}
 
     def _context(self, value: contexts.Context, path: str) -> dict[str, Any]:
         name = type(value).__name__
@@ -306,6 +306,11 @@ class _Reader:
             if tensor.shape != tuple(variable.shape):
                 raise LoadError(f"tensor {path}.{index} has shape {tensor.shape}, expected {tuple(variable.shape)}.")
             variable.assign(tensor)
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with Python's numbers for numpy's."""
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in arguments.items()}
 
 
 def _find(what: str, name: str, known: Mapping[str, Any]) -> Any:

@@ -112,3 +112,11 @@ def test_a_batch_of_other_channels_is_refused():
 def test_there_must_be_a_channel():
     with pytest.raises(ValueError, match="num_channels must be at least 1, got 0"):
         ActNorm(0)
+
+
+def test_a_constant_channel_whose_deviation_is_rounding_keeps_its_scale():
+    """The deviation of 1,000 times 0.1 is 1e-17, not 0."""
+    layer = ActNorm(2)
+    layer.initialize(np.stack([np.full(1000, 0.1), np.random.default_rng(0).normal(size=1000)], axis=1))
+    assert layer.log_scale.numpy()[0] == 0
+    assert layer.shift.numpy()[0] == pytest.approx(0.1)

@@ -391,3 +391,8 @@ def test_a_bound_flow_transports_the_samples_of_mcmc(flow):
     states = tfp.mcmc.sample_chain(3, current_state=tf.zeros([4, 3]), kernel=kernel, trace_fn=None, seed=(0, 1))
     assert states.shape == (3, 4, 3)
     assert np.isfinite(states).all()
+
+
+def test_given_reaches_into_dictionaries(flow):
+    joint = given(tfd.JointDistributionNamed({"a": flow, "b": tfd.Normal(0.0, 1.0)}), normal(2))
+    assert joint.sample(seed=(0, 1))["a"].shape == flow.event_shape

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_realnvp import ClassContext, FeatureContext, mlp
+from tfp_realnvp import ClassContext, FeatureContext, mlp, real_nvp
 from tfp_realnvp.testing import randomize
 
 
@@ -124,3 +124,15 @@ def test_its_arguments_and_variables_are_all_there_is_to_it(context):
     given = tf.cast([[1, 2], [0, 1]], context.dtype)
     np.testing.assert_array_equal(again(given), context(given))
     assert (again.name, again.dtype, again.shape) == (context.name, context.dtype, context.shape)
+
+
+def test_a_constant_feature_whose_deviation_is_rounding_keeps_its_scale():
+    """The deviation of 1,000 times 0.1 is 1e-17, not 0."""
+    assert FeatureContext.of(np.full([1000, 1], 0.1)).scale.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("classes", [np.array([0.7, 1.9]), tf.constant([0.7, 1.9])], ids=["numpy", "tensor"])
+def test_classes_that_are_not_integers_are_refused(classes):
+    flow = real_nvp(2, context=ClassContext(3), num_couplings=2, hidden_units=[4], seed=0)
+    with pytest.raises(TypeError, match="integers, which are classes"):
+        flow.given(classes)

@@ -74,3 +74,12 @@ def test_a_batch_that_is_not_finite_is_refused():
     flow = real_nvp(2, num_couplings=2, hidden_units=[4], use_act_norm=True)
     with pytest.raises(ValueError, match="finite"):
         initialize(flow, np.full([4, 2], np.nan, np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.uint8])
+def test_images_of_integers_initialise_as_they_are(dtype):
+    flow = image_real_nvp([4, 4, 1], num_levels=5, num_couplings=2, filters=2, num_blocks=1, seed=0)
+    batch = np.random.default_rng(0).integers(0, 5, size=[50, 4, 4, 1]).astype(dtype)
+    initialize(flow, batch)
+    norm = next(part for part in flow.bijector.bijectors if isinstance(part, ActNorm))
+    assert np.any(norm.shift.numpy() != 0)

@@ -239,3 +239,11 @@ def test_the_same_can_be_built_by_hand_in_five_lines():
     assert_round_trip(chain, x)
     assert_gradients_reach_all_variables(flow, x)
     assert not np.isin(chain.forward(x), x).any()
+
+
+@pytest.mark.parametrize("num_couplings", [2, 3, 8])
+@pytest.mark.parametrize("event_size", [2, 3, 4, 7])
+def test_it_starts_as_the_identity(event_size, num_couplings):
+    """The permutations undo each other, so a base that tells its entries apart starts in its place."""
+    flow = real_nvp(event_size, num_couplings=num_couplings, hidden_units=[4], seed=event_size)
+    assert_identity(flow.bijector, np.random.default_rng(0).normal(size=[5, event_size]).astype(np.float32))

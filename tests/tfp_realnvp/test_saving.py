@@ -38,6 +38,7 @@ from tfp_realnvp import (
     save,
     saving,
     to_config,
+    transforms,
 )
 from tfp_realnvp.testing import randomize, tolerance
 from tfp_realnvp.transforms import Additive, RationalQuadraticSpline
@@ -698,3 +699,30 @@ def test_an_unknown_transform_or_context_is_refused(key):
     config = {key: "no_such", "arguments": {}, "path": "here"}
     with pytest.raises(LoadError, match=r"unknown (transform|context) 'no_such'"):
         from_config(config, {})
+
+
+def test_numpy_dtypes_and_numbers_are_saved(tmp_path):
+    flow = real_nvp(
+        2,
+        num_couplings=2,
+        transform=transforms.Affine(np.float32(2)),
+        conditioner=functools.partial(residual_mlp, width=np.int64(4), num_blocks=np.int64(1), dropout=np.float32(0.5)),
+        dtype=np.float64,
+        seed=0,
+    )
+    randomize(flow)
+    save(flow, tmp_path / "a.flow")
+    x = np.random.default_rng(0).normal(size=[3, 2])
+    np.testing.assert_allclose(load(tmp_path / "a.flow").log_prob(x), flow.log_prob(x), rtol=1e-12)
+
+
+def test_a_loaded_conditioner_drops_the_same_units(tmp_path):
+    """So training goes on as it would have; without a seed one is drawn, and kept."""
+    coupling = AffineCoupling([True, False], residual_mlp(1, 1, width=64, num_blocks=1, dropout=0.5))
+    randomize(coupling)
+    save(coupling, tmp_path / "a.flow")
+    x = tf.ones([4, 1])
+    loaded = load(tmp_path / "a.flow")
+    np.testing.assert_array_equal(
+        loaded.conditioner.network(x, training=True), coupling.conditioner.network(x, training=True)
+    )

@@ -88,7 +88,7 @@ class ActNorm(FusedBijector):
             raise ValueError(f"{self.name}: batch must have at least 2 rows of finite values, got {rows.shape}.")
         scale = rows.std(axis=0)
         self._shift.assign(rows.mean(axis=0))
-        self._log_scale.assign(np.log(np.where(scale > 0, scale, 1.0)))
+        self._log_scale.assign(np.log(np.where(rows.max(axis=0) > rows.min(axis=0), scale, 1.0)))
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         log_scale = tf.convert_to_tensor(self._log_scale)

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties, tensor_util
 
@@ -72,7 +73,7 @@ class Coupling(FusedBijector):
                 (zero). A conditional one takes the context, `[n, *context_shape]`, as its second
                 argument. A function with a parameter `output_units`, as `tfb.RealNVP` takes, gets
                 `num_moved` for it. Variables that a plain function only closes over are found by the
-                call and tracked as well.
+                call and tracked as well, if they are trainable.
             transform: What is done to each moved entry.
             context_shape: Shape of one context, without batch dimensions. Default: the conditioner's
                 `context_shape`, or, if it has none, the coupling is unconditional.
@@ -281,6 +282,9 @@ class BoundCoupling(FusedBijector):
             raise ValueError(f"{coupling.name} takes no context: its conditioner has no context_shape.")
         self._coupling = coupling
         dtype = coupling.context_dtype
+        given_dtype = context.dtype if hasattr(context, "dtype") else np.asarray(context).dtype
+        if dtype.is_integer and not tf.as_dtype(given_dtype).is_integer:
+            raise TypeError(f"{coupling.name} needs a context of integers, which are classes; got {context!r:.60}.")
         if tf.is_tensor(context) and not tensor_util.is_ref(context):
             context = tf.cast(context, dtype)  # an array of int64 is converted below, a tensor would be refused
         self._context = tensor_util.convert_nonref_to_tensor(context, dtype=dtype, name="context")

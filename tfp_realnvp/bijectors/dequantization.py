@@ -29,7 +29,8 @@ class UniformDequantization(tfb.Bijector):
 
     Args:
         num_levels: Number of integers, from 0, or None for all.
-        seed: Integer seed of the noise, or None for a fresh one. Every call draws anew.
+        seed: Integer seed of the noise, or None for a fresh one. Every call draws anew, but while a result
+            is held, eager TFP hands it out again for the same tensor.
         validate_args: As in `tfb.Bijector`.
         name: As in `tfb.Bijector`.
 
@@ -49,6 +50,7 @@ class UniformDequantization(tfb.Bijector):
         if num_levels is not None and num_levels < 1:
             raise ValueError(f"num_levels must be at least 1 or None, got {num_levels}.")
         self._num_levels = num_levels
+        self._serial_number = next(FusedBijector._serial_numbers)  # two generators are never equal
         self._generator = (
             tf.random.Generator.from_non_deterministic_state() if seed is None else tf.random.Generator.from_seed(seed)
         )
@@ -62,7 +64,7 @@ class UniformDequantization(tfb.Bijector):
         )
 
     def _get_parameterization(self) -> int:
-        return id(self)
+        return self._serial_number
 
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def conv_resnet(
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}.")
     height, width, channels = mask.event_shape
+    seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
     policy, seeds = dtype_name(dtype), iter(layer_seeds(seed, 1 + 3 * num_blocks))
 
     def convolve(kernel_size: int, scale: float, layer_name: str) -> tf_keras.layers.Conv2D:
@@ -134,6 +135,7 @@ def conv_resnet(
         "activation": activation,
         "use_layer_norm": use_layer_norm,
         "dropout": dropout,
+        "seed": seed,  # of the dropout; the weights are kept themselves
         "dtype": policy,
         "name": name,
     }

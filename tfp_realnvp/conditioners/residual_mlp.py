@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -74,6 +75,7 @@ def residual_mlp(
     check_sizes(width=width, num_blocks=num_blocks)
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), got {dropout}.")
+    seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
     seeds = iter(layer_seeds(seed, 1 + 3 * num_blocks))
 
     def dense(inputs: int, scale: float, layer_name: str) -> tf_keras.layers.Dense:
@@ -115,6 +117,7 @@ def residual_mlp(
         "activation": activation,
         "use_layer_norm": use_layer_norm,
         "dropout": dropout,
+        "seed": seed,  # of the dropout; the weights are kept themselves
         "dtype": policy,
         "name": name,
     }

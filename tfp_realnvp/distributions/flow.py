@@ -1,4 +1,4 @@
-"""A flow: a `tfd.TransformedDistribution` that can be given a context."""
+"""A flow: a transformed distribution that can be given a context."""
 
 from __future__ import annotations
 

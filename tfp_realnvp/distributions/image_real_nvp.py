@@ -51,7 +51,7 @@ def image_real_nvp(
 
     At each scale: couplings with checkerboard masks, a squeeze, couplings with channel masks, and the next
     scale for half of the channels. The last scale has checkerboard couplings only, one more of them. The masks
-    alternate with their complements. The flow starts as the identity.
+    alternate with their complements. The couplings start as the identity.
 
     Args:
         event_shape: `[height, width, channels]`; height and width must be multiples of
@@ -64,8 +64,8 @@ def image_real_nvp(
         transform: What a coupling does to an entry. Default: `transforms.Affine()`.
         conditioner: Builds the networks, as `conv_resnet` does from the same arguments. Default: `conv_resnet`
             with `filters` and `num_blocks`.
-        filters: Channels of the hidden layers of `conv_resnet`.
-        num_blocks: Residual blocks of `conv_resnet`.
+        filters: Channels of the hidden layers of `conv_resnet`, unless there is a `conditioner`.
+        num_blocks: Residual blocks of `conv_resnet`, unless there is a `conditioner`.
         use_act_norm: Whether an `ActNorm` follows each coupling, in place of the paper's batch normalisation. Call
             `tfp_realnvp.initialize` before training.
         base: Base distribution, with event shape `event_shape` and batch shape `[]`. Default: standard Gaussian.

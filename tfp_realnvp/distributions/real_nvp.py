@@ -45,7 +45,8 @@ def real_nvp(
     Every coupling keeps the first half of its input; a `Permute` between two couplings decides which
     entries that is. The permutations are drawn so that each pair of couplings transforms every entry,
     and, from four couplings on, so that every entry of the output depends on every entry of the input and
-    the other way round. The flow starts as the identity, so its density starts as that of the base.
+    the other way round. Together they leave every entry in its place: the
+    flow starts as the identity, and its density as that of the base.
 
     `forward` of the chain goes from noise to data, as everywhere in TFP.
 
@@ -57,9 +58,10 @@ def real_nvp(
             `transforms.Affine(log_scale_clamp)`.
         conditioner: Builds the networks, as `mlp` does from the same arguments: for instance
             `functools.partial(residual_mlp, width=128)`. Default: `mlp` with `hidden_units` and `activation`.
-        hidden_units: Units of each hidden layer of `mlp`.
-        activation: Name of a `tf_keras` activation for the hidden layers of `mlp`.
-        log_scale_clamp: Soft bound on the log-scale of each affine coupling, in nats. None for no bound.
+        hidden_units: Units of each hidden layer of `mlp`, unless there is a `conditioner`.
+        activation: Name of a `tf_keras` activation for the hidden layers of `mlp`, unless there is a `conditioner`.
+        log_scale_clamp: Soft bound on the log-scale of each affine coupling, in nats, unless there is a `transform`.
+            None for no bound.
         use_act_norm: Whether an `ActNorm` follows each coupling. Call `tfp_realnvp.initialize` before training.
         use_lu: Whether an `LULinear` stands before each coupling, next to the `Permute`.
         use_marginal_spline: Whether the layer next to the data is a `MarginalSpline`. Call `tfp_realnvp.initialize`
@@ -72,7 +74,7 @@ def real_nvp(
         name: Name of the distribution.
 
     Returns:
-        A `Flow`, which is a `tfd.TransformedDistribution`, with event shape `[D]` and batch shape `[]`.
+        A `Flow`, which behaves as a `tfd.TransformedDistribution`, with event shape `[D]` and batch shape `[]`.
 
     Raises:
         ValueError: If the event is not a vector of at least 2 entries (1 with a context), `num_couplings < 2`, or
@@ -97,8 +99,10 @@ def real_nvp(
     weight_seeds = weight_seed.generate_state(num_couplings).tolist()
     # The first layer is the one nearest to the noise.
     layers: list[tfb.Bijector] = []
-    for index, permutation in enumerate(_permutations(mask, num_couplings, np.random.default_rng(permutation_seed))):
-        if index and shape != [1]:
+    permutations = _permutations(mask, num_couplings, np.random.default_rng(permutation_seed))
+    permutations[0] = _undoing(permutations)
+    for index, permutation in enumerate(permutations):
+        if (permutation != np.arange(shape[0])).any():
             layers.append(Permute(permutation, name=f"permute_{index}"))
         if use_lu:
             layers.append(LULinear(shape[0], dtype=dtype, name=f"lu_{index}"))
@@ -131,6 +135,14 @@ def _permutations(mask: Mask, num_couplings: int, rng: np.random.Generator) -> l
             _dependence(kept, permutations).all() and _inverse_dependence(kept, permutations).all()
         ):
             return permutations
+
+
+def _undoing(permutations: Sequence[np.ndarray]) -> np.ndarray:
+    """The permutation before the first coupling after which all together leave every entry in its place."""
+    places = np.arange(permutations[0].size)
+    for permutation in permutations[1:]:
+        places = places[permutation]
+    return np.argsort(places)
 
 
 def _draw_permutations(mask: np.ndarray, num_couplings: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
