@@ -150,7 +150,7 @@ def plot(draws: dict[str, dict[str, np.ndarray]], path: pathlib.Path) -> None:
 
 def run(small: bool, out: pathlib.Path) -> None:
     """Writes two tables and a picture, `variational_inference*`."""
-    num_steps, num_draws, num_samples = (20, 2_000, 10) if small else (4_000, 200_000, 5_000)
+    num_steps, num_draws, num_samples = (20, 2_000, 50) if small else (4_000, 200_000, 5_000)
     couplings, units = (2, [8]) if small else (6, [64, 64])
     posteriors = {
         # Of each: its density, the one that NUTS samples, the way from there, the log-evidence, the parameters shown.

@@ -64,13 +64,23 @@ def contents(folder):
     return {str(path.relative_to(folder)): path.is_file() and path.read_bytes() for path in folder.rglob("*")}
 
 
+def hear_interrupts():
+    """In the child: where the tests run in the background of a shell, it would inherit deafness to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A process whose standard error is a terminal."""
 
     def __init__(self, line, folder):
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            [AUGMENT, *shlex.split(line)], cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=theirs
+            [AUGMENT, *shlex.split(line)],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            preexec_fn=hear_interrupts,
         )
         os.close(theirs)
         self.text = ""
@@ -502,6 +512,7 @@ def test_an_interrupted_generate_leaves_nothing(model, tmp_path):
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,
     )
     give_up = time.monotonic() + PATIENCE
     while not any(path.stat().st_size for path in tmp_path.iterdir()):
