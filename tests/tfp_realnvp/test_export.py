@@ -17,6 +17,7 @@ from tfp_realnvp import (
     conv_resnet,
     export_sampler,
     export_scorer,
+    gaussian_mixture,
     image_real_nvp,
     mlp,
     real_nvp,
@@ -205,6 +206,9 @@ PARTS = {
     "bounded logit": lambda: tfd.TransformedDistribution(
         tfd.Sample(tfd.Normal(0.0, 1.0), 4), tfb.Chain([BoundedLogit(16.0), *vector_flow().bijector.bijectors])
     ),
+    "marginal spline": lambda: vector_flow(use_marginal_spline=True),
+    "Student-t base": lambda: vector_flow(base=tfd.Sample(tfd.StudentT(4.0, 0.0, 1.0), 4)),
+    "base of several Gaussians": lambda: vector_flow(base=gaussian_mixture(4, 3, seed=0)),
     # Squeeze, FactorOut, ActNorm over channels, conv_resnet.
     "image": lambda: image_flow(),
     "image, layer norm": lambda: image_flow(
