@@ -18,7 +18,7 @@ from tfp_realnvp import (
     mlp,
     residual_mlp,
 )
-from tfp_realnvp.conditioners.conditioner import SeededDropout
+from tfp_realnvp.conditioners.layers import SeededDropout
 from tfp_realnvp.testing import assert_kept_unchanged, assert_round_trip, randomize
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.bijectors.batches import checked_rows
 from tfp_realnvp.bijectors.fused import FusedBijector
 
 __all__ = ["ActNorm"]
@@ -78,14 +79,7 @@ class ActNorm(FusedBijector):
         Raises:
             ValueError: If there are fewer than two rows, or values are not finite.
         """
-        rows = np.asarray(batch, np.float64)
-        if rows.ndim < 1 or rows.shape[-1] != self._shift.shape[0]:
-            raise ValueError(
-                f"{self.name}: the last axis of batch must have size {self._shift.shape[0]}, got shape {rows.shape}."
-            )
-        rows = rows.reshape(-1, rows.shape[-1])
-        if len(rows) < 2 or not np.isfinite(rows).all():
-            raise ValueError(f"{self.name}: batch must have at least 2 rows of finite values, got {rows.shape}.")
+        rows = checked_rows(self, batch, self._shift.shape[0])
         scale = rows.std(axis=0)
         self._shift.assign(rows.mean(axis=0))
         self._log_scale.assign(np.log(np.where(rows.max(axis=0) > rows.min(axis=0), scale, 1.0)))

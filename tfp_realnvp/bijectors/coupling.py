@@ -1,9 +1,7 @@
-"""Coupling layers as TFP bijectors: one mechanism, into which the transform of an entry is put."""
+"""The coupling layer as a TFP bijector: one mechanism, into which the transform of an entry is put."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,11 +9,18 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability.python.internal import parameter_properties, tensor_util
 
+from tfp_realnvp.bijectors.conditioner_checks import (
+    check_parameters,
+    floating_dtype,
+    refuse_keras_3,
+    variables_of,
+    with_output_units,
+)
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.masks import Mask
-from tfp_realnvp.transforms import Additive, Affine, RationalQuadraticSpline, Transform
+from tfp_realnvp.transforms import Transform
 
-__all__ = ["AdditiveCoupling", "AffineCoupling", "BoundCoupling", "Coupling", "SplineCoupling"]
+__all__ = ["BoundCoupling", "Coupling"]
 
 
 class Coupling(FusedBijector):
@@ -90,7 +95,7 @@ class Coupling(FusedBijector):
                 conditioner returns has the wrong shape.
         """
         parameters = {k: v for k, v in locals().items() if k != "self"} if parameters is None else parameters
-        _refuse_keras_3(conditioner)
+        refuse_keras_3(conditioner)
         if not callable(conditioner):
             raise TypeError(f"conditioner must be callable, got {type(conditioner).__name__}.")
         self._mask = mask if isinstance(mask, Mask) else Mask(mask)
@@ -104,14 +109,14 @@ class Coupling(FusedBijector):
                 f"mask keeps none of {self._mask.event_size} entries: a coupling needs at least 1 to keep and 1 to "
                 "move, unless it has a context. For a single entry use an elementwise bijector of tfp.bijectors."
             )
-        self._network = _with_output_units(conditioner, self._mask.num_moved)
-        dtype = _floating_dtype(_variables(conditioner)) if dtype is None else tf.as_dtype(dtype)
+        self._network = with_output_units(conditioner, self._mask.num_moved)
+        dtype = floating_dtype(variables_of(conditioner)) if dtype is None else tf.as_dtype(dtype)
         self._context_dtype = tf.as_dtype(getattr(conditioner, "context_dtype", None) or dtype or tf.float32)
         self._closed_over = self._try_conditioner(dtype or tf.float32)
-        built = [*_variables(conditioner), *self._closed_over]
+        built = [*variables_of(conditioner), *self._closed_over]
         super().__init__(
             forward_min_event_ndims=len(self._mask.event_shape),
-            dtype=dtype or _floating_dtype(built),
+            dtype=dtype or floating_dtype(built),
             validate_args=validate_args,
             parameters=parameters,
             name=name,
@@ -150,7 +155,9 @@ class Coupling(FusedBijector):
         """
         return BoundCoupling(self, context, name=f"{self.name}_given")
 
-    def transform_event(self, event: tf.Tensor, context: tf.Tensor | None, *, inverse: bool) -> Any:
+    def transform_event(
+        self, event: tf.Tensor, context: tf.Tensor | None, *, inverse: bool
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the event moved by the transform and the log-determinant.
 
         Args:
@@ -212,37 +219,21 @@ class Coupling(FusedBijector):
                 raise (TypeError if isinstance(error, TypeError) else ValueError)(
                     f"conditioner failed on {called_with}: {error}"
                 ) from error
-        self._check(result, called_with, dtype)
+        check_parameters(
+            result,
+            called_with,
+            dtype,
+            num_moved=self._mask.num_moved,
+            event_size=self._mask.event_size,
+            num_parameters=self._transform.num_parameters,
+        )
         conditioner = self._conditioner
         tracked = conditioner.variables if isinstance(conditioner, tf.Module) else ()
         # By handle: under a mixed-precision policy Keras wraps the variables that the tape knows.
         seen = {id(variable.handle) for variable in tracked}
         return [variable for variable in tape.watched_variables() if id(variable.handle) not in seen]
 
-    def _check(self, result: Any, called_with: str, dtype: tf.DType) -> None:
-        moved, count = self._mask.num_moved, self._transform.num_parameters
-        what = f"conditioner, called with {called_with}, returned"
-        expected = (
-            f"expected {count} for each of the {moved} of {self._mask.event_size} entries that the mask moves: a "
-            f"tensor [2, {moved * count}]" + (f" or a tuple of {count} tensors [2, {moved}]." if count > 1 else ".")
-        )
-        if isinstance(result, tuple | list):
-            parts = [part for part in result if part is not None]
-            is_right = len(result) == count and bool(parts)
-            shapes: Any = [getattr(part, "shape", None) for part in result]
-            is_right = is_right and all(_shape_of(part) == (2, moved) for part in parts)
-        else:
-            parts, shapes = [result], _shape_of(result)
-            is_right = shapes in {(2, moved * count), (2, moved, count)}
-        if not all(tf.is_tensor(part) for part in parts):
-            raise TypeError(f"{what} {type(result).__name__} {result!r:.60}; {expected}")
-        if not is_right:
-            raise ValueError(f"{what} parameters of shape {shapes}; {expected}")
-        for part in parts:
-            if part.dtype != dtype:
-                raise TypeError(f"{what} parameters of dtype {part.dtype.name}; expected {dtype.name}.")
-
-    def _unconditional(self) -> None:
+    def _refuse_unbound(self) -> None:
         if self._context_shape is not None:
             raise ValueError(
                 f"{self.name} needs a context of shape {self._context_shape.as_list()}: bind it with "
@@ -250,14 +241,12 @@ class Coupling(FusedBijector):
             )
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        self._unconditional()
-        y, fldj = self.transform_event(x, None, inverse=False)
-        return y, fldj
+        self._refuse_unbound()
+        return self.transform_event(x, None, inverse=False)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        self._unconditional()
-        x, ildj = self.transform_event(y, None, inverse=True)
-        return x, ildj
+        self._refuse_unbound()
+        return self.transform_event(y, None, inverse=True)
 
 
 class BoundCoupling(FusedBijector):
@@ -323,191 +312,13 @@ class BoundCoupling(FusedBijector):
         return {"context": properties}
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        y, fldj = self._coupling.transform_event(x, tf.convert_to_tensor(self._context), inverse=False)
-        return y, fldj
+        return self._coupling.transform_event(x, tf.convert_to_tensor(self._context), inverse=False)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x, ildj = self._coupling.transform_event(y, tf.convert_to_tensor(self._context), inverse=True)
-        return x, ildj
-
-
-class AffineCoupling(Coupling):
-    """A coupling that scales and shifts, as in RealNVP; see `Coupling` and `transforms.Affine`.
-
-    Its conditioner gives a shift and a log-scale.
-    """
-
-    def __init__(
-        self,
-        mask: Any,
-        conditioner: Callable[..., Any],
-        *,
-        log_scale_clamp: float | None = 2.0,
-        context_shape: Sequence[int] | None = None,
-        dtype: Any = None,
-        validate_args: bool = False,
-        name: str = "affine_coupling",
-    ) -> None:
-        """Creates the coupling.
-
-        Args:
-            mask: As in `Coupling`.
-            conditioner: As in `Coupling`, with 2 parameters: shift and log-scale.
-            log_scale_clamp: As in `transforms.Affine`.
-            context_shape: As in `Coupling`.
-            dtype: As in `Coupling`.
-            validate_args: As in `tfb.Bijector`.
-            name: As in `tfb.Bijector`.
-        """
-        parameters = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
-        super().__init__(
-            mask,
-            conditioner,
-            Affine(log_scale_clamp),
-            context_shape=context_shape,
-            dtype=dtype,
-            validate_args=validate_args,
-            name=name,
-            parameters=parameters,
-        )
-
-    @property
-    def log_scale_clamp(self) -> float | None:
-        """The soft bound on the log-scale, in nats, or None."""
-        clamp: float | None = self.transform.log_scale_clamp  # type: ignore[attr-defined]
-        return clamp
-
-
-class AdditiveCoupling(Coupling):
-    """A coupling that shifts, as in NICE, and so preserves volume; see `Coupling` and `transforms.Additive`.
-
-    Its conditioner gives a shift.
-    """
-
-    def __init__(
-        self,
-        mask: Any,
-        conditioner: Callable[..., Any],
-        *,
-        context_shape: Sequence[int] | None = None,
-        dtype: Any = None,
-        validate_args: bool = False,
-        name: str = "additive_coupling",
-    ) -> None:
-        """Creates the coupling.
-
-        Args:
-            mask: As in `Coupling`.
-            conditioner: As in `Coupling`, with 1 parameter: the shift.
-            context_shape: As in `Coupling`.
-            dtype: As in `Coupling`.
-            validate_args: As in `tfb.Bijector`.
-            name: As in `tfb.Bijector`.
-        """
-        parameters = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
-        super().__init__(
-            mask,
-            conditioner,
-            Additive(),
-            context_shape=context_shape,
-            dtype=dtype,
-            validate_args=validate_args,
-            name=name,
-            parameters=parameters,
-        )
-
-
-class SplineCoupling(Coupling):
-    """A coupling by monotone splines; see `Coupling` and `transforms.RationalQuadraticSpline`.
-
-    Its conditioner gives `3 * num_bins - 1` parameters an entry.
-    """
-
-    def __init__(
-        self,
-        mask: Any,
-        conditioner: Callable[..., Any],
-        *,
-        num_bins: int = 8,
-        bound: float = 5.0,
-        context_shape: Sequence[int] | None = None,
-        dtype: Any = None,
-        validate_args: bool = False,
-        name: str = "spline_coupling",
-    ) -> None:
-        """Creates the coupling.
-
-        Args:
-            mask: As in `Coupling`.
-            conditioner: As in `Coupling`, with `3 * num_bins - 1` parameters.
-            num_bins: As in `transforms.RationalQuadraticSpline`.
-            bound: As in `transforms.RationalQuadraticSpline`.
-            context_shape: As in `Coupling`.
-            dtype: As in `Coupling`.
-            validate_args: As in `tfb.Bijector`.
-            name: As in `tfb.Bijector`.
-        """
-        parameters = {k: v for k, v in locals().items() if k not in {"self", "__class__"}}
-        super().__init__(
-            mask,
-            conditioner,
-            RationalQuadraticSpline(num_bins=num_bins, bound=bound),
-            context_shape=context_shape,
-            dtype=dtype,
-            validate_args=validate_args,
-            name=name,
-            parameters=parameters,
-        )
+        return self._coupling.transform_event(y, tf.convert_to_tensor(self._context), inverse=True)
 
 
 def _context_rank(bound: BoundCoupling, _: Any = None) -> int:
     shape = bound.coupling.context_shape
     assert shape is not None  # or it could not have been bound
     return int(shape.rank)
-
-
-def _shape_of(value: Any) -> tuple[int, ...] | None:
-    shape = getattr(value, "shape", None)
-    return None if shape is None else tuple(shape)
-
-
-def _with_output_units(conditioner: Callable[..., Any], num_moved: int) -> Callable[..., Any]:
-    """Gives `output_units` to a function written for `tfb.RealNVP`, `f(x, output_units, **kwargs)`."""
-    try:
-        # tfb.real_nvp_default_template makes a template, which takes anything and hands it to its _func.
-        function = getattr(conditioner, "_func", conditioner)
-        parameter = inspect.signature(function).parameters.get("output_units")
-    except (TypeError, ValueError):  # no signature to be had
-        return conditioner
-    if parameter is None or parameter.default is not inspect.Parameter.empty:
-        return conditioner
-    return functools.partial(conditioner, output_units=num_moved)
-
-
-def _variables(conditioner: Any) -> Any:
-    """The variables of a module; none of a function, or of a Keras model before its first call."""
-    try:
-        return getattr(conditioner, "variables", ())
-    except ValueError:
-        return ()
-
-
-def _floating_dtype(variables: Any) -> tf.DType | None:
-    """The dtype of the first floating variable, or None."""
-    return next((v.dtype for v in variables if v.dtype.is_floating), None)
-
-
-def _refuse_keras_3(conditioner: Any) -> None:
-    """Raises `TypeError` for a Keras 3 layer or for an object or function that holds one.
-
-    TFP finds variables through `tf.Module`, which Keras 3 layers are not: they would stay untrained.
-    """
-    attributes = getattr(conditioner, "__dict__", {}).values()
-    closed_over = [cell.cell_contents for cell in getattr(conditioner, "__closure__", None) or ()]
-    for obj in [conditioner, *attributes, *closed_over]:
-        for part in obj if isinstance(obj, list | tuple) else [obj]:
-            if any(base.__module__.split(".")[0] == "keras" for base in type(part).__mro__):
-                raise TypeError(
-                    f"conditioner: {type(part).__name__} is a Keras 3 object, whose variables TensorFlow Probability "
-                    "cannot see, so it would stay untrained. Build the network with `tf_keras` (import tf_keras)."
-                )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.bijectors.batches import checked_rows
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.transforms import RationalQuadraticSpline
 
@@ -83,15 +84,7 @@ class MarginalSpline(FusedBijector):
         Raises:
             ValueError: If there are fewer than two rows, or values are not finite.
         """
-        rows = np.asarray(batch, np.float64)
-        if rows.ndim < 1 or rows.shape[-1] != self._spline_parameters.shape[0]:
-            raise ValueError(
-                f"{self.name}: the last axis of batch must have size {self._spline_parameters.shape[0]}, "
-                f"got shape {rows.shape}."
-            )
-        rows = rows.reshape(-1, rows.shape[-1])
-        if len(rows) < 2 or not np.isfinite(rows).all():
-            raise ValueError(f"{self.name}: batch must have at least 2 rows of finite values, got {rows.shape}.")
+        rows = checked_rows(self, batch, self._spline_parameters.shape[0])
         # Knots equally far apart in the Gaussian, out to where the batch still has a few rows.
         gaussian = statistics.NormalDist()
         furthest = min(3.0, gaussian.inv_cdf(1 - 1 / (len(rows) + 1)))

@@ -8,13 +8,14 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfp_realnvp.conditioners.conditioner import (
-    Conditioner,
-    SeededDropout,
+from tfp_realnvp.conditioners.conditioner import Conditioner
+from tfp_realnvp.conditioners.layers import (
+    check_dropout,
     check_sizes,
     dtype_name,
-    layer_norm,
     layer_seeds,
+    residual_blocks,
+    settled_seed,
     variable_dtype,
 )
 from tfp_realnvp.contexts import Context
@@ -89,10 +90,9 @@ def conv_resnet(
     if len(mask.event_shape) != 3:
         raise ValueError(f"mask must be over [height, width, channels], got one over {list(mask.event_shape)}.")
     check_sizes(num_parameters=num_parameters, filters=filters, num_blocks=num_blocks)
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}.")
+    check_dropout(dropout)
     height, width, channels = mask.event_shape
-    seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
+    seed = settled_seed(seed)
     policy, seeds = dtype_name(dtype), iter(layer_seeds(seed, 1 + 3 * num_blocks))
 
     def convolve(kernel_size: int, scale: float, layer_name: str) -> tf_keras.layers.Conv2D:
@@ -105,23 +105,20 @@ def conv_resnet(
             name=layer_name,
         )
 
-    def activate(h: tf.Tensor, layer_name: str) -> tf.Tensor:
-        if use_layer_norm:
-            h = layer_norm(policy, f"{layer_name}_norm")(h)
-        return tf_keras.layers.Activation(activation, dtype=policy, name=f"{layer_name}_activation")(h)
-
     num_inputs = channels + (0 if context is None else context.size)
     inputs = tf_keras.Input([height, width, num_inputs], dtype=variable_dtype(policy))
     h = convolve(3, 2.0, "first")(inputs)
-    for index in range(num_blocks):
-        residual = convolve(3, 2.0, f"block_{index}_in")(activate(h, f"block_{index}_in"))
-        residual = activate(residual, f"block_{index}_out")
-        dropout_seed = next(seeds)
-        if dropout:
-            residual = SeededDropout(dropout, dropout_seed, policy)(residual)
-        residual = convolve(1, 2.0 / num_blocks, f"block_{index}_out")(residual)
-        h = tf_keras.layers.Add(dtype=policy, name=f"block_{index}_add")([h, residual])
-    h = tf_keras.layers.Activation(activation, dtype=policy, name="last_activation")(h)
+    h = residual_blocks(
+        h,
+        num_blocks=num_blocks,
+        enter=lambda name: convolve(3, 2.0, name),
+        leave=lambda name: convolve(1, 2.0 / num_blocks, name),
+        activation=activation,
+        use_layer_norm=use_layer_norm,
+        dropout=dropout,
+        next_seed=lambda: next(seeds),
+        dtype=policy,
+    )
     last = tf_keras.layers.Conv2D(
         channels * num_parameters, 3, padding="same", kernel_initializer="zeros", dtype=policy, name="last"
     )

@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from tfp_realnvp.conditioners.conditioner import (
-    Conditioner,
+from tfp_realnvp.conditioners.conditioner import Conditioner
+from tfp_realnvp.conditioners.layers import (
     check_sizes,
     dtype_name,
     layer_norm,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfp_realnvp.conditioners.conditioner import (
-    Conditioner,
-    SeededDropout,
+from tfp_realnvp.conditioners.conditioner import Conditioner
+from tfp_realnvp.conditioners.layers import (
+    check_dropout,
     check_sizes,
     dtype_name,
-    layer_norm,
     layer_seeds,
+    residual_blocks,
+    settled_seed,
     spread_biases,
     variable_dtype,
 )
@@ -73,9 +73,8 @@ def residual_mlp(
     policy, num_inputs = dtype_name(dtype), num_kept + (0 if context is None else context.size)
     check_sizes(num_kept=num_kept, num_moved=num_moved, num_parameters=num_parameters, num_inputs=num_inputs)
     check_sizes(width=width, num_blocks=num_blocks)
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout}.")
-    seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else int(seed)
+    check_dropout(dropout)
+    seed = settled_seed(seed)
     seeds = iter(layer_seeds(seed, 1 + 3 * num_blocks))
 
     def dense(inputs: int, scale: float, layer_name: str) -> tf_keras.layers.Dense:
@@ -88,23 +87,19 @@ def residual_mlp(
             name=layer_name,
         )
 
-    def activate(h: tf.Tensor, layer_name: str) -> tf.Tensor:
-        if use_layer_norm:
-            h = layer_norm(policy, f"{layer_name}_norm")(h)
-        return tf_keras.layers.Activation(activation, dtype=policy, name=f"{layer_name}_activation")(h)
-
     inputs = tf_keras.Input([num_inputs], dtype=variable_dtype(policy))
     h = dense(num_inputs, 2.0, "first")(inputs)
-    for index in range(num_blocks):
-        residual = dense(width, 2.0, f"block_{index}_in")(activate(h, f"block_{index}_in"))
-        residual = activate(residual, f"block_{index}_out")
-        dropout_seed = next(seeds)
-        if dropout:
-            residual = SeededDropout(dropout, dropout_seed, policy)(residual)
-        # Each block adds a share of the variance, so that depth does not blow it up.
-        residual = dense(width, 2.0 / num_blocks, f"block_{index}_out")(residual)
-        h = tf_keras.layers.Add(dtype=policy, name=f"block_{index}_add")([h, residual])
-    h = tf_keras.layers.Activation(activation, dtype=policy, name="last_activation")(h)
+    h = residual_blocks(
+        h,
+        num_blocks=num_blocks,
+        enter=lambda name: dense(width, 2.0, name),
+        leave=lambda name: dense(width, 2.0 / num_blocks, name),
+        activation=activation,
+        use_layer_norm=use_layer_norm,
+        dropout=dropout,
+        next_seed=lambda: next(seeds),
+        dtype=policy,
+    )
     last = tf_keras.layers.Dense(num_moved * num_parameters, kernel_initializer="zeros", dtype=policy, name="last")
     network = tf_keras.Model(inputs, last(h), name=name)
     recipe = {
