@@ -9,8 +9,8 @@ import density_worker as worker
 import numpy as np
 from numpy.typing import NDArray
 
-# `fit` looks at its clock between calls of up to a second, and validates once more after it.
-_LAST_CALL_SECONDS = 3.5
+# `fit` looks at its clock between calls of up to a second, and validates once more after the last.
+_LAST_CALL_SECONDS = 1.5
 
 # Builds a flow over D entries, and the arguments of `tfp_realnvp.fit`; what is not given is left at its default.
 RECIPES: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from tfp_realnvp.bijectors import (
 from tfp_realnvp.binding import given
 from tfp_realnvp.conditioners import Conditioner, conv_resnet, mlp, residual_mlp
 from tfp_realnvp.contexts import ClassContext, Context, FeatureContext
-from tfp_realnvp.distributions import Flow, gaussian_mixture, image_real_nvp, real_nvp
+from tfp_realnvp.distributions import AutoregressiveCategorical, Flow, Mixed, gaussian_mixture, image_real_nvp, real_nvp
 from tfp_realnvp.export import ExportError, export_sampler, export_scorer
 from tfp_realnvp.initialization import initialize
 from tfp_realnvp.masks import Mask, alternating_mask, channel_mask, checkerboard_mask, half_mask, random_mask
@@ -33,6 +33,7 @@ __all__ = [
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
+    "AutoregressiveCategorical",
     "BoundCoupling",
     "BoundedLogit",
     "ClassContext",
@@ -50,6 +51,7 @@ __all__ = [
     "LoadError",
     "MarginalSpline",
     "Mask",
+    "Mixed",
     "Permute",
     "SplineCoupling",
     "Squeeze",

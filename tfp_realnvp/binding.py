@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.bijectors.coupling import BoundCoupling, Coupling
 
-__all__ = ["given"]
+__all__ = ["context_specs", "given"]
 
 
 def given(model: Any, context: Any) -> Any:
@@ -50,3 +51,12 @@ def _bind(value: Any, context: Any, seen: dict[int, Any]) -> Any:
             changed = {key: new for key, (old, new) in parameters.items() if new is not old}
             seen[id(value)] = value.copy(**changed) if changed else value
     return seen[id(value)]
+
+
+def context_specs(model: tf.Module) -> list[tf.TensorSpec]:
+    """Returns what `n` contexts of a conditional model are, `[n, *context_shape]`, or nothing if it takes none."""
+    bound = {id(part.coupling) for part in model.submodules if isinstance(part, BoundCoupling)}
+    for part in model.submodules:
+        if isinstance(part, Coupling) and part.context_shape is not None and id(part) not in bound:
+            return [tf.TensorSpec([None, *part.context_shape], part.context_dtype, name="context")]
+    return []

@@ -131,7 +131,7 @@ class ClassContext(Context):
     """Classes, as integers from 0, embedded as vectors that are learnt.
 
     A class that does not exist is refused where its value is known. Within a `tf.function` or a SavedModel values
-    are not known when the graph is built, and such a class is embedded as zeros: check labels before.
+    are not known when the graph is built, and what such a class gives is undefined: check labels before.
 
     Args:
         num_classes: Number of classes; a context is then one integer, and contexts have the shape `[...]`. A
@@ -159,7 +159,7 @@ class ClassContext(Context):
         if min(counts, default=0) < 1 or embedding_size < 1:
             raise ValueError(f"num_classes and embedding_size must be at least 1, got {num_classes}, {embedding_size}.")
         self._is_single = np.ndim(num_classes) == 0
-        self._offsets = np.cumsum([0, *counts[:-1]])
+        self._offsets = np.cumsum([0, *counts[:-1]]).astype(np.int32)
         self._counts = np.array(counts)
         values = np.random.default_rng(seed).normal(size=[sum(counts), embedding_size])
         self.embeddings = tf.Variable(values, dtype=tf.as_dtype(dtype), name=f"{name}_embeddings")
@@ -184,15 +184,9 @@ class ClassContext(Context):
 
     def __call__(self, context: tf.Tensor) -> tf.Tensor:
         classes = context[..., tf.newaxis] if self._is_single else context
-        # Products with one-hot vectors: the gradient of a gather is a scatter, which is slow.
-        encoded = [
-            tf.matmul(
-                tf.one_hot(classes[..., index], count, dtype=self.embeddings.dtype),
-                self.embeddings[offset : offset + count],
-            )
-            for index, (offset, count) in enumerate(zip(self._offsets, self._counts, strict=True))
-        ]
-        return tf.concat(encoded, axis=-1)
+        # One gather for all classifications: a product with one-hot vectors for each of them takes longer to compile.
+        encoded = tf.gather(self.embeddings, classes + self._offsets)
+        return tf.reshape(encoded, [-1, self.size])
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""A trained flow as LiteRT graphs: a sampler and a scorer that run without TensorFlow."""
+"""A trained distribution as LiteRT graphs: samplers and scorers that run without TensorFlow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,87 +12,163 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
+from tfp_realnvp.binding import context_specs, given
+from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveCategorical
+
 __all__ = ["ExportError", "export_sampler", "export_scorer"]
+
+Function = Callable[..., Any]
 
 
 class ExportError(ValueError):
     """A flow uses something that LiteRT's built-in float32 operators cannot do; the message names it."""
 
 
-def export_sampler(flow: tfd.TransformedDistribution) -> bytes:
-    """Returns a LiteRT graph from noise `[n, D]` of `flow.distribution` to data `[n, D]`, both float32.
+def export_sampler(distribution: tfd.TransformedDistribution | AutoregressiveCategorical) -> bytes:
+    """Returns a LiteRT graph that makes events from random numbers, which whoever runs the graph draws.
+
+    Inputs by name, float32 unless said otherwise:
+
+    - of a flow: `noise`, `[n, *event_shape]`, from `distribution.distribution`; of a conditional one also `context`;
+    - of an `AutoregressiveCategorical`: `uniforms` in [0, 1), `[n, C]`, and for `sample_given`: `classes` `[n, C]`,
+      int32, and `is_given` `[C]`, which is 1 for the columns that stay as they are in `classes` and else 0.
 
     Args:
-        flow: A transformed distribution of batch shape []; its base is drawn by whoever runs the graph.
+        distribution: Of batch shape [].
 
     Raises:
         ExportError: If a bijector does not convert.
     """
-    return _convert(flow, flow.bijector.forward, lambda bijector: [bijector.forward])
+    if isinstance(distribution, AutoregressiveCategorical):
+        columns = len(distribution.num_classes)
+        specs = [
+            _spec("uniforms", columns),
+            _spec("classes", columns, tf.int32),
+            tf.TensorSpec([columns], name="is_given"),
+        ]
+        return _convert(distribution, distribution.sample_given, specs)
+    return _convert_flow(distribution, "noise", lambda flow, noise: flow.bijector.forward(noise))
 
 
-def export_scorer(flow: tfd.TransformedDistribution) -> bytes:
-    """Returns a LiteRT graph from data `[n, D]` to its log-density `[n]` in nats, both float32.
+def export_scorer(
+    distribution: tfd.TransformedDistribution | AutoregressiveCategorical, *, with_noise: bool = False
+) -> bytes:
+    """Returns a LiteRT graph from events to their log-density `[n]` in nats.
+
+    Inputs by name: of a flow `x`, float32 `[n, *event_shape]`, and of a conditional one also `context`; of an
+    `AutoregressiveCategorical` `classes`, int32 `[n, C]`.
+
+    Args:
+        distribution: Of batch shape [].
+        with_noise: Of a flow: whether the graph has a second output, the noise `[n, *event_shape]` that the sampler
+            would make the event from. One graph for both is converted in half the time of two.
 
     Raises:
         ExportError: If a bijector or the base's density does not convert.
     """
-    return _convert(
-        flow,
-        flow.log_prob,
-        lambda bijector: [
-            bijector.inverse,
-            lambda y: bijector.inverse_log_det_jacobian(y, event_ndims=len(flow.event_shape)),
-        ],
-    )
+    if isinstance(distribution, AutoregressiveCategorical):
+        spec = _spec("classes", len(distribution.num_classes), tf.int32)
+        return _convert(distribution, distribution.log_prob, [spec])
+    if with_noise:
+        return _convert_flow(distribution, "x", lambda flow, x: (flow.log_prob(x), flow.bijector.inverse(x)))
+    return _convert_flow(distribution, "x", lambda flow, x: flow.log_prob(x))
 
 
-def _convert(flow: tfd.TransformedDistribution, function: Callable[[tf.Tensor], tf.Tensor], parts: Any) -> bytes:
+def _spec(name: str, columns: int, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
+    return tf.TensorSpec([None, columns], dtype, name=name)
+
+
+def _convert_flow(flow: tfd.TransformedDistribution, name: str, method: Callable[[Any, tf.Tensor], Any]) -> bytes:
     if flow.batch_shape.rank != 0:
-        raise ExportError(f"{flow.name!r} has batch shape {flow.batch_shape}; bind one context, of batch shape [].")
+        raise ExportError(f"{flow.name!r} has batch shape {flow.batch_shape}; only batch shape [] can be exported.")
     if flow.dtype != tf.float32:
         raise ExportError(f"{flow.name!r} is a {flow.dtype.name} flow; LiteRT graphs are float32.")
+    specs = [tf.TensorSpec([None, *flow.event_shape], name=name), *context_specs(flow)]
+
+    def function(x: tf.Tensor, *context: tf.Tensor) -> Any:
+        return method(given(flow, context[0]) if context else flow, x)
+
     try:
-        graph = _to_litert(function, flow, flow.event_shape)
+        return _convert(flow, function, specs)
     except ExportError:
         for bijector in _leaves(flow.bijector):
-            try:
-                for part in parts(bijector):
-                    _to_litert(part, bijector, flow.event_shape)
-            except ExportError as cause:
-                raise ExportError(f"bijector {bijector.name!r} cannot be exported: {cause}") from cause
+            _try_alone(bijector, flow, name, specs)
         raise
-    _check(graph, function, flow.sample(3, seed=(0, 0)).numpy())
+
+
+def _try_alone(bijector: tfb.Bijector, flow: tfd.TransformedDistribution, name: str, specs: Sequence[Any]) -> None:
+    """Raises an `ExportError` that names the bijector if it is the one that does not convert."""
+    rank = len(flow.event_shape)
+
+    def bound(context: tuple[tf.Tensor, ...]) -> tfb.Bijector:
+        return given(bijector, context[0]) if context else bijector
+
+    parts: list[Function] = [lambda x, *context: bound(context).forward(x)]
+    if name != "noise":
+        parts = [
+            lambda x, *context: bound(context).inverse(x),
+            lambda x, *context: bound(context).inverse_log_det_jacobian(x, event_ndims=rank),
+        ]
+    takes = [specs[0], *specs[1:][: len(context_specs(bijector))]]
+    try:
+        for part in parts:
+            _to_litert(part, bijector, takes)
+    except ExportError as cause:
+        raise ExportError(f"bijector {bijector.name!r} cannot be exported: {cause}") from cause
+
+
+def _convert(owner: tf.Module, function: Function, specs: Sequence[tf.TensorSpec]) -> bytes:
+    """Converts a function and compares the graph with it on a few rows."""
+    graph = _to_litert(function, owner, specs)
+    rng = np.random.default_rng(0)
+    inputs = []
+    for spec in specs:
+        shape = [3 if size is None else size for size in spec.shape]
+        if spec.dtype == tf.int32:
+            inputs.append(np.zeros(shape, np.int32))
+        else:
+            inputs.append((rng.random(shape) if spec.name != "noise" else rng.normal(size=shape)).astype(np.float32))
+    if specs[0].name == "x":  # a plausible event: a density may be far out in its tail elsewhere
+        inputs[0] = _events(owner, [tf.constant(value) for value in inputs[1:]])
+    _check(graph, function, specs, inputs)
     return graph
 
 
-def _check(graph: bytes, function: Any, x: np.ndarray) -> None:
+def _events(flow: tfd.TransformedDistribution, context: Sequence[tf.Tensor]) -> np.ndarray:
+    events = given(flow, context[0]).sample(seed=(0, 0)) if context else flow.sample(3, seed=(0, 0))
+    found: np.ndarray = events.numpy()
+    return found
+
+
+def _check(graph: bytes, function: Function, specs: Sequence[tf.TensorSpec], inputs: Sequence[np.ndarray]) -> None:
     """Raises `ExportError` if the graph does not run or says something else than `function`."""
     try:
         interpreter = Interpreter(model_content=graph)
-        (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        interpreter.resize_tensor_input(entry["index"], x.shape)
+        entries = {entry["name"]: entry["index"] for entry in interpreter.get_input_details()}
+        for spec, value in zip(specs, inputs, strict=True):
+            if spec.name in entries:  # what the result does not depend on is no input of the graph
+                interpreter.resize_tensor_input(entries[spec.name], value.shape)
         interpreter.allocate_tensors()
-        interpreter.set_tensor(entry["index"], x)
+        for spec, value in zip(specs, inputs, strict=True):
+            if spec.name in entries:
+                interpreter.set_tensor(entries[spec.name], value)
         interpreter.invoke()
-        actual = interpreter.get_tensor(result["index"])
+        results = [interpreter.get_tensor(result["index"]) for result in interpreter.get_output_details()]
     except (RuntimeError, ValueError) as error:
         raise ExportError(f"the converted graph does not run: {error}") from error
-    expected = function(tf.constant(x)).numpy()
-    if not np.allclose(actual, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
-        raise ExportError("the converted graph gives other values than the flow.")
+    for expected in tf.nest.flatten(function(*map(tf.constant, inputs))):
+        same = [actual for actual in results if actual.shape == expected.shape]
+        if not any(np.allclose(actual, expected, rtol=1e-3, atol=1e-3, equal_nan=True) for actual in same):
+            raise ExportError("the converted graph gives other values than the distribution.")
 
 
-def _to_litert(function: Callable[[tf.Tensor], tf.Tensor], owner: tf.Module, event_shape: tf.TensorShape) -> bytes:
-    signature = tf.TensorSpec([None, *event_shape], tf.float32)
+def _to_litert(function: Function, owner: tf.Module, specs: Sequence[tf.TensorSpec]) -> bytes:
     try:
         # A fresh lambda: a bound method would share its traces, and its name would leak into the graph.
-        traced = tf.function(lambda x: function(x), autograph=False).get_concrete_function(signature)
+        traced = tf.function(lambda *inputs: function(*inputs), autograph=False).get_concrete_function(*specs)
         if any(t.dtype == tf.float64 for op in traced.graph.get_operations() for t in op.outputs):
             raise ExportError("it computes in float64; LiteRT graphs are float32.")
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [_count_axes_from_the_front(traced, signature)], owner
-        )
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([_count_axes_from_the_front(traced, specs)], owner)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         graph: Any = converter.convert()
     except ExportError:
@@ -111,7 +187,7 @@ def _leaves(bijector: tfb.Bijector) -> list[tfb.Bijector]:
     return [leaf for part in parts for leaf in _leaves(part)]
 
 
-def _count_axes_from_the_front(traced: Any, signature: tf.TensorSpec) -> Any:
+def _count_axes_from_the_front(traced: Any, specs: Sequence[tf.TensorSpec]) -> Any:
     """The converter folds a sum of constants over a negative axis to zero."""
     frozen = convert_variables_to_constants_v2(traced)
     graph = frozen.graph.as_graph_def()
@@ -123,7 +199,8 @@ def _count_axes_from_the_front(traced: Any, signature: tf.TensorSpec) -> Any:
                 axes = tf.make_ndarray(node.attr["value"].tensor)
                 axes = np.where(axes < 0, axes + operation.inputs[0].shape.rank, axes).astype(axes.dtype)
                 node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(axes))
-    entry, result = frozen.inputs[0].name, frozen.outputs[0].name
+    entries, results = [entry.name for entry in frozen.inputs], [result.name for result in frozen.outputs]
     return tf.compat.v1.wrap_function(
-        lambda x: tf.import_graph_def(graph, {entry: x}, [result], name="")[0], [signature]
+        lambda *inputs: tf.import_graph_def(graph, dict(zip(entries, inputs, strict=True)), results, name=""),
+        list(specs),
     )

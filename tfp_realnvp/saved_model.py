@@ -8,8 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp.bijectors.coupling import BoundCoupling, Coupling
-from tfp_realnvp.binding import given
+from tfp_realnvp.binding import context_specs, given
 
 __all__ = ["export_saved_model"]
 
@@ -33,7 +32,7 @@ def export_saved_model(flow: tfd.TransformedDistribution, path: str | os.PathLik
     """
     module = tf.Module()
     module.flow = flow
-    contexts = _context_specs(flow)
+    contexts = context_specs(flow)
     data = tf.TensorSpec([None, *flow.event_shape], flow.dtype, name="x")
     noise = tf.TensorSpec([None, *flow.distribution.event_shape], flow.distribution.dtype, name="z")
     seed = tf.TensorSpec([2], tf.int32, name="seed")
@@ -67,12 +66,3 @@ def export_saved_model(flow: tfd.TransformedDistribution, path: str | os.PathLik
     )
     names = ("log_prob", "sample", "forward", "inverse")
     tf.saved_model.save(module, os.fspath(path), signatures={name: getattr(module, name) for name in names})
-
-
-def _context_specs(flow: tfd.TransformedDistribution) -> list[tf.TensorSpec]:
-    """The shape of the contexts of a conditional flow, or nothing."""
-    bound = {id(part.coupling) for part in flow.submodules if isinstance(part, BoundCoupling)}
-    for part in flow.submodules:
-        if isinstance(part, Coupling) and part.context_shape is not None and id(part) not in bound:
-            return [tf.TensorSpec([None, *part.context_shape], part.context_dtype, name="context")]
-    return []

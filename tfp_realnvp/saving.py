@@ -23,7 +23,9 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import bijectors, conditioners, contexts, transforms
+from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveCategorical
 from tfp_realnvp.distributions.flow import Flow
+from tfp_realnvp.distributions.mixed import Mixed
 from tfp_realnvp.masks import Mask
 
 __all__ = ["FORMAT_VERSION", "LoadError", "from_config", "load", "save", "to_config"]
@@ -31,7 +33,9 @@ __all__ = ["FORMAT_VERSION", "LoadError", "from_config", "load", "save", "to_con
 
 FORMAT_VERSION = 2
 _OWN_CLASSES: dict[str, Any] = {
+    "AutoregressiveCategorical": AutoregressiveCategorical,
     "Flow": Flow,
+    "Mixed": Mixed,
     **{name: getattr(bijectors, name) for name in bijectors.__all__ if inspect.isclass(getattr(bijectors, name))},
 }
 _OWN_PREFIX = "tfp_realnvp."  # tells our Permute from TFP's
@@ -235,6 +239,8 @@ class _Writer:
                 f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which is neither TFP's nor "
                 "tfp_realnvp's: it cannot be saved as data."
             )
+        if isinstance(value, AutoregressiveCategorical):
+            self._weights(value.network.weights, path)
         signature = inspect.signature(cls.__init__).parameters
         arguments = {
             key: self.encode(argument, f"{path}.{key}")
@@ -287,7 +293,10 @@ class _Reader:
                 cls = _find_class(name)
                 if cls is None:
                     raise LoadError(f"unknown class {name!r}: the file was written by another version.")
-                return cls(**{key: self.decode(argument) for key, argument in arguments.items()})
+                built = cls(**{key: self.decode(argument) for key, argument in arguments.items()})
+                if isinstance(built, AutoregressiveCategorical):
+                    self._assign(built.network.weights, value["path"])
+                return built
             case {"dtype": dtype}:
                 return tf.as_dtype(dtype)
         raise LoadError(f"unknown entry with the keys {sorted(value)}.")

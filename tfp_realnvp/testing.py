@@ -169,7 +169,8 @@ def assert_gradients_reach_all_variables(flow: tfd.Distribution, x: Any) -> None
     for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
         if gradient is None:
             raise AssertionError(f"variable {variable.name} gets no gradient.")
-        if not np.isfinite(gradient).all() or not np.any(gradient):
+        values = tf.convert_to_tensor(gradient).numpy()  # that of a gather comes as slices
+        if not np.isfinite(values).all() or not np.any(values):
             raise AssertionError(f"the gradient of variable {variable.name} is zero or not finite.")
 
 

@@ -89,6 +89,8 @@ class LikelihoodModel(tf_keras.Model):
 
     def call(self, inputs: Any) -> tf.Tensor:
         """Returns the log-density of each row, in nats."""
+        if _is_joint(self.distribution):
+            return self.distribution.log_prob(tuple(inputs))
         x, context = inputs if isinstance(inputs, tuple | list) else (inputs, None)
         distribution = self.distribution if context is None else given(self.distribution, context)
         return distribution.log_prob(x)
@@ -204,6 +206,32 @@ class _BestWeights(tf_keras.callbacks.Callback):
             variable.assign(value)
 
 
+class _Averaged(tf_keras.callbacks.Callback):
+    """Validates the moving averages of the weights that the optimizer keeps, in the place of the weights.
+
+    Training ends with the averages in place, of the last steps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[np.ndarray] | None = None
+
+    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.weights = [v.numpy() for v in self.model.trainable_variables]
+        self.put_in_place()
+
+    def put_in_place(self) -> None:
+        """Overwrites the weights with their averages."""
+        averages = self.model.optimizer._model_variables_moving_average
+        for variable, average in zip(self.model.trainable_variables, averages, strict=True):
+            variable.assign(average)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        # Not when the test ends: what is best is copied in between.
+        for variable, weight in zip(self.model.trainable_variables, self.weights or (), strict=False):
+            variable.assign(weight)
+
+
 class _StopOnDivergence(tf_keras.callbacks.Callback):
     """Raises `DivergenceError` when a loss is not finite."""
 
@@ -250,6 +278,7 @@ def fit(
     steps: int | None = None,
     batch_size: int = 256,
     learning_rate: float = 2e-3,
+    ema_momentum: float | None = None,
     patience: int | None = None,
     max_time: float | None = None,
     seed: int | None = None,
@@ -274,7 +303,8 @@ def fit(
 
     Args:
         flow: A distribution with trainable variables and batch shape `[]`.
-        x: Rows to train on, `[n, *event_shape]`; cast to the dtype of `flow`.
+        x: Rows to train on, `[n, *event_shape]`; cast to the dtype of `flow`. A tuple of arrays if its events are
+            tuples, as those of `Mixed`.
         context: For a conditional flow: the context of each row, `[n, *context_shape]`.
         validation_data: Rows that judge the weights, `[m, *event_shape]`, or a pair of rows and contexts. Default:
             a random part of `x`.
@@ -284,6 +314,9 @@ def fit(
         steps: Number of optimizer steps; overrides `epochs` and the planning under `max_time`.
         batch_size: Rows in a step.
         learning_rate: The peak of the schedule.
+        ema_momentum: Momentum of a moving average of the weights, as in Keras, which is then what is validated and what
+            the flow gets in the end. It gives weights of any epoch most of what the low rates at the end give the last
+            ones, so it is worth its time where the last are too late: in small sets of many columns. None: none.
         patience: Epochs without a better validation loss after which training stops. None: the whole
             schedule is run, which ends with the low rates that do the fine work.
         max_time: Seconds for the whole call, compilation included, or None.
@@ -319,11 +352,12 @@ def fit(
     planned = steps or epochs * steps_per_pass
     schedule = WarmUpCosine(learning_rate, planned)
     model = _InMemoryModel(flow, rows, schedule, jit_compile)
-    model.compile(tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM))
+    averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
+    model.compile(tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, **averaging))
     model.optimizer.build(model.trainable_variables)  # in the first step it would cost a second tracing
     validation = None
     if len(held_out[0]):
-        validation = tf.data.Dataset.from_tensor_slices(_unwrap(held_out)).batch(_VALIDATION_BATCH_SIZE)
+        validation = _untuned(tf.data.Dataset.from_tensor_slices(_unwrap(held_out)).batch(_VALIDATION_BATCH_SIZE))
     deadline = math.inf if max_time is None else started + max_time
     longest_call = _MAX_STEPS_PER_CALL
     if max_time is not None:
@@ -342,6 +376,7 @@ def fit(
     blocks = _row_number_blocks(num_rows, steps_per_call, batch_size, seed)
 
     best = _BestWeights("val_loss" if validation is not None else "loss", patience)
+    averaged = [] if ema_momentum is None else [_Averaged()]
     end = _StopAtEnd(schedule, deadline)
     total_calls = math.ceil(planned / steps_per_call)
     history = tf_keras.callbacks.History()
@@ -352,12 +387,14 @@ def fit(
             epochs=math.ceil(total_calls / calls_per_epoch),
             steps_per_epoch=min(calls_per_epoch, total_calls),
             validation_data=validation,
-            callbacks=[_StopOnDivergence(), best, end, history, *callbacks],
+            callbacks=[_StopOnDivergence(), best, *averaged, end, history, *callbacks],
             verbose=verbose,
         )
     except BaseException:
         best.restore()
         raise
+    for callback in averaged:
+        callback.put_in_place()
     stopped_by = "patience" if best.stopped else end.stopped_by
     epoch = best.best_epoch
     if stopped_by is not None or _is_better(best, held_out):
@@ -417,6 +454,8 @@ def _split(
 
 
 def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tuple[np.ndarray, ...]:
+    if _is_joint(flow):
+        return _as_joint_rows(flow, what, value, context)
     rows = np.asarray(value, tf.as_dtype(flow.dtype).as_numpy_dtype)
     if rows.ndim != 1 + len(flow.event_shape) or rows.shape[1:] != tuple(flow.event_shape) or not len(rows):
         raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
@@ -434,6 +473,26 @@ def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tup
     return rows, contexts.astype(dtype.as_numpy_dtype)
 
 
+def _is_joint(distribution: tfd.Distribution) -> bool:
+    """Whether an event is a tuple of tensors."""
+    return isinstance(distribution.dtype, tuple)
+
+
+def _as_joint_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tuple[np.ndarray, ...]:
+    if context is not None:
+        raise ValueError(f"{flow.name!r} takes no context; what its parts depend on is in its events.")
+    shapes = [tuple(shape) for shape in flow.event_shape]
+    if not isinstance(value, tuple | list) or len(value) != len(shapes):
+        raise ValueError(f"{what} must be a tuple of {len(shapes)} arrays, with events of the shapes {shapes}.")
+    parts = tuple(np.asarray(v, tf.as_dtype(t).as_numpy_dtype) for v, t in zip(value, flow.dtype, strict=True))
+    if any(part.shape != (len(parts[0]), *shape) for part, shape in zip(parts, shapes, strict=True)):
+        raise ValueError(f"{what} must hold arrays [n, …] with events of the shapes {shapes}.")
+    for part in parts:
+        if not np.isfinite(part).all():
+            raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(part))[0][0]}.")
+    return parts
+
+
 def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | None) -> tf.data.Dataset:
     """An endless dataset of row numbers: one permutation of all rows after another, `steps` batches a block.
 
@@ -447,7 +506,15 @@ def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | N
     passes = tf.data.Dataset.counter().map(one_pass)
     blocks = passes.rebatch(steps * batch_size, drop_remainder=True)
     padding = tf.zeros([_MAX_STEPS_PER_CALL - steps, batch_size], tf.int32)
-    return blocks.map(lambda block: tf.concat([tf.reshape(block, [steps, batch_size]), padding], axis=0)).prefetch(2)
+    padded = blocks.map(lambda block: tf.concat([tf.reshape(block, [steps, batch_size]), padding], axis=0))
+    return _untuned(padded.prefetch(2))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without tf.data's tuning, whose thread sleeps for up to a minute before it lets an iterator go."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _rehearse(

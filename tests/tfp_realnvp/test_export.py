@@ -10,6 +10,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import (
+    AutoregressiveCategorical,
     BoundedLogit,
     ClassContext,
     ExportError,
@@ -228,6 +229,105 @@ def test_every_part_converts_and_agrees_with_tfp(name):
     assert_accurate(run(export_scorer(flow), sample), flow.log_prob(sample).numpy())
 
 
+# Several inputs.
+
+
+def run_named(graph, **inputs):
+    """The outputs of a graph with inputs by name, those of the lowest rank first."""
+    interpreter = Interpreter(model_content=graph)
+    entries = {entry["name"]: entry for entry in interpreter.get_input_details()}
+    assert set(entries) == set(inputs)
+    for name, value in inputs.items():
+        assert entries[name]["dtype"] == value.dtype
+        interpreter.resize_tensor_input(entries[name]["index"], value.shape)
+    interpreter.allocate_tensors()
+    for name, value in inputs.items():
+        interpreter.set_tensor(entries[name]["index"], value)
+    interpreter.invoke()
+    return sorted((interpreter.get_tensor(entry["index"]) for entry in interpreter.get_output_details()), key=np.ndim)
+
+
+CONTEXTS = {
+    "features": (FeatureContext(2), lambda n: normal([n, 2], seed=1)),
+    "a class": (ClassContext(3, seed=0), lambda n: np.arange(n, dtype=np.int32) % 3),
+    "classes": (ClassContext([3, 2], seed=0), lambda n: (np.arange(2 * n, dtype=np.int32) % 2).reshape(n, 2)),
+}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_a_conditional_flow_takes_the_context_of_each_row(name):
+    context, draw = CONTEXTS[name]
+    flow = vector_flow(context=context, transform=RationalQuadraticSpline(num_bins=4), use_lu=True)
+    randomize(flow)
+    sampler, scorer = export_sampler(flow), export_scorer(flow, with_noise=True)
+    for num_rows in (7, 1, 40):
+        contexts, noise = draw(num_rows), normal([num_rows, 4])
+        bound = flow.given(contexts)
+        sample = bound.bijector.forward(noise).numpy()
+        (actual,) = run_named(sampler, noise=noise, context=contexts)
+        assert_accurate(actual, sample)
+        log_prob, back = run_named(scorer, x=sample, context=contexts)
+        assert_accurate(log_prob, bound.log_prob(sample).numpy())
+        assert_accurate(back, bound.bijector.inverse(tf.identity(sample)).numpy())
+
+
+def test_the_context_of_a_row_is_for_that_row_alone():
+    flow = vector_flow(context=ClassContext(3, seed=0))
+    randomize(flow)
+    sampler, noise = export_sampler(flow), normal([6, 4])
+    classes = np.array([0, 1, 2, 2, 1, 0], np.int32)
+    (together,) = run_named(sampler, noise=noise, context=classes)
+    for row in range(6):
+        (alone,) = run_named(sampler, noise=noise[row : row + 1], context=classes[row : row + 1])
+        assert_accurate(alone[0], together[row])
+
+
+def test_one_graph_can_give_the_density_and_the_noise(exported):
+    flow, sampler, _ = exported
+    x = run(sampler, normal([7, *flow.event_shape]))
+    log_prob, noise = run_named(export_scorer(flow, with_noise=True), x=x)
+    assert_accurate(log_prob, flow.log_prob(x).numpy())
+    assert_accurate(noise, flow.bijector.inverse(tf.identity(x)).numpy())
+
+
+@pytest.fixture(scope="module", params=[[3], [2, 5, 3], [2, 70, 3, 9]], ids=str)
+def classes(request):
+    """A distribution over classes with random weights, and its two graphs."""
+    distribution = AutoregressiveCategorical(request.param, width=8, embedding_size=3, dropout=0.3, seed=0)
+    randomize(distribution)
+    return distribution, export_sampler(distribution), export_scorer(distribution)
+
+
+def uniforms_for(distribution, num_rows):
+    return np.random.default_rng(0).random([num_rows, len(distribution.num_classes)], dtype=np.float32)
+
+
+@pytest.mark.parametrize("num_rows", BATCH_SIZES)
+def test_a_sampler_of_classes_inverts_the_same_uniforms(classes, num_rows):
+    distribution, sampler, scorer = classes
+    uniforms = uniforms_for(distribution, num_rows)
+    nothing = np.zeros([num_rows, uniforms.shape[1]], np.int32), np.zeros(uniforms.shape[1], np.float32)
+    (sample,) = run_named(sampler, uniforms=uniforms, classes=nothing[0], is_given=nothing[1])
+    expected = distribution.sample_from(uniforms).numpy()
+    # A uniform number within rounding of a threshold may fall on either side: some 1e-6 of all.
+    assert (sample != expected).any(axis=1).sum() <= (num_rows >= 1000)
+    (log_prob,) = run_named(scorer, classes=expected)
+    assert_accurate(log_prob, distribution.log_prob(expected).numpy())
+
+
+def test_a_sampler_of_classes_keeps_the_given_ones_and_draws_the_rest_given_those(classes):
+    distribution, sampler, _ = classes
+    columns = len(distribution.num_classes)
+    given = np.random.default_rng(1).integers(0, distribution.num_classes, [500, columns]).astype(np.int32)
+    uniforms = uniforms_for(distribution, 500)
+    for is_given in np.eye(columns, dtype=np.float32):
+        (sample,) = run_named(sampler, uniforms=uniforms, classes=given, is_given=is_given)
+        column = int(is_given.argmax())
+        np.testing.assert_array_equal(sample[:, column], given[:, column])
+        expected = distribution.sample_given(uniforms, given, is_given).numpy()
+        assert (sample != expected).any(axis=1).sum() <= 1  # as above
+
+
 @pytest.mark.parametrize("kind", ["mlp", "residual_mlp"])
 def test_a_bfloat16_network_is_refused_with_the_reason(kind, capfd):
     options = {"mlp": {}, "residual_mlp": {"conditioner": functools.partial(residual_mlp, width=4, num_blocks=1)}}[kind]
@@ -239,5 +339,5 @@ def test_a_bfloat16_network_is_refused_with_the_reason(kind, capfd):
 
 
 def test_a_batch_of_contexts_is_refused_with_what_to_do():
-    with pytest.raises(ExportError, match=r"batch shape \(3,\); bind one context, of batch shape \[\]"):
+    with pytest.raises(ExportError, match=r"batch shape \(3,\); only batch shape \[\] can be exported"):
         export_sampler(vector_flow(context=ClassContext(3)).given([0, 1, 2]))

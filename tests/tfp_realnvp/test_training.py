@@ -477,6 +477,62 @@ def test_likelihood_model_takes_a_dataset():
     assert np.isfinite(history.history["loss"]).all()
 
 
+# Moving averages.
+
+
+def averages(weights, momentum):
+    """What Keras keeps: the first weights, then `momentum` parts of itself and the rest of the new weights."""
+    result = weights[0]
+    for new in weights[1:]:
+        result = [momentum * old + (1 - momentum) * value for old, value in zip(result, new, strict=True)]
+    return result
+
+
+def test_the_flow_gets_the_moving_average_of_the_weights():
+    """One step an epoch, so that the weights after each step are seen; the raw ones go on being trained."""
+    flow, plain, recorder, seen = diagonal_gaussian(), diagonal_gaussian(), Recorder(), Recorder()
+    options = {"epochs": 12, "batch_size": 600, "learning_rate": 5e-2, "seed": 0, "verbose": 0}
+    fit(flow, X, validation_data=X, ema_momentum=0.8, callbacks=[recorder], **options)
+    fit(plain, X, validation_data=X, callbacks=[seen], **options)
+    for averaged, raw in zip(recorder.weights, seen.weights, strict=True):
+        for one, other in zip(averaged, raw, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)  # the average leaves the training alone
+    start = [np.array([0.0, 0.0]), np.array([1.0, 1.0])]
+    candidates = [averages([first, *seen.weights[:]], 0.8) for first in (start,)]
+    candidates.append(averages(seen.weights, 0.8))
+    distances = [
+        max(np.abs(a - b).max() for a, b in zip(weights_of(flow), expected, strict=True)) for expected in candidates
+    ]
+    assert min(distances) < 1e-5
+    assert max(np.abs(a - b).max() for a, b in zip(weights_of(flow), weights_of(plain), strict=True)) > 1e-3
+
+
+def test_the_validation_loss_is_that_of_the_average():
+    flow = diagonal_gaussian()
+    history = fit(flow, X, validation_data=X, ema_momentum=0.9, epochs=6, learning_rate=5e-2, seed=0, verbose=0)
+    assert nats(flow, X) == pytest.approx(history.history["val_loss"][history.params["epoch"]], rel=1e-4)
+
+
+def test_early_stopping_gives_the_best_average_back():
+    """The training rows are narrow, the validation rows wide: every further epoch is worse for them."""
+    x, validation = 0.1 * correlated_gaussian(600, seed=0)[0], correlated_gaussian(300, seed=1)[0]
+    flow = diagonal_gaussian()
+    options = {"epochs": 200, "learning_rate": 1e-2, "patience": 4, "ema_momentum": 0.9, "seed": 0, "verbose": 0}
+    history = fit(flow, x, validation_data=validation, **options)
+    assert history.params["stopped_by"] == "patience"
+    assert nats(flow, validation) == pytest.approx(min(history.history["val_loss"]), rel=1e-4)
+
+
+def test_an_average_repeats_to_the_bit_and_works_without_validation():
+    flows = [small_flow(), small_flow()]
+    for flow in flows:
+        fit(flow, X, steps=12, batch_size=100, validation_split=0, ema_momentum=0.9, seed=0, verbose=0)
+    assert are_equal(*map(weights_of, flows))
+    other = small_flow()
+    fit(other, X, steps=12, batch_size=100, validation_split=0, seed=0, verbose=0)
+    assert not are_equal(weights_of(flows[0]), weights_of(other))
+
+
 # Contexts.
 
 

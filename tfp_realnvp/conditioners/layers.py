@@ -61,16 +61,35 @@ class SeededDropout(tf_keras.layers.Layer):
 
     def __init__(self, rate: float, seed: int, dtype: Any) -> None:
         super().__init__(dtype=dtype)
-        self._rate, self._seed = rate, seed % 2**31
+        self._rate, self._seed = rate, seed
         self._calls = self.add_weight(name="calls", shape=[], dtype="int32", initializer="zeros", trainable=False)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Drops entries if `training`."""
-        if not training:
-            return inputs
-        call = self._calls.assign_add(1)
-        kept = tf.random.stateless_uniform(tf.shape(inputs), seed=[self._seed, call]) >= self._rate
-        return tf.where(kept, inputs / (1 - self._rate), tf.zeros_like(inputs))
+        return drop_units(inputs, self._rate, self._seed, self._calls.assign_add(1)) if training else inputs
+
+
+def drop_units(inputs: tf.Tensor, rate: float, seed: int, call: tf.Tensor) -> tf.Tensor:
+    """Sets a random share `rate` of the entries to zero and scales the others up; seed and call determine the choice.
+
+    The bits are those of a 32-bit mixing function of each entry's number: TensorFlow's counter-based generators, which
+    XLA computes in emulated 64-bit arithmetic, took four fifths of a training step.
+
+    References:
+        Chris Wellons. Prospecting for Hash Functions. 2018 (`lowbias32`). https://nullprogram.com/blog/2018/07/31/
+    """
+
+    def mix(x: tf.Tensor) -> tf.Tensor:
+        for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+            x = tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(shift, tf.uint32)))
+            x *= tf.constant(factor, tf.uint32)
+        return tf.bitwise.bitwise_xor(x, tf.bitwise.right_shift(x, tf.constant(16, tf.uint32)))
+
+    shape = tf.shape(inputs)
+    key = mix(mix(tf.constant(seed % 2**32, tf.uint32)) + tf.cast(call, tf.uint32))
+    numbers = tf.reshape(tf.cast(tf.range(tf.reduce_prod(shape)), tf.uint32), shape)
+    kept = mix(numbers * tf.constant(0x9E3779B9, tf.uint32) + key) >= tf.constant(int(rate * 2**32), tf.uint32)
+    return tf.where(kept, inputs / (1 - rate), tf.zeros_like(inputs))
 
 
 def settled_seed(seed: int | None) -> int:
