@@ -1,78 +1,320 @@
-"""From the values of a table to the numbers a flow sees, and back, with the log-determinant of the way there."""
+"""From the cells of a table to what a model sees, classes and real numbers, and back."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from pipelines.errors import AugmentError
-from pipelines.tables.schema import Schema
+from pipelines.tables import parsing
+from pipelines.tables.cells import Cells
+from pipelines.tables.margins import Margin
+from pipelines.tables.reading import Source
+from pipelines.tables.schema import Column, Schema
+from pipelines.tables.spelling import spell
 
-__all__ = ["Standardisation"]
+__all__ = ["OTHER", "ColumnEncoding", "Encoding", "Rows"]
+
+OTHER = "(other)"
+# A column of numbers is modelled value by value if it has at most so many values ...
+_MAX_VALUES = 128
+# ... and that many rows for each; a short table may have some anyway.
+_ROWS_PER_VALUE = 100
+_MIN_VALUES = 10
+# A value that more of a column's rows hold is a class of its own, unless the column's other values do the same.
+_SPIKE_SHARE = 0.02
+_SPIKE_FACTOR = 10
+# Categories beyond so many, or of fewer rows, are one class.
+_MAX_CATEGORIES = 200
+_MIN_CATEGORY_ROWS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Standardisation:
-    """Each modelled column to mean zero and variance one.
+class Rows:
+    """Rows as a model sees them.
 
     Attributes:
-        mean: `[D]`, float64, in data units.
-        scale: `[D]`, float64, the standard deviation in data units.
+        classes: int32 `[n, C]`, -1 where a cell is none of the classes a model knows.
+        scores: float32 `[n, D]`; random where the cell is a class.
+        is_present: bool `[n, D]`: whether the cell is a number and not a class.
+        log_det: float64 `[n]`: the log-determinant of the way from the cells that are numbers to `scores`, nats.
     """
 
-    mean: np.ndarray
-    scale: np.ndarray
+    classes: np.ndarray
+    scores: np.ndarray
+    is_present: np.ndarray
+    log_det: np.ndarray
 
-    @classmethod
-    def learn(cls, values: np.ndarray, schema: Schema) -> Standardisation:
-        """Takes mean and standard deviation from `values`, `[n, D]`.
+    def take(self, rows: np.ndarray | slice) -> Rows:
+        """Returns some of the rows."""
+        return Rows(self.classes[rows], self.scores[rows], self.is_present[rows], self.log_det[rows])
 
-        Raises:
-            AugmentError: If a column's spread is too large or too small for float64.
-        """
-        with np.errstate(over="ignore"):
-            mean, scale = values.mean(axis=0), values.std(axis=0)
-        for column, m, s in zip(schema.modelled, mean, scale, strict=True):
-            if not (np.isfinite(m) and np.isfinite(s) and s > 1e-150):
-                raise AugmentError(f"column {column.name!r}: its values are too large or too close together to model.")
-        return cls(mean, scale)
 
-    def encode(self, values: np.ndarray) -> np.ndarray:
-        """Returns float32 rows for the flow, `[n, D]`, from values in data units."""
-        with np.errstate(over="ignore"):  # what float32 cannot hold is infinitely far out
-            encoded: np.ndarray = ((values - self.mean) / self.scale).astype(np.float32)
-        return encoded
+@dataclasses.dataclass(frozen=True)
+class ColumnEncoding:
+    """How one column is seen: as a class, as a number, or as a class one of which is "a number".
 
-    def decode(self, encoded: np.ndarray) -> np.ndarray:
-        """Returns float64 values in data units, `[n, D]`, from rows of the flow."""
-        values: np.ndarray = encoded.astype(np.float64) * self.scale + self.mean
-        return values
+    Attributes:
+        name: The column.
+        levels: The text of each class, None for "a number"; empty if every cell is a number.
+        values: For a column of numbers, the number of each class, NaN where it is missing or None.
+        is_missing: For each class, whether it means that the cell is missing.
+        margin: How its numbers are seen, or None if every cell is a class.
+        other_count: How many rare categories are one.
+    """
+
+    name: str
+    levels: tuple[str | None, ...]
+    values: tuple[float, ...]
+    is_missing: tuple[bool, ...]
+    margin: Margin | None
+    other_count: int = 0
 
     @property
-    def log_det(self) -> float:
-        """The log-determinant of `encode`, in nats: what a row's log-density in data units gains."""
-        return -float(np.log(self.scale).sum())
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the encoding as a JSON value."""
-        return {"kind": "standardisation", "mean": self.mean.tolist(), "scale": self.scale.tolist()}
+    def is_discrete(self) -> bool:
+        """Whether there are classes."""
+        return bool(self.levels)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Standardisation:
-        """Returns the encoding that `to_json` wrote."""
-        return cls(np.array(value["mean"], np.float64), np.array(value["scale"], np.float64))
+    def learn(cls, column: Column, cells: Any, source: Source, rng: np.random.Generator) -> ColumnEncoding:
+        """Learns from a column's cells, whose kind is known."""
+        missing = parsing.missing_codes(cells, column, source.dialect)
+        spelled = list(column.missing) or [""]
+        lost = [code for code in range(len(spelled)) if (missing == code).any()]
+        gone = [spelled[code] for code in lost]
+        if column.is_categorical:
+            return cls._learn_categories(column, cells, source, gone)
+        numbers = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
+        present = numbers[~np.isnan(numbers)]
+        distinct, counts = np.unique(present, return_counts=True)
+        most = min(_MAX_VALUES, max(_MIN_VALUES, len(present) // _ROWS_PER_VALUE))
+        if len(distinct) <= most:
+            levels = [*spell(column, distinct, source.dialect.decimal).to_pylist(), *gone]
+            return cls(
+                column.name,
+                tuple(levels),
+                (*distinct.tolist(), *[np.nan] * len(gone)),
+                (*[False] * len(distinct), *[True] * len(gone)),
+                None,
+            )
+        share = counts / len(present)
+        is_spike = share > max(_SPIKE_SHARE, _SPIKE_FACTOR / len(distinct))
+        spikes = distinct[is_spike]
+        rest = present[~np.isin(present, spikes)]
+        margin = Margin.learn(rest, _step(column), rng)
+        if not len(spikes) and not gone:
+            return cls(column.name, (), (), (), margin)
+        levels = [None, *spell(column, spikes, source.dialect.decimal).to_pylist(), *gone]
+        return cls(
+            column.name,
+            tuple(levels),
+            (np.nan, *spikes.tolist(), *[np.nan] * len(gone)),
+            (False, *[False] * len(spikes), *[True] * len(gone)),
+            margin,
+        )
+
+    @classmethod
+    def _learn_categories(cls, column: Column, cells: Any, source: Source, gone: Sequence[str]) -> ColumnEncoding:
+        texts = parsing.texts(cells, column, source.dialect)
+        counted = texts.value_counts()
+        names = counted.field("values").to_pylist()
+        counts = counted.field("counts").to_numpy(zero_copy_only=False)
+        found = sorted(
+            ((-int(count), name) for name, count in zip(names, counts, strict=True) if name is not None),
+        )
+        kept = [name for count, name in found[:_MAX_CATEGORIES] if -count >= _MIN_CATEGORY_ROWS]
+        if len(found) - len(kept) <= 1 and len(found) <= _MAX_CATEGORIES:
+            kept = [name for _, name in found]
+        others = len(found) - len(kept)
+        if column.levels:
+            rank = {name: index for index, name in enumerate(column.levels)}
+            kept.sort(key=lambda name: rank.get(name, len(rank)))
+        levels = [*kept, *([OTHER] if others else []), *gone]
+        flags = [*[False] * (len(levels) - len(gone)), *[True] * len(gone)]
+        return cls(column.name, tuple(levels), (), tuple(flags), None, others)
+
+    def encode(
+        self, column: Column, cells: Any, source: Source
+    ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        """Returns classes int32 `[n]`, numbers float64 `[n]` and which of these are present, each or None."""
+        missing = parsing.missing_codes(cells, column, source.dialect)
+        if column.is_categorical:
+            return self._encode_categories(column, cells, source, missing), None, None
+        numbers = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
+        if not self.levels:
+            return None, numbers, ~np.isnan(numbers)
+        known = np.array(self.values)
+        order = np.argsort(known)[: int((~np.isnan(known)).sum())]
+        classes = np.full(len(numbers), -1 if self.margin is None else self.levels.index(None), np.int32)
+        if len(order):
+            place = np.clip(np.searchsorted(known[order], numbers), 0, len(order) - 1)
+            is_known = known[order][place] == numbers
+            classes[is_known] = order[place][is_known]
+        classes = self._mark_missing(column, classes, missing)
+        if self.margin is None:
+            return classes, None, None
+        return classes, numbers, (classes == self.levels.index(None)) & ~np.isnan(numbers)
+
+    def _encode_categories(self, column: Column, cells: Any, source: Source, missing: np.ndarray) -> np.ndarray:
+        import pyarrow.compute as pc
+
+        texts = parsing.texts(cells, column, source.dialect)
+        names = [None if flag else name for name, flag in zip(self.levels, self.is_missing, strict=True)]
+        found = pc.index_in(texts, value_set=pa.array(names, pa.string()), skip_nulls=True)
+        # The last of the classes that are not missing; a column may have a category of that name besides.
+        other = self.is_missing.count(False) - 1 if self.other_count else -1
+        classes = pc.fill_null(found, other).to_numpy().astype(np.int32)
+        return self._mark_missing(column, classes, missing)
+
+    def _mark_missing(self, column: Column, classes: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        codes = [index for index, flag in enumerate(self.is_missing) if flag]
+        if not codes:
+            classes[missing >= 0] = -1
+            return classes
+        spelled = list(column.missing) or [""]
+        by_text = {self.levels[code]: code for code in codes}
+        table = np.array([by_text.get(text, codes[0]) for text in spelled], np.int32)
+        classes[missing >= 0] = table[missing[missing >= 0]]
+        return classes
 
 
-def dequantise(values: np.ndarray, schema: Schema, rng: np.random.Generator) -> np.ndarray:
-    """Adds uniform noise within each column's step, so that a lattice has a density (Theis et al., 2016, section 3.1).
+def _step(column: Column) -> float:
+    """The distance between neighbouring values a column's text can hold, or 0 at full precision."""
+    if column.kind in ("date", "integer"):
+        return 1.0
+    if column.kind in ("time", "datetime"):
+        return 10.0 ** -(column.decimals or 0)
+    return 0.0 if column.decimals is None else 10.0**-column.decimals
 
-    Args:
-        values: `[n, D]`, float64.
-        schema: Says each column's step.
-        rng: Where the noise comes from.
+
+@dataclasses.dataclass(frozen=True)
+class Encoding:
+    """How the modelled columns of a table are seen, in the schema's order.
+
+    Attributes:
+        columns: One for each modelled column.
     """
-    steps = np.array([column.step for column in schema.modelled])
-    return values + steps * rng.uniform(-0.5, 0.5, values.shape)
+
+    columns: tuple[ColumnEncoding, ...]
+
+    @classmethod
+    def learn(cls, source: Source, schema: Schema, rng: np.random.Generator) -> Encoding:
+        """Learns from a table."""
+        return cls(
+            tuple(
+                ColumnEncoding.learn(column, source.table.column(column.name), source, rng)
+                for column in schema.modelled
+            )
+        )
+
+    def standardised(self, source: Source, schema: Schema) -> Encoding:
+        """Returns the encoding whose numbers are standardised instead of made Gaussian, for tables without classes."""
+        columns = []
+        for column in self.columns:
+            spec, cells = schema[column.name], source.table.column(column.name)
+            values = parsing.numbers(cells, spec, source.dialect, source.name, source.row_numbers)
+            margin = None if column.margin is None else column.margin.standardised(values)
+            columns.append(dataclasses.replace(column, margin=margin))
+        return Encoding(tuple(columns))
+
+    @property
+    def discrete(self) -> list[ColumnEncoding]:
+        """The columns with classes: entry `j` of the classes belongs to the `j`-th of them."""
+        return [column for column in self.columns if column.is_discrete]
+
+    @property
+    def continuous(self) -> list[ColumnEncoding]:
+        """The columns with numbers: entry `j` of the scores belongs to the `j`-th of them."""
+        return [column for column in self.columns if column.margin is not None]
+
+    @property
+    def num_classes(self) -> list[int]:
+        """The number of classes of each discrete column."""
+        return [len(column.levels) for column in self.discrete]
+
+    def encode(self, source: Source, schema: Schema, rng: np.random.Generator, *, spread: bool = True) -> Rows:
+        """Returns rows as a model sees them.
+
+        Args:
+            source: A table with the columns of the schema.
+            schema: What the columns are.
+            rng: Where the places within the cells of a lattice and the scores of absent numbers come from.
+            spread: Whether numbers are moved at random within their cells, as in training, or stay in the middle.
+        """
+        rows = source.table.num_rows
+        classes = np.empty((rows, len(self.discrete)), np.int32)
+        scores = np.empty((rows, len(self.continuous)), np.float32)
+        is_present = np.ones((rows, len(self.continuous)), bool)
+        log_det = np.zeros(rows)
+        c = d = 0
+        for encoded in self.columns:
+            column = schema[encoded.name]
+            codes, numbers, present = encoded.encode(column, source.table.column(column.name), source)
+            if codes is not None:
+                classes[:, c] = codes
+                c += 1
+            if encoded.margin is None or numbers is None or present is None:
+                continue
+            filled = np.where(present, numbers, encoded.margin.low)
+            if spread:
+                filled = encoded.margin.spread(filled, rng)
+            found = np.clip(encoded.margin.encode(filled), -1e6, 1e6)
+            scores[:, d] = np.where(present, found, rng.standard_normal(rows))
+            is_present[:, d] = present
+            log_det += np.where(present, encoded.margin.log_derivative(filled), 0.0)
+            d += 1
+        return Rows(classes, scores, is_present, log_det)
+
+    def decode(self, classes: np.ndarray, scores: np.ndarray) -> tuple[dict[str, Cells], np.ndarray]:
+        """Returns the cells of each column, and which rows, bool `[n]`, hold no number beyond what was seen."""
+        cells: dict[str, Cells] = {}
+        is_inside = np.ones(len(classes), bool)
+        c = d = 0
+        for column in self.columns:
+            codes = numbers = None
+            if column.is_discrete:
+                codes = classes[:, c]
+                c += 1
+            if column.margin is not None:
+                numbers = column.margin.decode(scores[:, d])
+                is_outside = ~((numbers >= column.margin.low) & (numbers <= column.margin.high))
+                if codes is not None:
+                    is_outside &= codes == column.levels.index(None)
+                is_inside &= ~is_outside
+                d += 1
+            cells[column.name] = Cells(codes, column.levels, column.is_missing, numbers)
+        return cells, is_inside
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Returns the encoding as a JSON value."""
+        return [
+            {
+                "name": column.name,
+                "levels": list(column.levels),
+                "values": [None if np.isnan(value) else value for value in column.values],
+                "is_missing": list(column.is_missing),
+                "margin": None if column.margin is None else column.margin.to_json(),
+                "other_count": column.other_count,
+            }
+            for column in self.columns
+        ]
+
+    @classmethod
+    def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Encoding:
+        """Returns the encoding that `to_json` wrote."""
+        return cls(
+            tuple(
+                ColumnEncoding(
+                    name=column["name"],
+                    levels=tuple(column["levels"]),
+                    values=tuple(np.nan if value is None else float(value) for value in column["values"]),
+                    is_missing=tuple(map(bool, column["is_missing"])),
+                    margin=None if column["margin"] is None else Margin.from_json(column["margin"]),
+                    other_count=int(column["other_count"]),
+                )
+                for column in columns
+            )
+        )

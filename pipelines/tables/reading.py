@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import codecs
+import contextlib
 import csv
 import dataclasses
+import functools
 import hashlib
+import io
 import mmap
 import os
 import pathlib
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
 from pipelines.errors import AugmentError, UsageError
+from pipelines.tables.arrays import scalar
+from pipelines.tables.dialect import HEAD_BYTES, Dialect, ReadOptions, compression_of, decode_head, sniff
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_FIELD = rb'(?:"[^"]*(?:""[^"]*)*(?:"[^,\r\n]*|\Z)|[^",\r\n][^,\r\n]*)?'
-_RECORD = re.compile(_FIELD + rb"(?:," + _FIELD + rb")*(?:\r\n|\n|\r|\Z)")
-
 __all__ = ["Source", "is_parquet", "read_source", "records"]
+
+_ROWS_PER_BATCH = 1 << 16
+_BLOCK_BYTES = 1 << 22
+_STDIN = "standard input"
+# A delimiter or a quote may be the second half of a character in these; records are then taken from decoded text.
+_UNSAFE = ("utf-16", "utf-32", "cp932", "shift", "big5", "gb", "cp949", "johab")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,21 +47,32 @@ class Source:
     Attributes:
         table: The rows; the columns of a CSV are text.
         name: A name for messages and for the model's file.
-        path: The file, or None for a DataFrame.
-        sha256: Of the file's bytes, or None.
+        path: The file, or None for a DataFrame and standard input.
+        sha256: Of the file's bytes, or None for a DataFrame.
+        dialect: How it is spelled as CSV.
+        num_rows: The number of rows there are in the file, blank ones not counted; more than in `table` if that is a
+            sample.
+        first_row: The number messages give to the first row: its line in a CSV file, 1 in Parquet, 0 in a DataFrame.
+        is_typed: Whether the columns have types of their own, as in Parquet and DataFrames.
+        rows: `[n]`, int64, where each row of `table` stands among the rows of the file, or None if all are there.
+        notes: What a person should know about the way it was read, a sentence each.
     """
 
     table: pa.Table
     name: str
     path: pathlib.Path | None
     sha256: str | None
+    dialect: Dialect
+    num_rows: int
+    first_row: int
+    is_typed: bool = False
+    rows: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     @property
-    def first_row(self) -> int:
-        """The number messages give to the first row: its line in a CSV file, 1 in Parquet, 0 in a DataFrame."""
-        if self.path is None:
-            return 0
-        return 1 if is_parquet(self.path) else 2
+    def row_numbers(self) -> int | np.ndarray:
+        """The numbers messages give to the rows: of the first if they follow each other, or of each."""
+        return self.first_row if self.rows is None else self.rows + self.first_row
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:
@@ -57,94 +80,367 @@ def is_parquet(path: str | os.PathLike[str]) -> bool:
     return pathlib.Path(path).suffix.lower() in (".parquet", ".pq")
 
 
-def read_source(data: str | os.PathLike[str] | pd.DataFrame) -> Source:
-    """Reads a CSV or Parquet file, or takes a DataFrame.
+def read_source(
+    data: str | os.PathLike[str] | pd.DataFrame,
+    options: ReadOptions = ReadOptions(),
+    *,
+    max_rows: int | None = None,
+    seed: int = 0,
+) -> Source:
+    """Reads a CSV or Parquet file, or standard input (`-`), or takes a DataFrame.
+
+    A row of a CSV whose fields are all empty is left out. A column without a name is called after its place, as
+    `column_3`; `Dialect.unnamed` remembers it.
+
+    Args:
+        data: What to read. A CSV may be compressed with gzip, zstd or bzip2.
+        options: How it is spelled, as far as it is not to be found out.
+        max_rows: Of more rows, a uniform sample of this many is kept, in their order. Memory then depends on it and
+            not on the length of the file.
+        seed: The seed of the sample.
 
     Raises:
         UsageError: If there is no such file, or it is a model.
-        AugmentError: If it is empty, has no rows, twice the same column, ragged rows or bytes that are
-            not UTF-8.
+        AugmentError: If it is empty, has no rows, twice the same column, ragged rows or bytes that are no text.
     """
+    sample = _Sample(max_rows, seed)
     if not isinstance(data, str | os.PathLike):
-        _check_names(list(data.columns), "the DataFrame")
-        try:
-            table = pa.Table.from_pandas(data, preserve_index=False)
-        except pa.ArrowException as error:
-            raise AugmentError(f"the DataFrame cannot be read as a table: {_one_line(error)}") from error
-        source = Source(table, "the DataFrame", None, None)
+        source = _take_frame(data, options, sample)
+    elif str(data) == "-":
+        with tempfile.NamedTemporaryFile(prefix="augment-") as copy:
+            shutil.copyfileobj(sys.stdin.buffer, copy)
+            copy.flush()
+            source = _read_file(pathlib.Path(copy.name), _STDIN, _STDIN, options, sample)
+        source = dataclasses.replace(source, path=None)
     else:
         path = pathlib.Path(data)
-        _check_file(path)
-        table = _read_parquet(path) if is_parquet(path) else _read_csv(path)
-        with path.open("rb") as file:
-            source = Source(table, path.name, path, hashlib.file_digest(file, "sha256").hexdigest())
-    _check_names(source.table.column_names, source.name)
-    if not source.table.num_rows:
+        source = _read_file(path, str(path), path.name, options, sample)
+    if not source.num_rows:
         raise AugmentError(f"{source.name} has a header but no rows.")
+    if source.num_rows > source.table.num_rows:
+        sampled = f"{source.table.num_rows:,} of the {source.num_rows:,} rows are used, a uniform sample."
+        source = dataclasses.replace(source, notes=(*source.notes, sampled))
     return source
 
 
-def records(path: str | os.PathLike[str]) -> Iterator[bytes]:
+def records(path: str | os.PathLike[str], dialect: Dialect = Dialect()) -> Iterator[bytes]:
     """Yields the records of a CSV file as they are in the file, line end included, the header first.
 
-    Blank lines are left out, as in reading. A quote opens a quoted field only where a field starts.
+    Records without anything in them are left out, as in reading. A quote opens a quoted field only where a field
+    starts. A file that is compressed is decompressed, and one that is not ASCII and more is recoded as UTF-8, the byte
+    order mark included: its records are then UTF-8.
+
+    Args:
+        path: The file.
+        dialect: As `Source.dialect` says.
+
+    Raises:
+        AugmentError: If the file cannot be decoded.
     """
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for match in _RECORD.finditer(content):
-            record = match.group()
-            if record.strip(b"\r\n"):
-                yield record
+    record, blank = _record_patterns(dialect.delimiter)
+    with _records_file(pathlib.Path(path), dialect) as file:
+        if not os.fstat(file.fileno()).st_size:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for number, match in enumerate(record.finditer(content)):
+                found = match.group()
+                if found.strip(b"\r\n") and (number == 0 or not blank.fullmatch(found)):
+                    yield found
 
 
-def _check_file(path: pathlib.Path) -> None:
+@functools.cache
+def _record_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """What a record looks like, and one of two and more fields that are all empty."""
+    mark = re.escape(delimiter.encode())
+    field = rb'(?:"[^"]*(?:""[^"]*)*(?:"[^' + mark + rb"\r\n]*|\Z)|[^\"" + mark + rb"\r\n][^" + mark + rb"\r\n]*)?"
+    record = field + rb"(?:" + mark + field + rb")*(?:\r\n|\n|\r|\Z)"
+    blank = rb'(?:"")?(?:' + mark + rb'(?:"")?)+(?:\r\n|\n|\r)?'
+    return re.compile(record), re.compile(blank)
+
+
+@contextlib.contextmanager
+def _records_file(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[bytes]]:
+    """An open file of the records' bytes: the file itself, or a passing copy, decompressed and recoded."""
+    if dialect.compression is None and not dialect.encoding.startswith(_UNSAFE):
+        with path.open("rb") as file:
+            yield file
+        return
+    with tempfile.TemporaryFile() as copy:
+        try:
+            with _open_text(path, dialect) as text:
+                while chunk := text.read(_BLOCK_BYTES):
+                    copy.write(chunk.encode())
+        except (UnicodeDecodeError, OSError, EOFError) as error:
+            raise AugmentError(_explain(path, str(path), dialect, error)) from error
+        copy.flush()
+        yield copy
+
+
+def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: _Sample) -> Source:
+    _check_names(list(data.columns), "the DataFrame")
+    try:
+        table = pa.Table.from_pandas(data, preserve_index=False)
+    except pa.ArrowException as error:
+        raise AugmentError(f"the DataFrame cannot be read as a table: {_one_line(error)}") from error
+    _check_names(table.column_names, "the DataFrame")
+    sample.add(table)
+    rows, positions = sample.result(table.schema)
+    dialect = Dialect(null_values=options.all_null_values)
+    return Source(rows, "the DataFrame", None, None, dialect, table.num_rows, 0, True, positions)
+
+
+def _read_file(path: pathlib.Path, where: str, name: str, options: ReadOptions, sample: _Sample) -> Source:
+    """Reads a file that messages call `where`."""
+    start = _check_file(path, where)
+    parquet = start == b"PAR1" if where == _STDIN else is_parquet(path)
+    if start == b"PAR1" and not parquet:
+        raise UsageError(f"{where} is a Parquet file without its suffix. Rename it: mv {where} {where}.parquet")
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if parquet:
+        table, positions = _read_parquet(path, where, sample)
+        dialect = Dialect(null_values=options.all_null_values)
+        return Source(table, name, path, sha256, dialect, sample.seen, 1, True, positions)
+    head = _head(path, where)
+    dialect = dataclasses.replace(sniff(head, options, where=where), compression=compression_of(start))
+    try:
+        return _read_csv(path, where, name, sha256, head, dialect, options, sample)
+    except _NotTextError as error:
+        # The beginning of the file was ASCII and what follows is not UTF-8: look at it again from there.
+        found = dataclasses.replace(
+            sniff(head[:-1] + error.line, options, where=where), compression=dialect.compression
+        )
+        if options.encoding is not None or found.encoding == dialect.encoding:
+            raise
+        return _read_csv(path, where, name, sha256, head, found, options, sample.restarted())
+
+
+def _check_file(path: pathlib.Path, where: str) -> bytes:
+    """Returns the first four bytes of a file that may be a table."""
     if not path.exists():
-        raise UsageError(f"{path}: no such file.")
+        raise UsageError(f"{where}: no such file.")
     if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a file.")
+        raise UsageError(f"{where} is a folder, not a file.")
     try:
         with path.open("rb") as file:
             start = file.read(4)
     except OSError as error:
-        raise AugmentError(f"{path} cannot be read: {error.strerror}.") from error
+        raise AugmentError(f"{where} cannot be read: {error.strerror}.") from error
     if not start:
-        raise AugmentError(f"{path} is empty.")
+        raise AugmentError(f"{where} is empty.")
     if start == b"PK\x03\x04":
-        raise UsageError(f"{path} is a zip file or a model, not a table. To use a model: augment generate -m {path}")
+        raise UsageError(f"{where} is a zip file or a model, not a table. To use a model: augment generate -m {where}")
+    return start
 
 
-def _read_parquet(path: pathlib.Path) -> pa.Table:
+def _read_parquet(path: pathlib.Path, where: str, sample: _Sample) -> tuple[pa.Table, np.ndarray | None]:
     try:
-        return pyarrow.parquet.read_table(path)
-    except pa.ArrowException as error:
-        raise AugmentError(f"{path} is not a readable Parquet file: {_one_line(error)}") from error
+        file = pyarrow.parquet.ParquetFile(path)
+        schema = file.schema_arrow
+        _check_names(schema.names, where)
+        for batch in file.iter_batches(_ROWS_PER_BATCH):
+            sample.add(pa.Table.from_batches([batch], schema))
+        return sample.result(schema)
+    except (pa.ArrowException, OSError) as error:
+        raise AugmentError(f"{where} is not a readable Parquet file: {_one_line(error)}") from error
 
 
-def _read_csv(path: pathlib.Path) -> pa.Table:
+class _NotTextError(AugmentError):
+    """A file has bytes that are no text in its encoding.
+
+    Attributes:
+        line: The first line that has.
+    """
+
+    def __init__(self, message: str, line: bytes) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def _read_csv(
+    path: pathlib.Path,
+    where: str,
+    name: str,
+    sha256: str,
+    head: bytes,
+    dialect: Dialect,
+    options: ReadOptions,
+    sample: _Sample,
+) -> Source:
+    notes = []
     try:
-        names = _header(path)
-        _check_names(names, str(path))
-        if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-            raise AugmentError(
-                f"{path}: the header {names[0]!r} has no comma. Only comma-separated files are read yet."
-            )
-        return pyarrow.csv.read_csv(
-            path,
-            parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        first = _first_record(head, dialect, where)
+        names, unnamed = _names(first, dialect)
+        _check_names(names, where)
+        blank = 0
+        schema = pa.schema([(column, pa.string()) for column in names])
+        for batch in _batches(path, dialect, len(names)):
+            rows, dropped = _without_blank(pa.Table.from_batches([batch]).rename_columns(names))
+            blank += dropped
+            sample.add(rows)
+    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+        raise _problem(path, where, dialect, error) from error
+    table, positions = sample.result(schema)
+    if dialect.encoding != "utf-8" and not dialect.bom and options.encoding is None:
+        notes.append(f"the file is not UTF-8 and was read as {dialect.encoding}; --encoding says otherwise.")
+    if not dialect.has_header and options.header is None:
+        notes.append("the first record is numbers like the others, so it was read as a row, not as the header.")
+    if unnamed and dialect.has_header:
+        notes.append(f"{_count(len(unnamed), 'column has', 'columns have')} no name: {', '.join(unnamed)} here.")
+    if blank:
+        notes.append(f"{_count(blank, 'row', 'rows')} without anything in them left out.")
+    dialect = dataclasses.replace(dialect, unnamed=unnamed)
+    first_row = 2 if dialect.has_header else 1
+    return Source(table, name, path, sha256, dialect, sample.seen, first_row, False, positions, tuple(notes))
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _first_record(head: bytes, dialect: Dialect, where: str) -> list[str]:
+    text = decode_head(head, dialect.encoding)
+    for row in csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter):
+        if row:
+            return row
+    raise AugmentError(f"{where} holds nothing but blank lines.")
+
+
+def _names(first: Sequence[str], dialect: Dialect) -> tuple[list[str], tuple[str, ...]]:
+    """The names of the columns, and those of them that are not in the header."""
+    cells = list(first) if dialect.has_header else [""] * len(first)
+    taken = set(cells)
+    unnamed = []
+    for i, cell in enumerate(cells):
+        if not cell:
+            name = f"column_{i + 1}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            unnamed.append(name)
+            cells[i] = name
+    return cells, tuple(unnamed)
+
+
+def _batches(path: pathlib.Path, dialect: Dialect, width: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a CSV file as text, in batches."""
+    with contextlib.closing(pa.input_stream(str(path), compression=dialect.compression)) as stream:
+        reader = pyarrow.csv.open_csv(
+            stream,
+            read_options=pyarrow.csv.ReadOptions(
+                encoding="utf8" if dialect.encoding == "utf-8" else dialect.encoding,
+                autogenerate_column_names=True,  # the header is then checked like a row
+                block_size=_BLOCK_BYTES,
+            ),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True),
+            convert_options=pyarrow.csv.ConvertOptions(column_types={f"f{i}": pa.string() for i in range(width)}),
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
-        raise AugmentError(_explain(path, error)) from error
+        is_header = dialect.has_header
+        for batch in reader:
+            if is_header and batch.num_rows:
+                batch, is_header = batch.slice(1), False
+            if batch.num_columns != width:
+                raise pa.ArrowInvalid(f"{batch.num_columns} columns where the header has {width}")
+            if batch.num_rows:
+                yield batch
 
 
-def _header(path: pathlib.Path) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.reader(file):
-            if row:
-                return row
-    raise AugmentError(f"{path} holds nothing but blank lines.")
+def _without_blank(rows: pa.Table) -> tuple[pa.Table, int]:
+    """The rows that have something in them, and how many have not. A table of one column has no such rows."""
+    if rows.num_columns < 2:
+        return rows, 0
+    is_blank = pc.equal(rows.column(0), scalar(""))
+    for column in rows.columns[1:]:
+        if not pc.any(is_blank).as_py():
+            return rows, 0
+        is_blank = pc.and_(is_blank, pc.equal(column, scalar("")))
+    kept = rows.filter(pc.invert(is_blank))
+    return kept, rows.num_rows - kept.num_rows
 
 
-def _check_names(names: list[Any], where: str) -> None:
+class _Sample:
+    """A uniform sample, without replacement, of rows that come in batches.
+
+    Each row gets a random key, and the rows with the least keys are kept.
+
+    Args:
+        max_rows: How many, or None for all.
+        seed: The seed of the keys.
+    """
+
+    def __init__(self, max_rows: int | None, seed: int) -> None:
+        self._max_rows, self._seed = max_rows, seed
+        self._rng = np.random.default_rng(seed)
+        self._tables: list[pa.Table] = []
+        self._keys: list[np.ndarray] = []
+        self._positions: list[np.ndarray] = []
+        self._kept = 0
+        self._largest = np.inf  # no key above this one can be among the least
+        self.seen = 0
+
+    def restarted(self) -> _Sample:
+        """A sample like this one before any row came."""
+        return _Sample(self._max_rows, self._seed)
+
+    def add(self, rows: pa.Table) -> None:
+        """Takes the next rows."""
+        if self._max_rows is None:
+            self._tables.append(rows)
+        else:
+            keys = self._rng.random(rows.num_rows)
+            chosen = np.flatnonzero(keys < self._largest)
+            self._tables.append(rows.take(pa.array(chosen)))
+            self._keys.append(keys[chosen])
+            self._positions.append(chosen + self.seen)
+            self._kept += len(chosen)
+            if self._kept > 2 * self._max_rows + _ROWS_PER_BATCH:
+                self._prune()
+        self.seen += rows.num_rows
+
+    def _prune(self) -> None:
+        if self._max_rows is None or self._kept <= self._max_rows:
+            return
+        keys, positions = np.concatenate(self._keys), np.concatenate(self._positions)
+        least = np.sort(np.argpartition(keys, self._max_rows - 1)[: self._max_rows])
+        table = pa.concat_tables(self._tables).take(pa.array(least)).combine_chunks()
+        self._tables, self._keys, self._positions = [table], [keys[least]], [positions[least]]
+        self._kept = self._max_rows
+        self._largest = keys[least].max()
+
+    def result(self, schema: pa.Schema) -> tuple[pa.Table, np.ndarray | None]:
+        """The rows kept, in their order, and where they stood, or None if they are all there were."""
+        self._prune()
+        if not self._tables:
+            return schema.empty_table(), None
+        table = pa.concat_tables(self._tables)
+        if self._max_rows is None or self._kept == self.seen:
+            return table, None
+        return table, np.concatenate(self._positions)
+
+
+def _head(path: pathlib.Path, where: str) -> bytes:
+    """The first bytes of a file, decompressed."""
+    with path.open("rb") as file:
+        compression = compression_of(file.read(4))
+    try:
+        with contextlib.closing(pa.input_stream(str(path), compression=compression)) as stream:
+            head: bytes = stream.read(HEAD_BYTES)
+    except (OSError, pa.ArrowException) as error:
+        raise AugmentError(f"{where} cannot be decompressed: {_one_line(error)}") from error
+    if not head:
+        raise AugmentError(f"{where} is empty.")
+    return head
+
+
+@contextlib.contextmanager
+def _open_text(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[str]]:
+    with contextlib.closing(pa.input_stream(str(path), compression=dialect.compression)) as stream:
+        text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
+        yield text
+        text.detach()
+
+
+def _check_names(names: Sequence[Any], where: str) -> None:
     names = [str(name) for name in names]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -153,40 +449,91 @@ def _check_names(names: list[Any], where: str) -> None:
         )
 
 
-def _explain(path: pathlib.Path, error: Exception) -> str:
+def _problem(path: pathlib.Path, where: str, dialect: Dialect, error: Exception) -> AugmentError:
+    message = _explain(path, where, dialect, error)
+    undecodable = _first_undecodable(path, dialect)
+    return AugmentError(message) if undecodable is None else _NotTextError(message, undecodable[1])
+
+
+def _explain(path: pathlib.Path, where: str, dialect: Dialect, error: Exception) -> str:
     """Finds the line that reading stumbled over: a second, slow pass, made only for the message."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    with path.open("rb") as binary:
-        for number, raw in enumerate(binary, start=1):
+    try:
+        undecodable = _first_undecodable(path, dialect)
+        if undecodable:
+            number, _, byte = undecodable
+            encoding = {"utf-8": "UTF-8"}.get(dialect.encoding, dialect.encoding)
+            return (
+                f"{where}: line {number} is not {encoding} (byte 0x{byte:02x}). Say what it is, for example "
+                f"--encoding latin-1, or convert the file: iconv -f latin1 -t utf-8 {where} > utf8.csv"
+            )
+        with _open_text(path, dialect) as text:
+            reader = csv.reader(text, delimiter=dialect.delimiter)
+            width = None
             try:
-                decoder.decode(raw)
-            except UnicodeDecodeError as undecodable:
-                return _not_utf8(path, number, undecodable)
-        try:
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError as undecodable:
-            return _not_utf8(path, number, undecodable)
-    with path.open(encoding="utf-8-sig", newline="") as text:
-        reader = csv.reader(text)
-        width = None
-        try:
-            for row in reader:
-                if row and width is None:
-                    width = len(row)
-                elif row and len(row) != width:
-                    return f"{path}: line {reader.line_num} has {len(row)} fields, the header has {width}."
-        except csv.Error as problem:
-            return f"{path}: line {reader.line_num}: {problem}."
-        if reader.line_num <= 1 or width is None:
-            return f"{path.name} has a header but no rows."
-    return f"{path} cannot be read as CSV: {_one_line(error)}"
+                for row in reader:
+                    if row and row[0].startswith("\ufeff") and width is None:
+                        row[0] = row[0][1:]
+                    if row and width is None:
+                        width = len(row)
+                    elif row and len(row) != width:
+                        return _ragged(where, reader.line_num, row, width or 0, dialect)
+            except csv.Error as problem:
+                return f"{where}: line {reader.line_num}: {problem}. Is a quote not closed?"
+            if reader.line_num <= 1 or width is None:
+                return f"{path.name} has a header but no rows."
+    except (OSError, EOFError) as problem:
+        return f"{where} cannot be read: {_one_line(problem)}"
+    return f"{where} cannot be read as CSV: {_one_line(error)}"
 
 
-def _not_utf8(path: pathlib.Path, line: int, error: UnicodeDecodeError) -> str:
-    return (
-        f"{path}: line {line} is not UTF-8 (byte 0x{error.object[error.start]:02x}). Convert the file first, for "
-        f"example: iconv -f latin1 -t utf-8 {path} > utf8.csv"
-    )
+def _ragged(where: str, line: int, row: Sequence[str], width: int, dialect: Dialect) -> str:
+    first = "the header" if dialect.has_header else "the first row"
+    fields = f"{where}: line {line} has {len(row)} fields, {first} has {width}."
+    if width > 1 and abs(len(row) - width) < width:
+        return f"{fields} Correct or remove the line; a field with {dialect.delimiter!r} in it needs quotes."
+    return f"{fields} If fields are not separated by {dialect.delimiter!r}, say so with --delimiter."
+
+
+def _first_undecodable(path: pathlib.Path, dialect: Dialect) -> tuple[int, bytes, int] | None:
+    """The number of the first line that cannot be decoded, its bytes, and the byte at fault."""
+    if dialect.encoding.startswith(("utf-16", "utf-32")):
+        return _first_undecodable_wide(path, dialect)
+    with contextlib.closing(pa.input_stream(str(path), compression=dialect.compression)) as stream:
+        number = 0
+        rest = b""
+        while chunk := stream.read(_BLOCK_BYTES):
+            lines = re.split(rb"(?<=\n)|(?<=\r)(?!\n)", rest + chunk)
+            rest = lines.pop()
+            for line in lines:
+                number += 1
+                with contextlib.suppress(UnicodeDecodeError):
+                    line.decode(dialect.encoding)
+                    continue
+                return number, line, _bad_byte(line, dialect.encoding)
+        try:
+            rest.decode(dialect.encoding)
+        except UnicodeDecodeError:
+            return number + 1, rest, _bad_byte(rest, dialect.encoding)
+    return None
+
+
+def _first_undecodable_wide(path: pathlib.Path, dialect: Dialect) -> tuple[int, bytes, int] | None:
+    number = 1
+    try:
+        with _open_text(path, dialect) as text:
+            for _ in text:
+                number += 1
+    except UnicodeDecodeError as error:
+        return number, b"", error.object[error.start]
+    return None
+
+
+def _bad_byte(line: bytes, encoding: str) -> int:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError as error:
+        return error.object[error.start]
+    return 0
 
 
 def _one_line(error: Exception) -> str:

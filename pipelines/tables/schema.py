@@ -1,51 +1,85 @@
-"""What each column of a table is, learnt from its text, so that what came in can go out again."""
+"""What each column of a table is, so that what came in can go out again."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from typing import Any, Literal, get_args
 
 from pipelines.errors import AugmentError
 
-__all__ = ["Column", "Schema", "infer_schema", "numbers"]
+__all__ = ["KINDS", "Column", "Kind", "Schema"]
 
-Kind = Literal["float", "integer", "constant"]
-
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "?")
-_INTEGER = r"^[+-]?\d+$"
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-_INFINITY = r"^[+-]?[iI][nN][fF](inity)?$"
-# Integers up to here are exact in float64; a lattice finer than this is not one any more.
-_EXACT = float(1 << 53)
+Kind = Literal[
+    "float",
+    "integer",
+    "boolean",
+    "categorical",
+    "ordered",
+    "date",
+    "time",
+    "datetime",
+    "identifier",
+    "text",
+    "constant",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_NUMERIC = ("float", "integer", "date", "time", "datetime")
+_CATEGORICAL = ("boolean", "categorical", "ordered")
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
     """One column.
 
+    Numeric columns (`float`, `integer`, `date`, `time`, `datetime`) have values that are float64: a date counts days, a
+    time or datetime counts seconds, since 1970-01-01 or midnight. Categorical ones (`boolean`, `categorical`,
+    `ordered`) have texts. The rest is not modelled: an `identifier` is made anew, free `text` is left out, a `constant`
+    stays.
+
     Attributes:
         name: Its name in the header.
-        kind: `float` and `integer` columns are modelled, a `constant` one is written as it is.
-        decimals: Digits after the decimal point, at most, or None where values are not rounded.
-        min_decimals: Digits after the decimal point, at least.
+        kind: One of `KINDS`.
+        why: The reason for the kind, for people.
+        decimals: Numbers: digits after the decimal point, at most, or None where values are not rounded. For times,
+            digits of the seconds' fraction.
+        min_decimals: Numbers: digits after the decimal point, at least.
+        format: Dates and times: how they are spelled, as for `datetime.strftime`, or "iso" with whatever precision.
+        levels: Ordered: the texts from lowest to highest.
+        missing: How missing cells are spelled, the most frequent spelling first; empty if none is missing.
+        missing_share: Share of missing cells.
         value: The text of a constant column.
+        identifier: How identifiers are made anew; see `identifiers.py`.
+        arrow_type: The type of the column in Parquet or a DataFrame, as Arrow spells it; None for text.
     """
 
     name: str
     kind: Kind
+    why: str = ""
     decimals: int | None = None
     min_decimals: int = 0
+    format: str | None = None
+    levels: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    missing_share: float = 0.0
     value: str | None = None
+    identifier: Mapping[str, Any] | None = None
+    arrow_type: str | None = None
 
     @property
-    def step(self) -> float:
-        """The distance between neighbouring values of the column's lattice, or 0 if there is none."""
-        return 0.0 if self.decimals is None else 10.0**-self.decimals
+    def is_numeric(self) -> bool:
+        """Whether its values are numbers, or dates and times, which count as numbers."""
+        return self.kind in _NUMERIC
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether its values are texts that repeat."""
+        return self.kind in _CATEGORICAL
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether the model learns it."""
+        return self.is_numeric or self.is_categorical
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +88,12 @@ class Schema:
 
     columns: tuple[Column, ...]
 
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
     @property
     def names(self) -> list[str]:
         """The names of all columns, in order."""
@@ -61,127 +101,50 @@ class Schema:
 
     @property
     def modelled(self) -> list[Column]:
-        """The columns a flow is fitted to, in order."""
-        return [column for column in self.columns if column.kind != "constant"]
+        """The columns the model learns, in order."""
+        return [column for column in self.columns if column.is_modelled]
 
     @property
     def constants(self) -> list[Column]:
         """The columns that hold one value."""
         return [column for column in self.columns if column.kind == "constant"]
 
+    def of_kind(self, *kinds: Kind) -> list[Column]:
+        """The columns of some kinds, in order."""
+        return [column for column in self.columns if column.kind in kinds]
+
     def to_json(self) -> list[dict[str, Any]]:
-        """Returns the schema as a JSON value."""
-        return [dataclasses.asdict(column) for column in self.columns]
+        """Returns the schema as a JSON value, without what is left at its default."""
+        defaults = {field.name: field.default for field in dataclasses.fields(Column)}
+        return [
+            {
+                k: list(v) if isinstance(v, tuple) else v
+                for k, v in dataclasses.asdict(column).items()
+                if v != defaults[k]
+            }
+            for column in self.columns
+        ]
 
     @classmethod
-    def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Schema:
-        """Returns the schema that `to_json` wrote."""
-        return cls(tuple(Column(**column) for column in columns))
+    def from_json(cls, columns: Sequence[Mapping[str, Any]], where: str = "the schema") -> Schema:
+        """Returns the schema that `to_json` wrote, or a person.
 
-
-def infer_schema(table: pa.Table, where: str, first_row: int = 1) -> Schema:
-    """Finds out what each column is.
-
-    Args:
-        table: The table; columns of text are looked at as text.
-        where: The name of the table, for messages.
-        first_row: The line of its first row, for messages.
-
-    Raises:
-        AugmentError: If a column is not numeric, has missing cells or infinities; all of them are named.
-    """
-    columns: list[Column] = []
-    problems: dict[str, str] = {}
-    for name in table.column_names:
-        found = _infer_column(name, table.column(name), first_row)
-        if isinstance(found, Column):
-            columns.append(found)
-        else:
-            problems[name] = found
-    if problems:
-        named = "; ".join(f"{name!r} {problem}" for name, problem in problems.items())
-        raise AugmentError(
-            f"{where}: only complete numeric columns can be modelled yet. {named}. Leave such columns out "
-            f"({' '.join(f'--drop {_quote(name)}' for name in problems)}), or fill or remove the rows concerned."
-        )
-    return Schema(tuple(columns))
-
-
-def numbers(column: pa.ChunkedArray, name: str, where: str, first_row: int = 1) -> np.ndarray:
-    """Returns a column as finite float64 values, `[n]`.
-
-    Raises:
-        AugmentError: If a cell is missing, infinite or not a number; the first such row is named.
-    """
-    text = _text(column)
-    problem = _problem(text, first_row)
-    if problem:
-        raise AugmentError(f"{where}: column {name!r} {problem}.")
-    values: np.ndarray = pc.cast(text, pa.float64()).to_numpy()
-    if not np.isfinite(values).all():  # such as 1e999
-        row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise AugmentError(f"{where}: column {name!r} overflows ({text[row].as_py()} in row {row + first_row}).")
-    return values
-
-
-def _text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column's cells as text without surrounding space, missing ones as empty text."""
-    if not pa.types.is_string(column.type):
-        column = pc.cast(column, pa.string())
-    return pc.fill_null(pc.utf8_trim_whitespace(column), "")
-
-
-def _problem(text: pa.ChunkedArray, first_row: int) -> str | None:
-    """Why a column of text cannot be modelled as numbers, with the row, or None."""
-    is_number = pc.match_substring_regex(text, _NUMBER)
-    if pc.all(is_number).as_py():
-        return None
-    is_missing = pc.is_in(text, pa.array(MISSING))
-    other = pc.invert(pc.or_(is_number, is_missing))
-    if pc.any(other).as_py():
-        row = pc.index(other, True).as_py()
-        cell = text[row].as_py()
-        is_infinite = pc.match_substring_regex(text.slice(row, 1), _INFINITY)[0].as_py()
-        return f"{'is infinite' if is_infinite else 'is not numeric'} ({_shorten(cell)} in row {row + first_row})"
-    row = pc.index(is_missing, True).as_py()
-    return f"has {pc.sum(is_missing).as_py():,} missing cells (the first in row {row + first_row})"
-
-
-def _infer_column(name: str, column: pa.ChunkedArray, first_row: int) -> Column | str:
-    """The column, or what is wrong with it."""
-    if pa.types.is_boolean(column.type) or pa.types.is_nested(column.type):
-        return f"is not numeric (type {column.type})"
-    text = _text(column)
-    if pc.count_distinct(text).as_py() == 1:
-        return Column(name, "constant", value=text[0].as_py())
-    problem = _problem(text, first_row)
-    if problem:
-        return problem
-    if not pa.types.is_floating(column.type) and pc.all(pc.match_substring_regex(text, _INTEGER)).as_py():
-        largest = np.abs(pc.cast(text, pa.float64()).to_numpy()).max()
-        return Column(name, "integer", decimals=0) if largest < _EXACT else Column(name, "float")
-    decimals, min_decimals = _decimals(text)
-    return Column(name, "float", decimals=decimals, min_decimals=min_decimals)
-
-
-def _decimals(text: pa.ChunkedArray) -> tuple[int | None, int]:
-    """The most and the fewest digits after the decimal point; the most is None at full precision."""
-    if pc.any(pc.match_substring_regex(text, "[eE]")).as_py():
-        return None, 0
-    point = pc.find_substring(text, ".")
-    digits = pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(pc.utf8_length(text), point), 1))
-    most, fewest = pc.max(digits).as_py(), pc.min(digits).as_py()
-    largest = np.abs(pc.cast(text, pa.float64()).to_numpy()).max()
-    if largest * 10.0**most >= _EXACT / 8 or most > 15:
-        return None, 0
-    return most, fewest
-
-
-def _shorten(cell: str) -> str:
-    return repr(cell if len(cell) <= 30 else cell[:27] + "...")
-
-
-def _quote(name: str) -> str:
-    import shlex
-
-    return shlex.quote(name)
+        Raises:
+            AugmentError: If an entry has no name, an unknown kind or an unknown key.
+        """
+        fields = {field.name for field in dataclasses.fields(Column)}
+        found = []
+        for number, entry in enumerate(columns, start=1):
+            if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+                raise AugmentError(f"{where}: column {number} has no name.")
+            name = entry["name"]
+            if entry.get("kind") not in KINDS:
+                raise AugmentError(
+                    f"{where}: column {name!r} has the kind {entry.get('kind')!r}; kinds are {', '.join(KINDS)}."
+                )
+            unknown = sorted(set(entry) - fields)
+            if unknown:
+                raise AugmentError(f"{where}: column {name!r} has an unknown entry {unknown[0]!r}.")
+            arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+            found.append(Column(**arguments))
+        return cls(tuple(found))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
-import csv
+import dataclasses
 import errno
-import io
+import functools
+import gzip
 import os
 import pathlib
+import re
 import secrets
 import shlex
 import sys
-from collections.abc import Iterator
-from typing import IO, Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,23 +23,41 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from pipelines.errors import AugmentError, UsageError
-from pipelines.tables.reading import Source, is_parquet, records
+from pipelines.tables.arrays import from_numpy, from_texts, scalar
+from pipelines.tables.cells import Cells
+from pipelines.tables.dialect import Dialect
+from pipelines.tables.identifiers import make_identifiers
+from pipelines.tables.reading import _UNSAFE, Source, is_parquet, records
 from pipelines.tables.schema import Column, Schema
+from pipelines.tables.spelling import spell
+from pipelines.tables.typed import arrow_schema, to_table, typed_column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "CsvWriter",
     "ParquetWriter",
     "TableWriter",
     "copy_records",
+    "csv_column",
     "csv_field",
     "open_output",
+    "output_dialect",
     "refuse_existing",
     "scalar",
-    "to_arrow",
+    "to_frame",
+    "typed_column",
+    "writer_for",
 ]
 
 # Fixed, so that the bytes of a Parquet file do not depend on how many rows are made at a time.
 _ROWS_PER_GROUP = 1 << 17
+# What CSV is made of at a time: more would not be faster, and the text of a batch must stay below 2 GiB.
+_ROWS_AT_A_TIME = 1 << 16
+_CELLS_AT_A_TIME = 1 << 22
+# What is compressed at a time: fixed, so that the bytes do not depend on how they come.
+_BLOCK_BYTES = 1 << 20
 
 
 def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
@@ -66,6 +87,8 @@ def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
 def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Opens a file that appears under its name whole, when the block ends without an error. `-` is standard output.
 
+    What is written is compressed if the suffix is `.gz`, `.zst` or `.bz2`.
+
     Raises:
         AugmentError: If it cannot be written, as on a full disk; nothing is left behind.
     """
@@ -76,14 +99,15 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             sys.stdout.buffer.flush()
             return
         if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
-            with path.open("wb") as file:
-                yield file
+            with path.open("wb") as file, _compressing(path, file) as output:
+                yield output
             return
         target = path.resolve()  # what a link points to is replaced, not the link
         temporary = _temporary(target)
         try:
             with temporary.open("xb") as file:
-                yield file
+                with _compressing(path, file) as output:
+                    yield output
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)
@@ -104,44 +128,146 @@ def _temporary(path: pathlib.Path) -> pathlib.Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
+@contextlib.contextmanager
+def _compressing(path: pathlib.Path, file: IO[bytes]) -> Iterator[Any]:
+    """What is to be written to, so that `file` is compressed as the suffix of `path` says, with no time in it."""
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        packed: Any = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
+    elif suffix == ".bz2":
+        packed = bz2.BZ2File(file, "wb")
+    elif suffix == ".zst":
+        packed = pa.CompressedOutputStream(pa.PythonFile(_Unclosed(file), "wb"), "zstd")
+    else:
+        yield file
+        return
+    with packed:
+        blocks = _Blocks(packed)
+        yield blocks
+        blocks.close()
+
+
+class _Unclosed:
+    """A file that stays open for whoever opened it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.write, self.closed = file.write, False
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class _Blocks:
+    """Passes bytes on in blocks of one size."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._pending = file, bytearray()
+
+    def write(self, data: Any) -> int:
+        self._pending += memoryview(data)
+        whole = len(self._pending) // _BLOCK_BYTES * _BLOCK_BYTES
+        for start in range(0, whole, _BLOCK_BYTES):
+            self._file.write(bytes(self._pending[start : start + _BLOCK_BYTES]))
+        del self._pending[:whole]
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """What is no whole block waits for the end."""
+
+    def close(self) -> None:
+        self._file.write(bytes(self._pending))
+        self._pending.clear()
+
+
 class TableWriter(Protocol):
     """What writes rows to an open file."""
 
-    def write(self, rows: pa.Table) -> None:
-        """Writes rows with the columns of the schema, as `to_arrow` makes them."""
+    def write(self, batch: Mapping[str, Cells], first_index: int, num_rows: int, *, is_new: bool = True) -> None:
+        """Writes rows; the file does not depend on how they are divided into batches.
+
+        Args:
+            batch: The cells of the modelled columns, `num_rows` each. Cells of other columns are written if they are
+                there; otherwise identifiers are made, constants are what they are, and free text is missing.
+            first_index: The number of the first row among all new ones.
+            num_rows: How many.
+            is_new: What the mark says, if there is one.
+
+        Raises:
+            AugmentError: If a cell cannot be written, or the identifiers are used up.
+        """
 
     def close(self) -> None:
         """Writes what is pending."""
 
 
 class CsvWriter:
-    """Writes rows as CSV, spelled as the schema says.
+    """Writes rows as CSV, spelled as schema and dialect say.
 
     Args:
         file: An open binary file.
-        schema: The columns.
-        end_of_line: As in the source.
-        mark: A further cell at the end of each row, or None.
+        schema: The columns. Those of free text are left out unless `with_text` is set.
+        dialect: How the file is spelled; its compression is the file's own matter.
+        seed: Of the identifiers.
+        mark: The name of a last column that is 1 in new rows and 0 in others, or None.
+        with_text: Whether columns of free text are there, with missing cells: among rows that have them.
     """
 
-    def __init__(self, file: IO[bytes], schema: Schema, *, end_of_line: str = "\n", mark: str | None = None) -> None:
-        self._file, self._schema, self._end, self._mark = file, schema, end_of_line, mark
+    def __init__(
+        self,
+        file: IO[bytes],
+        schema: Schema,
+        dialect: Dialect,
+        *,
+        seed: int,
+        mark: str | None = None,
+        with_text: bool = False,
+    ) -> None:
+        self._file, self._dialect, self._seed, self._mark = file, dialect, seed, mark
+        self._columns = [column for column in schema.columns if with_text or column.kind != "text"]
+        self._is_alone = len(self._columns) == 1 and mark is None
 
     def write_header(self) -> None:
-        """Writes the names of the columns."""
-        self._file.write((",".join(map(csv_field, self._schema.names)) + self._end).encode())
+        """Writes the byte order mark and the names of the columns, as far as the dialect has them."""
+        text = "\ufeff" if self._dialect.bom else ""
+        if self._dialect.has_header:
+            names = [self._dialect.header_cell(column.name) for column in self._columns]
+            fields = [csv_field(name, self._dialect, alone=self._is_alone) for name in names]
+            if self._mark is not None:
+                fields.append(csv_field(self._mark, self._dialect))
+            text += self._dialect.delimiter.join(fields) + self._dialect.end_of_line
+        self._file.write(_encoded(text, self._dialect))
 
-    def write(self, rows: pa.Table) -> None:
-        """Writes rows."""
-        if not rows.num_rows:
-            return
-        rows = rows.combine_chunks()
-        cells = [_spell(column, rows.column(column.name).chunk(0)) for column in self._schema.columns]
+    def write(self, batch: Mapping[str, Cells], first_index: int, num_rows: int, *, is_new: bool = True) -> None:
+        """Writes rows (see `TableWriter`)."""
+        size = max(1, min(_ROWS_AT_A_TIME, _CELLS_AT_A_TIME // max(1, len(self._columns))))
+        for start in range(0, num_rows, size):
+            rows = min(size, num_rows - start)
+            part = {name: _slice(cells, start, start + rows) for name, cells in batch.items()}
+            self._write(part, first_index + start, rows, is_new)
+
+    def _write(self, batch: Mapping[str, Cells], first_index: int, num_rows: int, is_new: bool) -> None:
+        fields: list[pa.Array | pa.Scalar] = []
+        for column in self._columns:
+            if column.name in batch:
+                fields.append(csv_column(column, batch[column.name], self._dialect, alone=self._is_alone))
+            elif column.kind == "identifier":
+                made = make_identifiers(column, first_index, num_rows, self._seed)
+                fields.append(_quoted(made, self._dialect))
+            else:
+                fields.append(scalar(_only_field(column, self._dialect, self._is_alone)))
         if self._mark is not None:
-            cells.append(scalar(self._mark))
-        lines = pc.binary_join_element_wise(*cells, scalar(","))
-        lines = pc.binary_join_element_wise(lines, scalar(self._end), scalar(""))
-        self._file.write(lines.buffers()[2])  # the text of all rows, one after another, is the file's
+            fields.append(scalar("1" if is_new else "0"))
+        if not any(isinstance(field, pa.Array) for field in fields):
+            fields[0] = pa.repeat(fields[0], num_rows)
+        lines = pc.binary_join_element_wise(*fields, scalar(self._dialect.delimiter))
+        lines = pc.binary_join_element_wise(lines, scalar(self._dialect.end_of_line), scalar(""))
+        text = lines.buffers()[2]  # the text of all rows, one after another, is the file's
+        if self._dialect.encoding != "utf-8":
+            text = _encoded(str(text, "utf-8"), self._dialect)
+        self._file.write(text)
 
     def close(self) -> None:
         """Nothing is pending."""
@@ -152,131 +278,261 @@ class ParquetWriter:
 
     Args:
         file: An open binary file.
-        schema: The Arrow schema of the rows.
+        schema: The columns. Those of free text are left out unless `with_text` is set.
+        dialect: Says the decimal point of texts that are numbers.
+        seed: Of the identifiers.
+        mark: The name of a last column that is 1 in new rows and 0 in others, or None.
+        with_text: Whether columns of free text are there, null: among rows that have them.
     """
 
-    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
-        self._writer = pyarrow.parquet.ParquetWriter(file, schema)
-        self._pending = pa.Table.from_batches([], schema)  # `empty_table` would import pandas
+    def __init__(
+        self,
+        file: IO[bytes],
+        schema: Schema,
+        dialect: Dialect,
+        *,
+        seed: int,
+        mark: str | None = None,
+        with_text: bool = False,
+    ) -> None:
+        self._schema, self._seed, self._mark, self._with_text = schema, seed, mark, with_text
+        self._decimal = dialect.decimal
+        self._fields = arrow_schema(schema, mark=mark, with_text=with_text, decimal=self._decimal)
+        self._writer = pyarrow.parquet.ParquetWriter(file, self._fields)
+        self._pending = pa.Table.from_batches([], self._fields)  # `empty_table` would import pandas
 
-    def write(self, rows: pa.Table) -> None:
-        """Writes rows."""
-        self._pending = pa.concat_tables([self._pending, rows.cast(self._pending.schema)])
+    def write(self, batch: Mapping[str, Cells], first_index: int, num_rows: int, *, is_new: bool = True) -> None:
+        """Writes rows (see `TableWriter`)."""
+        rows = to_table(
+            self._schema,
+            batch,
+            first_index,
+            num_rows,
+            seed=self._seed,
+            with_text=self._with_text,
+            decimal=self._decimal,
+        )
+        self.write_table(rows, is_new=is_new)
+
+    def write_table(self, rows: pa.Table, *, is_new: bool = False) -> None:
+        """Writes rows that are typed already, without the mark.
+
+        Raises:
+            AugmentError: If their columns are not those of the schema, or a cell cannot have its column's type.
+        """
+        if self._mark is not None:
+            mark = from_numpy(np.full(rows.num_rows, int(is_new), np.int64))
+            rows = rows.append_column(self._mark, pa.chunked_array([mark]))
+        if rows.column_names != self._fields.names:
+            raise AugmentError(
+                f"rows with the columns {', '.join(rows.column_names)} do not fit {', '.join(self._fields.names)}."
+            )
+        try:
+            rows = rows.cast(self._fields)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise AugmentError(f"a row cannot be written as Parquet: {error}") from error
+        self._pending = pa.concat_tables([self._pending, rows])
         while self._pending.num_rows >= _ROWS_PER_GROUP:
-            self._writer.write_table(self._pending.slice(0, _ROWS_PER_GROUP).combine_chunks())
+            self._write_group(self._pending.slice(0, _ROWS_PER_GROUP))
             self._pending = self._pending.slice(_ROWS_PER_GROUP)
+
+    def _write_group(self, rows: pa.Table) -> None:
+        columns = []
+        for field, values in zip(self._fields, rows.columns, strict=True):
+            if pa.types.is_dictionary(field.type) and not self._keeps_categories(field.name):
+                # Its values in the order of this group's rows, whatever came before.
+                again = pc.cast(values, field.type.value_type).combine_chunks().dictionary_encode()
+                values = pa.DictionaryArray.from_arrays(
+                    pc.cast(again.indices, field.type.index_type), again.dictionary, ordered=field.type.ordered
+                )
+            columns.append(values)
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._fields).combine_chunks())
+
+    def _keeps_categories(self, name: str) -> bool:
+        return name != self._mark and self._schema[name].is_categorical
 
     def close(self) -> None:
         """Writes what is pending and the footer."""
         if self._pending.num_rows:
-            self._writer.write_table(self._pending.combine_chunks())
+            self._write_group(self._pending)
         self._writer.close()
 
 
-def to_arrow(schema: Schema, values: np.ndarray) -> pa.Table:
-    """Returns rows with the schema's columns, rounded to their lattices.
-
-    Args:
-        schema: The columns.
-        values: Values of the modelled columns, `[n, D]`, float64, in data units.
-    """
-    modelled = iter(values.T)
-    arrays = []
-    for column in schema.columns:
-        if column.kind == "constant":
-            arrays.append(_constant(column, len(values)))
-        elif column.kind == "integer":
-            arrays.append(_from_numpy(np.rint(next(modelled)).astype(np.int64)))
-        else:
-            numbers = next(modelled)
-            arrays.append(_from_numpy(numbers if column.decimals is None else np.round(numbers, column.decimals)))
-    return pa.table(arrays, names=schema.names)
-
-
-def writer_for(path: str | os.PathLike[str], file: IO[bytes], schema: Schema) -> TableWriter:
+def writer_for(
+    path: str | os.PathLike[str],
+    file: IO[bytes],
+    schema: Schema,
+    dialect: Dialect,
+    *,
+    seed: int,
+    mark: str | None = None,
+) -> TableWriter:
     """Returns the writer the suffix of `path` asks for; the header of a CSV is written."""
     if is_parquet(path):
-        return ParquetWriter(file, to_arrow(schema, np.empty((0, len(schema.modelled)))).schema)
-    writer = CsvWriter(file, schema)
+        return ParquetWriter(file, schema, dialect, seed=seed, mark=mark)
+    writer = CsvWriter(file, schema, output_dialect(path, dialect), seed=seed, mark=mark)
     writer.write_header()
     return writer
 
 
-def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Iterator[str]) -> str:
+def output_dialect(path: str | os.PathLike[str], dialect: Dialect) -> Dialect:
+    """Returns how a new CSV file is spelled: like the source, but with tabs if its suffix is `.tsv` and only then.
+
+    A source with tabs gives a `.csv` with commas.
+    """
+    path = pathlib.Path(path)
+    if path.suffix.lower() in (".gz", ".zst", ".bz2"):
+        path = path.with_suffix("")
+    if path.suffix.lower() in (".tsv", ".tab"):
+        return dataclasses.replace(dialect, delimiter="\t")
+    if path.suffix.lower() == ".csv" and dialect.delimiter == "\t":
+        return dataclasses.replace(dialect, delimiter=",")
+    return dialect
+
+
+def to_frame(
+    schema: Schema,
+    batches: Iterable[tuple[Mapping[str, Cells], int]],
+    *,
+    seed: int,
+    decimal: str = ".",
+) -> pd.DataFrame:
+    """Returns rows as a DataFrame with the types of their columns.
+
+    Args:
+        schema: The columns; free text is left out.
+        batches: The cells of the modelled columns and the number of rows, batch by batch.
+        seed: Of the identifiers.
+        decimal: The decimal point of the texts among the cells.
+    """
+    tables = [pa.Table.from_batches([], arrow_schema(schema, decimal=decimal))]
+    first_index = 0
+    for batch, num_rows in batches:
+        tables.append(to_table(schema, batch, first_index, num_rows, seed=seed, decimal=decimal))
+        first_index += num_rows
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    return frame
+
+
+def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Iterator[str]) -> None:
     """Copies the records of a CSV file as they are, with a further cell each if there is a `header` for it.
 
     Args:
-        file: Where to.
+        file: Where to. The copy is not compressed by itself, and has the source's encoding.
         source: A table read from a CSV file.
-        header: The further cell of the header, or None for no further cells.
+        header: The further cell of the header, a field as CSV has it, or None for no further cells.
         cells: The further cells of the rows.
-
-    Returns:
-        The file's end of line.
 
     Raises:
         AugmentError: If the file has other records than rows were read, before anything is written.
     """
     if source.path is None:
         raise ValueError(f"{source.name} is no file.")
-    found = sum(1 for _ in records(source.path)) - 1
-    if found != source.table.num_rows:
+    dialect = source.dialect
+    found = sum(1 for _ in records(source.path, dialect)) - dialect.has_header
+    if found != source.num_rows:
         raise AugmentError(
-            f"{source.name}: its quotes can be read in two ways ({found} or {source.table.num_rows} rows). Quote "
+            f"{source.name}: its quotes can be read in two ways ({found} or {source.num_rows} rows). Quote "
             "fields that hold quotes, and double the quotes in them."
         )
-    end = b""
-    for record in records(source.path):
+    is_recoded = dialect.compression is not None or dialect.encoding.startswith(_UNSAFE)
+    end = dialect.end_of_line.encode()
+    is_header = dialect.has_header
+    for record in records(source.path, dialect):
         bare = record.rstrip(b"\r\n")
-        cell = b"" if header is None else b"," + (next(cells) if end else header).encode()
-        end = end or record[len(bare) :]
-        file.write(bare + cell + (record[len(bare) :] or end))
-    return end.decode()
+        further = "" if header is None else dialect.delimiter + (header if is_header else next(cells))
+        is_header = False
+        if is_recoded:
+            file.write(_encoded((bare + further.encode() + (record[len(bare) :] or end)).decode(), dialect))
+        else:
+            file.write(bare + _encoded(further, dialect) + (record[len(bare) :] or end))
 
 
-def csv_field(text: str) -> str:
-    """Returns `text` as a CSV field, quoted if it must be."""
-    line = io.StringIO()
-    csv.writer(line).writerow([text, ""])  # alone, an empty text would be quoted
-    return line.getvalue().removesuffix(",\r\n")
+def csv_column(column: Column, cells: Cells, dialect: Dialect, *, alone: bool = False) -> pa.Array:
+    """Returns the cells of a column as the fields of a CSV file, quoted where they must be.
+
+    Args:
+        column: What the column is; numbers are rounded to its lattice.
+        cells: Its cells; texts are written as they are.
+        dialect: The delimiter, the decimal point and what means that a cell is missing.
+        alone: Whether it is the file's only column, where a field of nothing would be a blank line.
+    """
+    if cells.codes is None:
+        return _quoted(spell(column, np.asarray(cells.values, np.float64), dialect.decimal), dialect)
+    codes = from_numpy(cells.codes)
+    fields = pc.take(_level_fields(cells.levels, cells.is_missing, dialect, alone), codes)
+    if cells.values is None or None not in cells.levels:
+        return fields
+    is_number = np.array([text is None for text in cells.levels])[cells.codes]
+    if not is_number.any():
+        return fields
+    numbers = spell(column, np.where(is_number, cells.values, 0.0), dialect.decimal)
+    return pc.if_else(from_numpy(is_number), _quoted(numbers, dialect), fields)
 
 
-def _from_numpy(values: np.ndarray) -> pa.Array:
-    """Returns float64 or int64 values as an Arrow array; `pa.array` would import pandas, half a second's work."""
-    values = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])
+def csv_field(text: str, dialect: Dialect = Dialect(), *, is_missing: bool = True, alone: bool = False) -> str:
+    """Returns `text` as a CSV field, quoted if it must be.
+
+    Surrounding space needs no quotes: it is part of the field (RFC 4180, section 2).
+
+    Args:
+        text: What the field says.
+        dialect: The delimiter, and the texts that mean a missing cell.
+        is_missing: Whether it may be read as a missing cell; otherwise a text that could be is quoted.
+        alone: Whether it is the only field of its record, where a field of nothing would be a blank line.
+    """
+    if (
+        re.search(f'[{re.escape(dialect.delimiter)}"\r\n]', text)
+        or (not is_missing and (not text or text in dialect.null_values))
+        or (alone and not text.strip())
+    ):
+        text = '"' + text.replace('"', '""') + '"'
+    return text
 
 
-def scalar(value: Any) -> pa.Scalar:
-    """Returns a text or a number as an Arrow scalar; `pa.scalar` would import pandas too."""
-    if not isinstance(value, str):
-        return _from_numpy(np.array([value]))[0]
-    data = value.encode()
-    return pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(data)], np.int32)), pa.py_buffer(data))[0]
+@functools.lru_cache(maxsize=1024)  # batch after batch has the same levels
+def _level_fields(
+    levels: tuple[str | None, ...], is_missing: tuple[bool, ...], dialect: Dialect, alone: bool
+) -> pa.Array:
+    """The fields of levels, null for those that are numbers."""
+    return from_texts(
+        [
+            None if text is None else csv_field(text, dialect, is_missing=gone, alone=alone)
+            for text, gone in zip(levels, is_missing, strict=True)
+        ]
+    )
 
 
-def _constant(column: Column, rows: int) -> pa.Array:
-    """A constant column as numbers where it is one, so that Parquet and pandas readers get numbers."""
-    text = column.value or ""
-    for parse in (int, float):
-        with contextlib.suppress(ValueError):
-            return pa.repeat(scalar(parse(text)), rows)
-    return pa.repeat(scalar(text), rows)
+def _only_field(column: Column, dialect: Dialect, alone: bool) -> str:
+    """The field of every row of a constant, or of free text that is left out."""
+    if column.kind != "constant" or column.value is None:
+        return csv_field(column.missing[0] if column.missing else "", dialect, alone=alone)
+    is_missing = column.value in column.missing or column.value in dialect.null_values
+    return csv_field(column.value, dialect, is_missing=is_missing, alone=alone)
 
 
-def _spell(column: Column, values: pa.Array) -> pa.Array | pa.Scalar:
-    """The cells of a column as text."""
-    if column.kind == "constant":
-        return scalar(csv_field(column.value or ""))
-    if not column.decimals:
-        text = pc.cast(values, pa.string())
-        return text if column.decimals is None else pc.replace_substring_regex(text, r"^-0$", "0")
-    # Decimals by hand: a float's own text drops trailing zeros and turns to exponents.
-    lattice = pc.cast(pc.round(pc.multiply(values, scalar(10.0**column.decimals))), pa.int64())
-    digits = pc.utf8_lpad(pc.abs(lattice).cast(pa.string()), column.decimals + 1, "0")
-    text = pc.binary_replace_slice(digits, -column.decimals, -column.decimals, ".")
-    if column.min_decimals < column.decimals:
-        text = pc.replace_substring_regex(text, rf"(\.\d{{{column.min_decimals}}}\d*?)0*$", r"\1")
-        text = pc.utf8_rtrim(text, ".")
-    sign = pc.if_else(pc.less(lattice, scalar(0)), scalar("-"), scalar(""))
-    return pc.binary_join_element_wise(sign, text, scalar(""))
+def _quoted(fields: pa.Array, dialect: Dialect) -> pa.Array:
+    """Fields in quotes where one has a delimiter, a quote or a line end: dates, decimal commas, identifiers."""
+    needs = pc.match_substring(fields, dialect.delimiter)
+    for mark in '"\r\n':
+        if pc.any(found := pc.match_substring(fields, mark)).as_py():
+            needs = pc.or_(needs, found)
+    if not pc.any(needs).as_py():
+        return fields
+    quoted = pc.binary_join_element_wise(scalar('"'), pc.replace_substring(fields, '"', '""'), scalar('"'), scalar(""))
+    return pc.if_else(needs, quoted, fields)
+
+
+def _encoded(text: str, dialect: Dialect) -> bytes:
+    try:
+        return text.encode(dialect.encoding)
+    except UnicodeEncodeError as error:
+        character = error.object[error.start]
+        raise AugmentError(
+            f"the character {character!r} cannot be written in {dialect.encoding}, the encoding of the source."
+        ) from error
+
+
+def _slice(cells: Cells, start: int, stop: int) -> Cells:
+    codes = None if cells.codes is None else cells.codes[start:stop]
+    return dataclasses.replace(cells, codes=codes, values=None if cells.values is None else cells.values[start:stop])

@@ -1,91 +1,292 @@
-"""Standardisation goes there and back, and says by how much it changes a density."""
+"""Cells become classes and scores, and the same cells again."""
+
+import json
+import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from scipy import stats
 
-from pipelines import AugmentError
-from pipelines.tables.encoding import Standardisation, dequantise
+from pipelines.tables.dialect import MISSING, Dialect
+from pipelines.tables.encoding import OTHER, Encoding
+from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
+from pipelines.tables.spelling import spell
 
-SCHEMA = Schema((Column("a", "float"), Column("k", "constant", value="x"), Column("b", "integer", 0)))
-
-
-@pytest.fixture
-def values():
-    return np.random.default_rng(0).normal([1e6, -3.0], [0.01, 40.0], (500, 2))
+N = 2000
 
 
-@pytest.fixture
-def encoding(values):
-    return Standardisation.learn(values, SCHEMA)
+def generator(seed=0):
+    return np.random.default_rng(seed)
 
 
-def test_encoded_columns_have_mean_zero_and_variance_one(values, encoding):
-    encoded = encoding.encode(values)
-    assert encoded.dtype == np.float32
-    # Each of the 500 values is off by at most half a float32 epsilon of 3; the mean is no worse.
-    np.testing.assert_allclose(encoded.mean(axis=0, dtype=np.float64), 0, atol=2e-7)
-    np.testing.assert_allclose(encoded.std(axis=0, dtype=np.float64), 1, atol=4e-7)
+def texts(values):
+    return [f"{value:.2f}" for value in values]
 
 
-def test_decode_undoes_encode_to_the_accuracy_of_float32(values, encoding):
-    encoded = encoding.encode(values)
-    # Half an epsilon of the encoded value, in data units, and a few float64 roundings of the value itself.
-    allowed = encoding.scale * np.abs(encoded) * np.finfo(np.float32).eps / 2 + 4 * np.spacing(np.abs(values))
-    assert (np.abs(encoding.decode(encoded) - values) <= allowed).all()
+def source_of(columns, **dialect):
+    """A table of texts, as out of a CSV."""
+    table = pa.table({name: pa.array(cells, pa.string()) for name, cells in columns.items()})
+    return Source(table, "t.csv", None, None, Dialect(**dialect), table.num_rows, 2)
 
 
-def test_log_det_is_the_logarithm_of_the_numerical_derivative(values, encoding):
-    step = 4 * encoding.scale  # the map is linear, so a long step is as true as a short one, and rounds less
-    slopes = (encoding.encode(values + step).astype(float) - encoding.encode(values - step)) / (2 * step)
-    # Two float32 values below 8, their difference 8: relative error at most an epsilon, for each of two columns.
-    np.testing.assert_allclose(np.log(slopes).sum(axis=1), encoding.log_det, rtol=0, atol=2 * np.finfo(np.float32).eps)
+def learn(cells, column, **dialect):
+    """The encoding of one column."""
+    source, schema = source_of({column.name: cells}, **dialect), Schema((column,))
+    return Encoding.learn(source, schema, generator()), source, schema
 
 
-@pytest.mark.parametrize("bad", [[1e308, -1e308, 1e308], [0.0, 1e-160, 0.0], [5.0, 5.0, 5.0]])
-def test_a_spread_that_float64_cannot_hold_is_refused_by_name(bad):
-    values = np.stack([[1.0, 2.0, 4.0], bad], axis=1)
-    with pytest.raises(AugmentError, match="column 'b': its values are too large or too close together"):
-        Standardisation.learn(values, SCHEMA)
+def cells_of(encoding, schema, rows):
+    """The texts that decoded rows stand for, one list a column."""
+    cells, is_inside = encoding.decode(rows.classes, rows.scores)
+    assert is_inside.all()
+    result = {}
+    for name, column in cells.items():
+        numbers = None if column.values is None else spell(schema[name], column.values).to_pylist()
+        found = [None] * len(column) if column.codes is None else [column.levels[code] for code in column.codes]
+        result[name] = [numbers[row] if text is None else text for row, text in enumerate(found)]
+    return result
 
 
-def test_json_keeps_every_bit(values, encoding):
-    again = Standardisation.from_json(encoding.to_json())
-    np.testing.assert_array_equal(again.mean, encoding.mean)
-    np.testing.assert_array_equal(again.scale, encoding.scale)
+CATEGORIES = Column("a", "categorical")
+COLUMNS = {
+    "decimals": (texts(generator().normal(0, 40, N)), Column("a", "float", decimals=2, min_decimals=2)),
+    "integers": ([str(i) for i in generator().integers(-9000, 9000, N)], Column("a", "integer", decimals=0)),
+    "dates": (
+        np.datetime_as_string(np.datetime64("2020-01-01") + generator().integers(0, 4000, N)).tolist(),
+        Column("a", "date", format="%Y-%m-%d"),
+    ),
+    "few numbers": ([str(i) for i in generator().integers(0, 8, N)], Column("a", "integer", decimals=0)),
+    "a spike": (
+        texts(np.where(generator(1).random(N) < 0.3, 0, generator().normal(50, 40, N))),
+        Column("a", "float", decimals=2, min_decimals=2),
+    ),
+    "missing numbers": (
+        np.where(generator(1).random(N) < 0.1, "NA", texts(generator().normal(0, 40, N))).tolist(),
+        Column("a", "float", decimals=2, min_decimals=2, missing=("NA",)),
+    ),
+    "missing in three spellings": (
+        generator().choice(["1.00", "2.50", "", "NA", "?"], N).tolist(),
+        Column("a", "float", decimals=2, min_decimals=2, missing=("NA", "?", "")),
+    ),
+    "categories": (
+        generator().choice(["red", "green", "blå", "NA"], N).tolist(),
+        Column("a", "categorical", missing=("NA",)),
+    ),
+    "ordered": (
+        generator().choice(["low", "mid", "high"], N).tolist(),
+        Column("a", "ordered", levels=("low", "mid", "high")),
+    ),
+    "booleans": (generator().choice(["yes", "no"], N).tolist(), Column("a", "boolean")),
+    "nothing": ([""] * 50, Column("a", "float", missing=("",))),
+    "nothing but a category": ([""] * 50, Column("a", "categorical", missing=("",))),
+    "two rows": (["1.25", "3.50"], Column("a", "float", decimals=2, min_decimals=2)),
+}
 
 
-# Dequantisation.
+@pytest.mark.parametrize("name", COLUMNS)
+def test_cells_come_back(name):
+    cells, column = COLUMNS[name]
+    encoding, source, schema = learn(cells, column)
+    rows = encoding.encode(source, schema, generator(1), spread=False)
+    assert rows.classes.dtype == np.int32
+    assert rows.scores.dtype == np.float32
+    assert (rows.classes >= 0).all()
+    assert cells_of(encoding, schema, rows)["a"] == cells
+    # Spread, a place may be nearer to the edge of its cell than a float32 score can tell: one in a million.
+    again = cells_of(encoding, schema, encoding.encode(source, schema, generator(1)))["a"]
+    assert sum(a != b for a, b in zip(again, cells, strict=True)) <= 1
 
 
-@pytest.fixture
-def lattice():
-    """Values of three columns: hundredths, integers, and one without a lattice."""
-    schema = Schema((Column("h", "float", 2, 2), Column("i", "integer", 0), Column("f", "float")))
-    rng = np.random.default_rng(1)
-    return schema, np.stack([rng.integers(-500, 500, 4000) / 100, rng.poisson(5, 4000), rng.normal(size=4000)], axis=1)
+def test_a_table_is_encoded_column_by_column():
+    schema = Schema(
+        (
+            Column("n", "integer", decimals=0),
+            Column("id", "identifier"),
+            Column("c", "categorical"),
+            Column("k", "constant", value="x"),
+            Column("s", "float", decimals=2, min_decimals=2),
+        )
+    )
+    columns = {
+        "n": COLUMNS["integers"][0],
+        "id": [str(i) for i in range(N)],
+        "c": COLUMNS["booleans"][0],
+        "k": ["x"] * N,
+        "s": COLUMNS["a spike"][0],
+    }
+    source = source_of(columns)
+    encoding = Encoding.learn(source, schema, generator())
+    assert [column.name for column in encoding.columns] == ["n", "c", "s"]
+    assert [column.name for column in encoding.discrete] == ["c", "s"]
+    assert [column.name for column in encoding.continuous] == ["n", "s"]
+    assert encoding.num_classes == [2, 2]
+    rows = encoding.encode(source, schema, generator(1), spread=False)
+    assert (rows.classes.shape, rows.scores.shape, rows.is_present.shape) == ((N, 2), (N, 2), (N, 2))
+    assert rows.is_present[:, 0].all()
+    np.testing.assert_array_equal(rows.is_present[:, 1], [cell != "0.00" for cell in columns["s"]])
+    found = cells_of(encoding, schema, rows)
+    assert found == {name: columns[name] for name in found}
 
 
-def test_dequantised_values_stay_within_half_a_step_and_round_back(lattice):
-    schema, values = lattice
-    noisy = dequantise(values, schema, np.random.default_rng(0))
-    half_steps = np.array([0.005, 0.5, 0.0])
-    assert (np.abs(noisy - values) <= half_steps * (1 + 1e-9)).all()
-    np.testing.assert_array_equal(np.round(noisy[:, 0], 2), values[:, 0])
-    np.testing.assert_array_equal(np.rint(noisy[:, 1]), values[:, 1])
-    np.testing.assert_array_equal(noisy[:, 2], values[:, 2])
+@pytest.mark.parametrize("name", ["decimals", "integers", "a spike", "missing numbers"])
+def test_scores_are_standard_gaussian_with_the_log_derivative_of_their_margin(name):
+    cells, column = COLUMNS[name]
+    encoding, source, schema = learn(cells, column)
+    rows = encoding.encode(source, schema, generator(1))
+    # The scores of absent numbers are random, and Gaussian like the others.
+    assert stats.kstest(rows.scores[:, 0], "norm").pvalue > 1e-3
+    present = rows.is_present[:, 0]
+    assert (rows.log_det[~present] == 0).all()
+    margin = encoding.columns[0].margin
+    values = margin.decode(rows.scores[:, 0])[present]
+    # A value and its place within the cell are on one stretch between two knots, or on neighbouring ones.
+    assert np.median(np.abs(rows.log_det[present] - margin.log_derivative(values))) < 1e-9
 
 
-def test_dequantisation_fills_the_whole_step(lattice):
-    """Noise narrower than the step would leave gaps for the flow to model."""
-    schema, values = lattice
-    moved = (dequantise(values, schema, np.random.default_rng(0)) - values)[:, :2] / [0.01, 1.0]
-    # Uniform on [-1/2, 1/2]: variance 1/12; the standard error of 4,000 draws is 1/12 * sqrt(0.8 / 4000) = 0.0012.
-    np.testing.assert_allclose(moved.var(axis=0), 1 / 12, atol=0.005)
+def test_the_log_det_of_a_row_is_the_sum_over_its_numbers():
+    columns = {"a": texts(generator().normal(0, 40, N)), "b": texts(generator(1).normal(0, 9, N))}
+    schema = Schema(tuple(Column(name, "float", decimals=2, min_decimals=2) for name in columns))
+    source = source_of(columns)
+    encoding = Encoding.learn(source, schema, generator())
+    expected = sum(
+        column.margin.log_derivative(np.array(columns[column.name], float)) for column in encoding.continuous
+    )
+    np.testing.assert_array_equal(encoding.encode(source, schema, generator(), spread=False).log_det, expected)
 
 
-def test_dequantisation_follows_its_generator(lattice):
-    schema, values = lattice
-    first, again, other = (dequantise(values, schema, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert (first[:, :2] != other[:, :2]).mean() > 0.99
+# What is a class.
+
+
+def test_numbers_with_few_values_are_classes_in_their_order():
+    encoding, _, schema = learn(["10", "9", "10", "-1"] * 50, Column("a", "integer", decimals=0))
+    (column,) = encoding.columns
+    assert column.levels == ("-1", "9", "10")
+    assert column.values == (-1.0, 9.0, 10.0)
+    assert column.margin is None
+    rows = encoding.encode(source_of({"a": ["9.0", "8", "10", ""]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [1, -1, 2, -1])  # neither 8 nor a missing cell was ever seen
+
+
+def test_a_spike_is_a_class_and_the_rest_is_not():
+    cells, column = COLUMNS["a spike"]
+    encoding, _, _ = learn(cells, column)
+    assert encoding.columns[0].levels == (None, "0.00")
+    rest = np.array([float(cell) for cell in cells if cell != "0.00"])
+    margin = encoding.columns[0].margin
+    assert (margin.low, margin.high) == (rest.min(), rest.max())
+
+
+def test_spellings_of_missing_cells_are_classes_of_their_own():
+    cells, column = COLUMNS["missing in three spellings"]
+    encoding, _, schema = learn(cells, column)
+    assert encoding.columns[0].levels == ("1.00", "2.50", "NA", "?", "")
+    assert encoding.columns[0].is_missing == (False, False, True, True, True)
+    rows = encoding.encode(source_of({"a": ["NaN", "", "?", None, "2.5"]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [2, 4, 3, 4, 1])  # an unknown spelling is the most frequent one
+
+
+def test_a_spelling_that_was_never_drawn_is_the_first_that_was():
+    column = Column("a", "categorical", missing=("NA", "?"))
+    encoding, _, schema = learn(["x", "?", "y"] * 20, column)
+    assert encoding.columns[0].levels == ("x", "y", "?")
+    rows = encoding.encode(source_of({"a": ["NA", "x"]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [2, 0])
+
+
+def test_rare_categories_are_one():
+    cells = ["x"] * 30 + ["y"] * 20 + ["once", "twice", "thrice"]
+    encoding, source, schema = learn(cells, CATEGORIES)
+    (column,) = encoding.columns
+    assert column.levels == ("x", "y", OTHER)
+    assert column.other_count == 3
+    rows = encoding.encode(source, schema, generator())
+    np.testing.assert_array_equal(rows.classes[-4:, 0], [1, 2, 2, 2])
+    rows = encoding.encode(source_of({"a": ["never", "y"]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [2, 1])
+
+
+def test_one_rare_category_is_kept_and_an_unknown_one_is_none():
+    encoding, _, schema = learn(["x"] * 30 + ["y"] * 20 + ["once"], CATEGORIES)
+    assert encoding.columns[0].levels == ("x", "y", "once")
+    rows = encoding.encode(source_of({"a": ["never", "once", ""]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [-1, 2, -1])
+
+
+def test_a_category_may_have_the_name_of_the_others():
+    encoding, source, schema = learn([OTHER] * 30 + ["y"] * 20 + ["once", "twice"], CATEGORIES)
+    assert encoding.columns[0].levels == (OTHER, "y", OTHER)
+    rows = encoding.encode(source, schema, generator())
+    np.testing.assert_array_equal(rows.classes[[0, 30, 50, 51], 0], [0, 1, 2, 2])
+
+
+def test_a_hundred_thousand_categories_take_a_second():
+    cells = [f"c{i // 2}" for i in range(200_000)] + [f"often{i % 150}" for i in range(3000)]
+    start = time.monotonic()
+    encoding, source, schema = learn(cells, CATEGORIES)
+    rows = encoding.encode(source, schema, generator())
+    assert time.monotonic() - start < 10  # ten times as long as it takes
+    (column,) = encoding.columns
+    assert len(column.levels) == 201
+    assert column.other_count == 100_150 - 200
+    assert column.levels[:150] == tuple(sorted(f"often{i}" for i in range(150)))
+    assert (rows.classes[:, 0] == 200).sum() == 200_000 - 2 * 50
+
+
+def test_ordered_categories_keep_their_order():
+    cells, column = COLUMNS["ordered"]
+    assert learn(cells, column)[0].columns[0].levels == ("low", "mid", "high")
+
+
+def test_null_values_and_decimal_commas_of_the_dialect_count():
+    dialect = {"decimal": ",", "delimiter": ";", "null_values": (*MISSING, "-200")}
+    column = Column("a", "float", decimals=1, min_decimals=1, missing=("-200",))
+    encoding, _, _ = learn(["1,5", "2,5", "-200"] * 20, column, **dialect)
+    assert encoding.columns[0].levels == ("1,5", "2,5", "-200")
+
+
+def test_a_missing_number_where_none_was_seen_is_not_present():
+    encoding, _, schema = learn(*COLUMNS["decimals"])
+    rows = encoding.encode(source_of({"a": ["1.25", ""]}), schema, generator())
+    np.testing.assert_array_equal(rows.is_present[:, 0], [True, False])
+    assert np.isfinite(rows.scores).all()
+
+
+# There and back.
+
+
+def test_numbers_beyond_what_was_seen_are_told():
+    encoding, _, _ = learn(*COLUMNS["missing numbers"])
+    classes = np.array([[0], [0], [0], [1]], np.int32)
+    _, is_inside = encoding.decode(classes, np.array([[0.0], [-9.0], [9.0], [9.0]], np.float32))
+    np.testing.assert_array_equal(is_inside, [True, False, False, True])  # the last is a missing cell
+
+
+def test_far_out_scores_stay_finite():
+    encoding, _, schema = learn(*COLUMNS["decimals"])
+    rows = encoding.encode(source_of({"a": ["1e300", "-1e300"]}), schema, generator())
+    assert np.isfinite(rows.scores).all()
+    assert np.isfinite(rows.log_det).all()
+
+
+def test_the_generator_decides():
+    encoding, source, schema = learn(*COLUMNS["a spike"])
+    first, again, other = (encoding.encode(source, schema, generator(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.scores, again.scores)
+    assert (first.scores != other.scores).mean() > 0.9
+    np.testing.assert_array_equal(first.classes, other.classes)
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_json_keeps_everything(name):
+    encoding, source, schema = learn(*COLUMNS[name])
+    text = json.dumps(encoding.to_json(), allow_nan=False)
+    again = Encoding.from_json(json.loads(text))
+    assert json.dumps(again.to_json()) == text
+    for a, b in zip(
+        vars(encoding.encode(source, schema, generator(1))).values(),
+        vars(again.encode(source, schema, generator(1))).values(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)

@@ -1,14 +1,19 @@
 """A CSV is read as text, so that nothing is lost, and a file that cannot be read is explained by line and byte."""
 
+import gzip
 import hashlib
+import io
 import pathlib
 import re
+import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from pipelines import AugmentError, UsageError
+from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.reading import is_parquet, read_source, records
 
 BOM = b"\xef\xbb\xbf"
@@ -25,10 +30,10 @@ def file(tmp_path):
     return write
 
 
-def refusal(data, kind=AugmentError):
+def refusal(data, kind=AugmentError, **options):
     with pytest.raises(AugmentError) as caught:
-        read_source(data)
-    assert type(caught.value) is kind
+        read_source(data, ReadOptions(**options))
+    assert (type(caught.value) is UsageError) == (kind is UsageError)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -138,19 +143,30 @@ def test_there_is_a_record_for_the_header_and_each_row_or_the_file_is_refused(fi
         (b"x,y\n1,2\n3,4,5\n6,7\n", "line 3 has 3 fields, the header has 2"),
         (b'x,y\n"1\n1",2\n3,4,5\n', "line 4 has 3 fields, the header has 2"),
         (b"x,y,x,y,x\n1,2,3,4,5\n", "column name 'x' occurs 3 times; rename all but one"),
-        (b"x,y\n1,2\n3,\xe9\n", "line 3 is not UTF-8 (byte 0xe9)"),
-        (b"\xe9,y\n1,2\n", "line 1 is not UTF-8 (byte 0xe9)"),
-        (b"\xff\xfex\x00,\x00", "line 1 is not UTF-8 (byte 0xff)"),
-        (b"x,y\n1,2\n3,\xc3", "line 3 is not UTF-8 (byte 0xc3)"),
+        (b"x;y\n1;2\n3;4;5\n", "line 3 has 3 fields, the header has 2"),
+        (b"5,2\n1,2\n3,4,5\n", "line 3 has 3 fields, the first row has 2"),
+        (b"x,y\n1,2\0\n3,4\n", "holds NUL bytes"),
+        (b"x,y\n,\n,\n", "t.csv has a header but no rows"),
     ],
 )
 def test_a_file_that_is_no_table_is_explained(file, content, said):
     assert said in refusal(file(content))
 
 
-def test_undecodable_bytes_come_with_the_command_that_converts_the_file(file):
-    path = file(b"x,y\n1,\xe9\n")
-    assert f"iconv -f latin1 -t utf-8 {path}" in refusal(path)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x,y\n1,2\n3,\xe9\n", "line 3 is not UTF-8 (byte 0xe9)"),
+        (b"\xe9,y\n1,2\n", "line 1 is not UTF-8 (byte 0xe9)"),
+        (b"\xff\xfex\x00,\x00", "line 1 is not UTF-8 (byte 0xff)"),
+        (b"x,y\n1,2\n3,\xc3", "line 3 is not UTF-8 (byte 0xc3)"),
+    ],
+)
+def test_bytes_that_are_not_in_the_encoding_asked_for_are_named(file, content, said):
+    message = refusal(file(content), encoding="utf-8")
+    assert said in message
+    assert "--encoding latin-1" in message
+    assert f"iconv -f latin1 -t utf-8 {file(content)}" in message
 
 
 @pytest.mark.parametrize(
@@ -194,3 +210,200 @@ def test_a_frame_that_is_no_table_is_refused(frame, said):
 def test_a_file_that_may_not_be_read_is_named(tmp_path):
     path = pathlib.Path("/proc/self/mem")  # opens, and fails at the first byte, for everyone
     assert "cannot be read" in refusal(path)
+
+
+# How a file is spelled.
+
+
+def text_of(source):
+    return source.table.to_pydict()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "cells"),
+    [
+        ("utf-8", "utf-8", ["\u00e9", "\uc11c\uc6b8"]),
+        ("utf-8-sig", "utf-8", ["\u00e9", "b"]),
+        ("utf-16", "utf-16-le", ["\u00e9", "\uc11c\uc6b8"]),
+        ("utf-16-be", "utf-16-be", ["abc", "def"]),
+        ("latin-1", "cp1252", ["Orl\u00e9ans", "N\u00eemes"]),
+        ("cp1252", "cp1252", ["5 \u20ac", "Mu\u00f1oz"]),
+        ("cp949", "cp949", ["\uc11c\uc6b8", "\ubd80\uc0b0"]),
+        (
+            "cp1251",
+            "cp1251",
+            [
+                "\u041c\u043e\u0441\u043a\u0432\u0430 \u0438 \u043e\u0431\u043b\u0430\u0441\u0442\u044c",
+                "\u041a\u0430\u0437\u0430\u043d\u044c",
+                "\u0421\u0430\u043d\u043a\u0442-\u041f\u0435\u0442\u0435\u0440\u0431\u0443\u0440\u0433",
+            ],
+        ),
+        ("cp932", "cp932", ["\u6771\u4eac", "\u5927\u962a"]),
+    ],
+)
+def test_encodings_are_found_out(file, encoding, name, cells):
+    text = "x,y\n" + "".join(f"{cell},1\n" for cell in cells)
+    source = read_source(file(text.encode(encoding)))
+    assert text_of(source) == {"x": cells, "y": ["1"] * len(cells)}
+    assert source.dialect.encoding == name
+    assert source.dialect.bom == (encoding in ("utf-8-sig", "utf-16"))
+    is_told = any("not UTF-8" in note for note in source.notes)
+    assert is_told == (name in ("cp1252", "cp949", "cp1251", "cp932", "utf-16-be"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp949", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("compression", [None, "gzip", "zstd", "bz2"])
+def test_records_of_any_file_are_as_many_as_its_rows(tmp_path, encoding, compression):
+    content = 'x;y\r\n"a\r\nb";1\r\n;\r\n2;\u00b0\r\n'.encode(encoding)
+    path = tmp_path / "t.csv.zst"
+    with pa.output_stream(path, compression=compression) as stream:
+        stream.write(content)
+    source = read_source(path, ReadOptions(encoding=encoding))
+    assert text_of(source) == {"x": ["a\r\nb", "2"], "y": ["1", "\u00b0"]}
+    assert source.dialect.compression == compression
+    found = list(records(path, source.dialect))
+    assert len(found) == 3
+    assert found[1] == b'"a\r\nb";1\r\n'
+    if encoding != "latin-1" or compression:  # then they are UTF-8
+        assert found[2].decode() == "2;\u00b0\r\n" or encoding == "cp949"
+
+
+def test_the_sha256_is_of_the_compressed_bytes(file):
+    content = gzip.compress(b"x,y\n1,2\n")
+    assert read_source(file(content, "t.csv.gz")).sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_that_is_cut_off_is_explained(file):
+    content = gzip.compress(b"x,y\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(10_000)))
+    assert "t.csv.gz" in refusal(file(content[:2000], "t.csv.gz"))
+
+
+def test_bytes_that_are_not_utf8_may_come_late(file):
+    content = b"x,y\n" + b"1,abc\n" * 300_000 + "2,Orl\u00e9ans\n".encode("latin-1")
+    source = read_source(file(content))
+    assert source.table.column("y")[-1].as_py() == "Orl\u00e9ans"
+    assert (source.num_rows, source.dialect.encoding) == (300_001, "cp1252")
+
+
+def test_columns_without_a_name_and_rows_without_anything_are_told_of(file):
+    path = file(b"a;b;;\r\n1,5;x;;\r\n;;;\r\n2,5;y;;\r\n;;;\r\n")
+    source = read_source(path)
+    assert text_of(source) == {"a": ["1,5", "2,5"], "b": ["x", "y"], "column_3": ["", ""], "column_4": ["", ""]}
+    assert (source.dialect.delimiter, source.dialect.decimal, source.dialect.end_of_line) == (";", ",", "\r\n")
+    assert source.dialect.unnamed == ("column_3", "column_4")
+    assert [source.dialect.header_cell(name) for name in source.table.column_names] == ["a", "b", "", ""]
+    assert "2 columns have no name" in source.notes[0]
+    assert "2 rows without anything" in source.notes[1]
+    assert len(list(records(path, source.dialect))) == 3
+
+
+def test_the_name_of_an_unnamed_column_is_not_taken(file):
+    assert read_source(file(b"column_2,,b\n1,2,3\n")).table.column_names == ["column_2", "column_2_", "b"]
+
+
+def test_a_table_of_one_column_keeps_its_empty_cells(file):
+    assert text_of(read_source(file(b'x\n1\n""\n2\n'))) == {"x": ["1", "", "2"]}
+
+
+def test_a_file_without_header(file):
+    path = file(b"1.5,a\n2.5,b\n3.5,a\n")
+    source = read_source(path)
+    assert text_of(source) == {"column_1": ["1.5", "2.5", "3.5"], "column_2": ["a", "b", "a"]}
+    assert not source.dialect.has_header
+    assert source.first_row == 1
+    assert "not as the header" in source.notes[0]
+    assert text_of(read_source(path, ReadOptions(header=True))) == {"1.5": ["2.5", "3.5"], "a": ["b", "a"]}
+    assert not read_source(path, ReadOptions(header=False)).notes
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a,b,c\n1,2,3\n",
+        b"a,b,c\r\n1,2,3\r\n",
+        b'a,b,c\n1,"",""\n2,3,4\n',
+        b'first,address\nJohn,"Anytown, WW"\n',
+        b'a,b\n1,"ha ""ha"" ha"\n3,4\n',
+        b'key,val\n1,"{""type"": ""Point"", ""coordinates"": [102.0, 0.5]}"\n',
+        b'a,b,c\n1,2,3\n"Once upon \na time",5,6\n7,8,9\n',
+        b'a,b,c\r\n1,2,3\r\n"Once upon \r\na time",5,6\r\n7,8,9\r\n',
+        b'a,b\n1,"ha \n""ha"" \nha"\n3,4\n',
+        "a,b,c\n1,2,3\n4,5,\u02a4\n".encode(),
+        b"a,b\r1,2\r3,4\r",
+    ],
+)
+def test_files_are_read_as_python_reads_them(file, content):
+    """The cases of csv-spectrum (max-mapper, https://github.com/maxogden/csv-spectrum), and old Mac line ends."""
+    import csv
+
+    path = file(content)
+    header, *rows = csv.reader(io.StringIO(content.decode(), newline=""))
+    source = read_source(path)
+    assert source.table.to_pylist() == [dict(zip(header, row, strict=True)) for row in rows]
+    assert len(list(records(path, source.dialect))) == 1 + len(rows)
+
+
+def test_standard_input_is_read(monkeypatch):
+    for content in (b"x;y\n1;a\n", gzip.compress(b"x;y\n1;a\n")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        source = read_source("-")
+        assert text_of(source) == {"x": ["1"], "y": ["a"]}
+        assert (source.name, source.path, source.first_row, source.is_typed) == ("standard input", None, 2, False)
+        assert source.sha256 == hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x,y\n1,2\n3\n")))
+    assert refusal("-").startswith("standard input: line 3 has 1 fields")
+
+
+def test_parquet_from_standard_input_is_typed(monkeypatch):
+    buffer = io.BytesIO()
+    pd.DataFrame({"x": [1, 2]}).to_parquet(buffer)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
+    source = read_source("-")
+    assert text_of(source) == {"x": [1, 2]}
+    assert source.is_typed
+
+
+def test_a_parquet_file_by_another_name_is_named(tmp_path):
+    path = tmp_path / "t.csv"
+    pd.DataFrame({"x": [1, 2]}).to_parquet(path)
+    assert "is a Parquet file" in refusal(path, UsageError)
+
+
+# Samples.
+
+
+@pytest.fixture(params=["csv", "parquet", "frame"])
+def long_table(request, tmp_path):
+    """A table of 200,000 rows, numbered."""
+    frame = pd.DataFrame({"x": np.arange(200_000), "y": "a"})
+    if request.param == "frame":
+        return frame
+    path = tmp_path / f"t.{request.param}"
+    if request.param == "csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, row_group_size=7_000)
+    return path
+
+
+def test_a_sample_is_uniform_in_order_and_repeatable(long_table):
+    source = read_source(long_table, max_rows=1000, seed=1)
+    x = np.array([int(cell) for cell in source.table.column("x").to_pylist()])
+    assert (source.num_rows, source.table.num_rows) == (200_000, 1000)
+    np.testing.assert_array_equal(x, source.rows)
+    assert (np.diff(x) > 0).all()
+    np.testing.assert_array_equal(source.row_numbers, x + source.first_row)
+    # The counts of ten equal parts are multinomial: chi-squared of nine degrees is below 27.9 in 999 of 1,000 cases.
+    counts = np.histogram(x, bins=10, range=(0, 200_000))[0]
+    assert ((counts - 100) ** 2 / 100).sum() < 27.9
+    assert "1,000 of the 200,000 rows" in source.notes[-1]
+    again = read_source(long_table, max_rows=1000, seed=1)
+    assert again.table.equals(source.table)
+    assert not read_source(long_table, max_rows=1000, seed=2).table.equals(source.table)
+
+
+def test_no_fewer_rows_than_there_are_make_a_sample(long_table):
+    source = read_source(long_table, max_rows=200_000)
+    assert source.table.num_rows == 200_000
+    assert source.rows is None
+    assert not source.notes

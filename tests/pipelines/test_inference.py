@@ -1,0 +1,422 @@
+"""What a column is follows from its cells, and a column that fits nothing is named with what to do."""
+
+import datetime
+import decimal
+import uuid
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pipelines import AugmentError, UsageError
+from pipelines.tables.dialect import Dialect, ReadOptions
+from pipelines.tables.inference import infer_schema, read_schema
+from pipelines.tables.reading import Source, read_source
+from pipelines.tables.schema import Column, Schema
+
+
+def source_of(columns, is_typed=False, dialect=Dialect(), **more):
+    table = pa.table(columns)
+    return Source(table, "t.csv", None, None, dialect, table.num_rows, 2, is_typed, **more)
+
+
+def column_of(cells, kind=None, is_typed=False, **more):
+    (column,) = infer_schema(source_of({"a": cells}, is_typed, **more), kinds={"a": kind} if kind else {}).columns
+    return column
+
+
+def refusal(cells, kind=None, error=AugmentError, **more):
+    with pytest.raises(error) as caught:
+        column_of(cells, kind, **more)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Numbers.
+
+
+@pytest.mark.parametrize("cells", [["1", "2"], ["-3", "+4"], ["0", "7"], [" 1", "2 "], ["0", "1", "1"]])
+def test_whole_numbers_are_integers(cells):
+    column = column_of(cells)
+    assert (column.kind, column.decimals, column.why) == ("integer", 0, "whole numbers, 2 distinct")
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimals", "min_decimals"),
+    [
+        (["1.0", "2.0"], 1, 1),
+        (["0.50", "-2.25"], 2, 2),
+        (["0.5", "-2.25"], 2, 1),
+        (["1", "2.25"], 2, 0),
+        ([".5", "1."], 1, 0),
+        (["+0.125", "-0.250"], 3, 3),
+        (["123456789.12", "0.01"], 2, 2),
+        (["1.25", "NA", "2.50"], 2, 2),
+        (["9.0", "4.0", "1.5", "-200"], 1, 1),  # as most are
+        (["9", "4", "1.5", "2.0"], 1, 0),
+        # At full precision: a step finer than float64 holds with room for the rounding of a sum is none.
+        (["1e-3", "0.25"], None, 0),
+        (["2.5E10", "1"], None, 0),
+        (["0.1234567890123456789", "1"], None, 0),
+        (["1000000000000.000001", "2.5"], None, 0),
+        ([repr(np.pi * 1e3), repr(np.e)], None, 0),
+    ],
+)
+def test_decimals_are_the_most_and_the_fewest_digits_after_the_point(cells, decimals, min_decimals):
+    column = column_of(cells)
+    assert (column.kind, column.decimals, column.min_decimals) == ("float", decimals, min_decimals)
+
+
+def test_decimal_commas():
+    column = column_of(["1,5", "2,25", "3"], dialect=Dialect(delimiter=";", decimal=","))
+    assert (column.kind, column.decimals, column.min_decimals) == ("float", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["00501", "10001", "00501"], "categorical"),
+        (["007", "07", "7"], "categorical"),
+        (["0.5", "00.5"], "float"),
+        (["0", "10"], "integer"),
+        (["9" * 19, "8" * 19, "9" * 19], "categorical"),
+        (["9" * 19, "1"], "float"),
+    ],
+)
+def test_codes_are_no_numbers(cells, kind):
+    assert column_of(cells).kind == kind
+
+
+def test_texts_among_numbers_are_missing_values_if_they_are_markers_or_rare_and_repeat():
+    numbers = [str(i * i) for i in range(300)]
+    column = column_of([*numbers, "n.d.", "-", "n.d."])
+    assert (column.kind, column.missing) == ("integer", ("n.d.", "-"))
+    assert column.missing_share == pytest.approx(3 / 303)
+    assert "'n.d.', '-' counts as missing" in column.why
+    column = column_of([*numbers, "<LOD", "<LOD", ""])
+    assert (column.kind, column.missing) == ("integer", ("", "<LOD"))
+    # As the codes of two kinds often are.
+    assert column_of([*numbers, *(f"A{i}" for i in range(30))]).kind in ("categorical", "text")
+
+
+def test_a_few_texts_that_do_not_repeat_among_numbers_are_named():
+    message = refusal([*(str(i * i) for i in range(300)), "12a", "1O4"])
+    assert "'a' is numeric but for 2 cells, 0.66 % ('12a' in row 302)" in message
+    assert "--null-value=12a" in message
+    assert "--type a=categorical" in message
+
+
+@pytest.mark.parametrize("cells", [[*map(str, range(0, 3000, 7)), "inf"], pa.array([1.0, float("inf")])])
+def test_infinities_are_named(cells):
+    assert "'a' is infinite ('inf' in row " in refusal(cells)
+
+
+def test_all_columns_that_cannot_be_read_are_named_at_once():
+    odd = [*(str(i * i) for i in range(300)), "12a"]
+    with pytest.raises(AugmentError) as caught:
+        infer_schema(source_of({"the age": odd, "good": [*map(str, range(301))], "b": odd[::-1]}))
+    assert str(caught.value).startswith("t.csv: column 'the age' is numeric but")
+    assert "column 'b' is numeric but" in str(caught.value)
+    assert "'the age=categorical'" in str(caught.value) or "'the age'=categorical" in str(caught.value)
+
+
+def test_null_values_that_are_numbers_are_missing_in_every_spelling(tmp_path):
+    """As in the AirQuality table of UCI: semicolons, decimal commas, -200 for missing, dotted times, blank ends."""
+    rows = [f"{d:02d}/03/2004;{h:02d}.00.00;{t};{c};;" for d in range(10, 20) for h, t, c in
+            ((18, "2,6", "1360"), (19, "-200", "-200"), (20, "-200,0", "1292"), (21, "11,9", "1402"))]  # fmt: skip
+    (tmp_path / "t.csv").write_bytes("\r\n".join(["Date;Time;CO(GT);S1;;", *rows, ";;;;;", ""]).encode())
+    schema = infer_schema(read_source(tmp_path / "t.csv"))
+    assert [column.kind for column in schema.columns] == ["date", "time", "float", "integer", "constant", "constant"]
+    assert (schema["Date"].format, schema["Time"].format) == ("%d/%m/%Y", "%H.%M.%S")
+    assert schema["CO(GT)"].missing == ()
+    schema = infer_schema(read_source(tmp_path / "t.csv", ReadOptions(null_values=("-200",))))
+    assert schema["CO(GT)"].missing == ("-200", "-200,0")
+    assert schema["CO(GT)"].missing_share == 0.5
+    assert (schema["CO(GT)"].min_decimals, schema["S1"].missing_share) == (1, 0.25)
+
+
+# Constants, truth values, categories and texts.
+
+
+@pytest.mark.parametrize("text", ["5", "1.50", "north, 1", 'say "no"', "-0.0", " x "])
+def test_a_column_of_one_value_is_a_constant_in_its_own_spelling(text):
+    column = column_of([text, text])
+    assert (column.kind, column.value) == ("constant", text)
+
+
+@pytest.mark.parametrize("cells", [["", ""], ["NA", "NA", ""]])
+def test_a_column_of_missing_cells_is_a_constant(cells):
+    column = column_of(cells)
+    assert (column.kind, column.value, column.missing_share) == ("constant", cells[0], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["True", "False", "True"], "boolean"),
+        (["yes", "no", "NA"], "boolean"),
+        (["Y", "N"], "boolean"),
+        (["t", "f"], "boolean"),
+        (["male", "female"], "categorical"),
+        (["True", "False", "true"], "categorical"),
+        (["yes", "", "yes"], "categorical"),
+        (["N1A1", "N1A2"] * 50, "categorical"),
+        (["1", "Once upon \na time", "7"], "categorical"),
+        ([f"site {i % 150}" for i in range(300)], "categorical"),
+        ([f"{'long ' * (i % 7 + 4)}{i}" for i in range(200)], "text"),
+        ([f"word{'x' * (i % 5)}" if i % 9 == 0 else f"w{i * 7 % 991}{'y' * (i % 3)}" for i in range(200)], "text"),
+        (["10:00-11:00", "11:00-12:00"], "categorical"),
+    ],
+)
+def test_texts(cells, kind):
+    assert column_of(cells).kind == kind
+
+
+def test_text_may_be_kept():
+    cells = [f"{'long ' * (i % 7 + 4)}{i}" for i in range(200)]
+    (column,) = infer_schema(source_of({"a": cells}), keep_text=True).columns
+    assert column.kind == "categorical"
+    assert "kept as asked" in column.why
+
+
+# Dates and times.
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "format_"),
+    [
+        (["2007-11-11", "2008-01-02"], "date", "%Y-%m-%d"),
+        (["10/03/2004", "31/03/2004"], "date", "%d/%m/%Y"),
+        (["03/10/2004", "03/31/2004"], "date", "%m/%d/%Y"),
+        (["3/1/2004", "12/31/2004"], "date", "%-m/%-d/%Y"),
+        # Undecided: the order of the rows says, else the day comes first.
+        ([f"{m:02d}/{d:02d}/2004" for m in range(1, 12) for d in (2, 5, 9)], "date", "%m/%d/%Y"),
+        (["05/04/2004", "04/05/2004", "05/04/2004"], "date", "%d/%m/%Y"),
+        (["31.12.1999", "01.01.2000"], "date", "%d.%m.%Y"),
+        (["20200131", "20191231", "20200229", "20200301", "20200401"], "date", "%Y%m%d"),
+        (["18.00.00", "19.30.00"], "time", "%H.%M.%S"),
+        (["18:00", "07:30", ""], "time", "%H:%M"),
+        (["1:05 PM", "11:30 AM"], "time", "%-I:%M %p"),
+        (["2020-01-31T10:11:12Z", "2020-02-29T10:11:12Z"], "datetime", "%Y-%m-%dT%H:%M:%SZ"),
+        (["2020-01-31 10:11", "2020-02-29 00:00"], "datetime", "%Y-%m-%d %H:%M"),
+        (["2020-01-31", "2020-02-30"], "categorical", None),
+        (["2020-01-31", "n/a", "2020-02-01"], "date", "%Y-%m-%d"),
+    ],
+)
+def test_dates_and_times_have_one_format(cells, kind, format_):
+    column = column_of(cells)
+    assert (column.kind, column.format) == (kind, format_)
+
+
+def test_fractions_of_a_second_are_counted():
+    column = column_of(["2020-01-31 10:11:12.250", "2020-01-31 10:11:12"])
+    assert (column.format, column.decimals, column.min_decimals) == ("%Y-%m-%d %H:%M:%S.%f", 3, 0)
+
+
+def test_a_day_that_might_be_the_month_is_told():
+    assert "day first though it might be the month" in column_of(["05/04/2004", "04/05/2004", "05/04/2004"]).why
+
+
+# Identifiers.
+
+
+@pytest.mark.parametrize(
+    ("cells", "identifier"),
+    [
+        (
+            [str(i) for i in range(1, 892)],
+            {"kind": "sequence", "prefix": "", "suffix": "", "width": 0, "start": 1, "step": 1, "count": 891},
+        ),
+        (
+            [f"INV-{i:05d}" for i in range(10, 400, 10)],
+            {"kind": "sequence", "prefix": "INV-", "suffix": "", "width": 5, "start": 10, "step": 10, "count": 39},
+        ),
+        (
+            [str((i * 37) % 100 + 5) for i in range(100)],  # in no order
+            {"kind": "sequence", "prefix": "", "suffix": "", "width": 0, "start": 5, "step": 1, "count": 100},
+        ),
+        (
+            [f"{i:03d}" for i in range(100)],
+            {"kind": "sequence", "prefix": "", "suffix": "", "width": 3, "start": 0, "step": 1, "count": 100},
+        ),
+        ([str(uuid.UUID(int=i * 7**40)) for i in range(30)], {"kind": "uuid", "upper": False}),
+        (
+            [f"A{chr(65 + i * 7 % 26)}-{i * 7919 % 10007 % 9000 + 1000}x" for i in range(60)],
+            {"kind": "pattern", "pattern": "\\AA-9999x"},
+        ),
+    ],
+)
+def test_identifiers_are_made_anew(cells, identifier):
+    column = column_of(cells)
+    assert (column.kind, column.identifier) == ("identifier", identifier)
+    assert column.why.startswith("every value occurs once")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [str(v) for v in np.random.default_rng(0).choice(10_000, 200, replace=False)],  # prices of a small table
+        [str(year) for year in range(1950, 2020)],
+        ["1", "2", "3"],
+        [str(i) for i in range(100)] + ["7"],
+    ],
+    ids=["prices", "years", "few rows", "one twice"],
+)
+def test_numbers_that_happen_to_be_distinct_are_no_identifiers(cells):
+    assert column_of(cells).kind == "integer"
+
+
+def test_a_sequence_is_known_from_a_sample():
+    rows = np.sort(np.random.default_rng(0).choice(10_000, 500, replace=False))
+    source = source_of({"a": [str(row + 1) for row in rows]}, rows=rows)
+    source = Source(**{**source.__dict__, "num_rows": 10_000})
+    (column,) = infer_schema(source).columns
+    assert column.identifier["start"] == 1
+    assert column.identifier["count"] == 10_000
+
+
+# Typed columns.
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "decimals", "arrow_type"),
+    [
+        (np.array([1, 2], np.int64), "integer", 0, "int64"),
+        (np.array([1, 2], np.uint8), "integer", 0, "uint8"),
+        (np.array([1.0, 2.0]), "float", 0, "double"),  # a float column stays float when all its values are whole
+        (np.array([0.25, 1.5]), "float", 2, "double"),
+        # The shortest text of a float32 counts, not the digits of its float64 neighbour.
+        (np.array([0.1, 0.25], np.float32), "float", 2, "float"),
+        (np.array([1 / 3, 0.1]), "float", None, "double"),
+        (pa.array([decimal.Decimal("1.10"), decimal.Decimal("2.25")]), "float", 2, "decimal128(3, 2)"),
+        (pa.array(["1.0", "2.0"], pa.large_string()), "float", 1, "large_string"),
+        (pa.array(["3", "4"]).dictionary_encode(), "categorical", None,
+         "dictionary<values=string, indices=int32, ordered=0>"),
+        (pa.array([True, False, None]), "boolean", None, "bool"),
+        (pa.array([datetime.date(2020, 1, 1), datetime.date(2020, 1, 5)]), "date", 0, "date32[day]"),
+        (pa.array([1, 2], pa.timestamp("ms", "Europe/Paris")), "datetime", 3, "timestamp[ms, tz=Europe/Paris]"),
+        (pa.array([1_000_000, 2_000_000], pa.timestamp("us")), "datetime", 0, "timestamp[us]"),
+        (pa.array([1, 2], pa.time32("s")), "time", 0, "time32[s]"),
+        (pa.array([[1.0], [2.0]]), "text", None, "list<item: double>"),
+        (pa.array([b"a", b"b"]), "text", None, "binary"),
+        (pa.nulls(2), "constant", None, "null"),
+    ],
+)  # fmt: skip
+def test_the_type_of_a_typed_column_counts(values, kind, decimals, arrow_type):
+    column = column_of(values, is_typed=True)
+    assert (column.kind, column.decimals, column.arrow_type) == (kind, decimals, arrow_type)
+
+
+def test_an_ordered_category_keeps_its_order():
+    frame = pd.DataFrame({"a": pd.Categorical(["m", "s", None], categories=["s", "m", "l"], ordered=True)})
+    column = infer_schema(read_source(frame))["a"]
+    assert (column.kind, column.levels) == ("ordered", ("s", "m", "l"))
+    assert column.missing_share == pytest.approx(1 / 3)
+
+
+def test_a_data_frame_and_its_parquet_file_have_the_same_schema(tmp_path):
+    frame = pd.DataFrame({"i": [1, 2], "f": [0.25, np.nan], "c": [3, 3], "t": ["1.10", "2.25"], "b": [True, False]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    schemas = [infer_schema(read_source(data)) for data in (frame, tmp_path / "t.parquet")]
+    assert [column.kind for column in schemas[0].columns] == ["integer", "float", "constant", "float", "boolean"]
+    assert [column.kind for column in schemas[1].columns] == [column.kind for column in schemas[0].columns]
+    assert schemas[0]["f"].missing == ("",)
+
+
+# What a person says.
+
+
+def test_columns_are_dropped():
+    schema = infer_schema(source_of({"a": ["1", "2"], "b": ["x", "y"]}), drop=["a"])
+    assert schema.names == ["b"]
+    with pytest.raises(UsageError, match=r"t\.csv has no column 'c'; it has 'a', 'b'"):
+        infer_schema(source_of({"a": ["1", "2"], "b": ["x", "y"]}), drop=["c"])
+    with pytest.raises(UsageError, match="no column is left"):
+        infer_schema(source_of({"a": ["1", "2"]}), drop=["a"])
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "2"], "float"),
+        (["1", "2"], "categorical"),
+        (["1.0", "2.0"], "integer"),
+        (["00501", "10001"], "integer"),
+        (["x", "y"], "boolean"),
+        (["x", "y"], "text"),
+        (["2020-01-01", "2020-01-02"], "categorical"),
+        (["1", "2", "3"], "identifier"),
+        (["5", "5"], "integer"),
+    ],
+)
+def test_a_kind_may_be_given(cells, kind):
+    column = column_of(cells, kind)
+    assert (column.kind, column.why) == (kind, "as asked")
+
+
+def test_levels_that_begin_with_numbers_have_an_order():
+    assert column_of(["25-34", "100+", "18-24"], "ordered").levels == ("18-24", "25-34", "100+")
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "said"),
+    [
+        (["1", "x"], "float", "cannot be float: 'x' in row 3 is no number"),
+        (["1", "2.5"], "integer", "cannot be integer: '2.5' in row 3 is not whole"),
+        (["a", "b", "c"], "boolean", "cannot be boolean: it has 3 values, not two"),
+        (["a", "b"], "date", "cannot be date: no format"),
+        (["2020-01-01", "2020-01-02"], "time", "row 2, but date"),
+        (["low", "high"], "ordered", "cannot be ordered: the order of 'low', 'high' is not known"),
+        (["a", "bcd"], "identifier", "cannot be identifier"),
+        (["a", "b"], "constant", "cannot be constant: it has 2 values"),
+        (["", ""], "float", "cannot be float: every cell is missing"),
+    ],
+)
+def test_values_that_do_not_fit_the_kind_asked_for_are_named(cells, kind, said):
+    assert said in refusal(cells, kind)
+
+
+def test_a_kind_that_does_not_exist_is_wrong_usage():
+    assert "'number' is no kind; kinds are float" in refusal(["1", "2"], "number", UsageError)
+
+
+def test_a_schema_is_read_as_it_was_written():
+    source = source_of({"a": ["1", "2", "NA"], "b": ["05/04/2004", "04/05/2004", "05/04/2004"], "c": ["x", "x", "x"]})
+    schema = infer_schema(source)
+    assert read_schema(source, schema.to_json()) == schema
+
+
+def test_a_schema_says_what_counts():
+    source = source_of({"a": ["low", "high", "none"], "b": ["05/04/2004", "04/05/2004", "05/04/2004"]})
+    entries = [
+        {"name": "b", "kind": "date", "format": "%m/%d/%Y"},
+        {"name": "a", "kind": "ordered", "levels": ["low", "mid", "high"]},
+    ]
+    schema = read_schema(source, entries)
+    assert schema.names == ["a", "b"]
+    assert schema["a"].levels == ("low", "mid", "high")
+    assert schema["a"].missing == ("none",)
+    assert schema["b"].format == "%m/%d/%Y"
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([{"name": "a", "kind": "integer"}], "s.json: column 'b' of t.csv is missing"),
+        ([{"name": "x", "kind": "integer"}], "s.json: column 'x' is not in t.csv, which has 'a', 'b'"),
+        ([{"name": n, "kind": "integer"} for n in "aab"], "s.json: column 'a' has two entries"),
+        ([{"name": "a", "kind": "date"}, {"name": "b", "kind": "integer"}], "column 'a' cannot be date"),
+    ],
+)
+def test_a_schema_that_is_not_the_tables_is_explained(entries, said):
+    with pytest.raises(AugmentError) as caught:
+        read_schema(source_of({"a": ["1", "2"], "b": ["1", "2"]}), entries, "s.json")
+    assert said in str(caught.value)
+
+
+def test_a_schema_goes_to_json_and_back():
+    source = source_of({"a": [str(i) for i in range(100)], "b": ["x", "y"] * 50})
+    schema = infer_schema(source)
+    assert Schema.from_json(schema.to_json()) == schema
+    assert isinstance(schema["a"], Column)
