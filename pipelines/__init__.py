@@ -1,7 +1,8 @@
 """Rows in, rows out: datasets enlarged with RealNVP flows.
 
-`fit`, `generate`, `score` and `describe` are the verbs of the `augment` command as functions. They are
-imported when they are first used, so that importing this package is free.
+`fit`, `generate`, `score`, `encode`, `decode`, `impute` and `describe` are the verbs of the `augment` command as
+functions. They are imported when they are first used, so that importing this package is free. The faces for
+scikit-learn are in `pipelines.estimators`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import AugmentError, UsageError
 
 if TYPE_CHECKING:
+    from pipelines.verbs.decode import decode
     from pipelines.verbs.describe import describe
+    from pipelines.verbs.encode import encode
     from pipelines.verbs.fit import FitResult, Progress, fit
     from pipelines.verbs.generate import generate
+    from pipelines.verbs.impute import impute
     from pipelines.verbs.score import score
 
 __all__ = [
@@ -22,9 +26,12 @@ __all__ = [
     "FitResult",
     "Progress",
     "UsageError",
+    "decode",
     "describe",
+    "encode",
     "fit",
     "generate",
+    "impute",
     "score",
 ]
 

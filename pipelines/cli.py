@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from pipelines.errors import MAX_SEED, AugmentError, UsageError
+from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
+    from pipelines.tables.dialect import ReadOptions
     from pipelines.verbs.fit import FitResult, Progress
 
 P = ParamSpec("P")
@@ -49,23 +52,6 @@ class _Duration(click.ParamType[float]):
         return seconds
 
 
-class _Units(click.ParamType[tuple[int, ...]]):
-    """Units of hidden layers: `64,64`."""
-
-    name = "units"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            units = tuple(int(part) for part in value.split(","))
-        except ValueError:
-            units = (0,)
-        if min(units) < 1:
-            self.fail(f"{value!r} is not a list of layer sizes; write for example 64,64.", param, ctx)
-        return units
-
-
 def _model_option(multiple: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return click.option(
         "-m",
@@ -78,6 +64,56 @@ def _model_option(multiple: bool = False) -> Callable[[Callable[P, R]], Callable
     )
 
 
+def _kind_of(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`COL=KIND`, split at the last sign: a column's name may hold one."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, sign, kind = value.rpartition("=")
+        if not sign or kind not in KINDS:
+            raise click.BadParameter(f"{value!r} is not COL=KIND; kinds are {', '.join(KINDS)}.")
+        found[name] = kind
+    return found
+
+
+def _reading(command: Callable[P, R]) -> Callable[P, R]:
+    """The options that say how a CSV is spelled, where it is not to be found out."""
+    for option in (
+        click.option("--no-header", is_flag=True, help="The first line is a row like the others."),
+        click.option("--null-value", multiple=True, metavar="TEXT", help="A cell that is missing. May be repeated."),
+        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark."),
+        click.option("--encoding", metavar="NAME", help="Encoding of the text: utf-8, latin-1, cp949, ..."),
+        click.option("--delimiter", metavar="CHAR", help="Between the fields of a line; tab for a tabulator."),
+    ):
+        command = option(command)
+    return command
+
+
+def _read_options(options: dict[str, Any]) -> ReadOptions:
+    """Takes what `_reading` added out of the options."""
+    from pipelines.tables.dialect import ReadOptions
+
+    null_values = options.pop("null_value")
+    return ReadOptions(
+        delimiter=options.pop("delimiter"),
+        encoding=options.pop("encoding"),
+        decimal=options.pop("decimal"),
+        null_values=null_values or None,
+        header=False if options.pop("no_header") else None,
+    )
+
+
+_kinds = click.option(
+    "--type",
+    "kinds",
+    multiple=True,
+    callback=_kind_of,
+    metavar="COL=KIND",
+    help=f"Kind of a column: {', '.join(KINDS)}.",
+)
+_drop = click.option("--drop", multiple=True, metavar="COL", help="Column to leave out. May be repeated.")
+_max_rows = click.option(
+    "--max-rows", type=click.IntRange(min=1), default=1_000_000, help="Of more rows, a uniform sample is learnt from."
+)
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 _force = click.option("--force", is_flag=True, help="Replace an existing output.")
 
@@ -91,20 +127,25 @@ def main() -> None:
     augment fit data/moons.csv
     augment generate --n 10000 -o out.csv
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked.
     """
 
 
 @main.command(cls=_Command)
-@click.argument("data", nargs=-1, required=True, type=click.Path())
+@click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option("-m", "--model", envvar="AUGMENT_MODEL", show_envvar=True, type=click.Path(), help="File to write (or, "
               "for several datasets, folder). Default: <stem>.augment in this folder.")  # fmt: skip
 @click.option("--as-one", is_flag=True, help="Join all DATA, of one schema, into one model.")
-@click.option("--drop", multiple=True, metavar="COL", help="Column to leave out. May be repeated.")
+@click.option("--target", metavar="COL", help="The column that matters most, for the reports.")
+@_kinds
+@click.option("--schema", type=click.Path(), metavar="FILE", help="Kinds of all columns, as describe --schema writes.")
+@_drop
+@_reading
+@_max_rows
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @click.option("--max-time", type=_Duration(), help="Time for training, compilation included: 90s, 10m, 2h.")
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 4,000 steps' worth, 10 to 500."
+    "--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 20 or 60, but 1,000 to 4,000 steps."
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of --epochs.")
 @click.option(
@@ -112,20 +153,23 @@ def main() -> None:
     type=click.IntRange(min=1),
     help="Epochs without improvement before stopping. Default: the whole schedule is run.",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=256, help="Rows in a step.")
-@click.option("--couplings", type=click.IntRange(min=2), default=8, help="Coupling layers.")
-@click.option("--hidden", type=_Units(), default="64,64", help="Units of the hidden layers in each coupling.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Rows in a step. Default: by the table, like the next two."
+)
+@click.option("--couplings", type=click.IntRange(min=2), help="Coupling layers.")
+@click.option("--width", type=click.IntRange(min=1), help="Hidden units of each coupling's network.")
 @_force
 @_quiet
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
 def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Fit a flow to the numeric columns of DATA (CSV or Parquet) and write a model file.
+    """Fit a model to DATA (CSV or Parquet; - is standard input) and write a model file.
 
     Several DATA are fitted one after another, a model each, unless --as-one joins them.
     """
     from pipelines.model_file import default_name
     from pipelines.verbs import fit as verb
 
+    options["reading"] = _read_options(options)
     if model is not None and model.endswith("/") and not pathlib.Path(model).is_dir():
         raise UsageError(f"-m {model}: there is no such folder.")
     jobs: list[tuple[Any, str | None]]
@@ -163,12 +207,16 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
 
 @main.command(cls=_Command)
 @_model_option(multiple=True)
-@click.option("-n", "--n", type=click.IntRange(min=1), default=1000, help="Number of new rows.")
+@click.option("-n", "--n", type=click.IntRange(min=1), help="Number of new rows. Default: 1000.")
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output. "
               "With several models, a folder.")  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), help="The same seed gives the same rows. Default: a fresh one."
 )
+@click.option("--where", multiple=True, metavar="COND", help="Condition on every new row: education=Masters, age>=40; "
+              "also !=, <=, >, <. May be repeated.")  # fmt: skip
+@click.option("--balance", metavar="COL[=HOW]", help="Make the values of COL equally frequent: among the new rows, or "
+              "with --append among all. HOW: auto, minority, not majority, not minority, all, or a ratio.")  # fmt: skip
 @click.option(
     "--append", type=click.Path(), metavar="DATA", help="Write the rows of DATA, as they are, before the new."
 )
@@ -176,45 +224,143 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
 @click.option("--chunk-size", type=click.IntRange(min=1), default=65_536, help="Rows made and written at a time.")
 @_force
 @_quiet
-def generate(model: tuple[str, ...], n: int, output: str, seed: int | None, quiet: bool, **options: Any) -> None:
+def generate(
+    model: tuple[str, ...],
+    n: int | None,
+    output: str,
+    seed: int | None,
+    balance: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Draw new rows from a model and write them as CSV or Parquet."""
     from pipelines.model_file import find_model
     from pipelines.verbs import generate as verb
 
     model = model or (str(find_model(None)),)
     seed = verb.new_seed() if seed is None else seed
+    if balance is not None:
+        options |= _balance(balance)
     for path, target in _outputs(model, output):
         with _RowProgress(n, shown=not quiet and target != "-") as progress:
-            verb.generate(path, n, output=target, seed=seed, on_progress=progress, **options)
+            made = verb.generate(path, n, output=target, seed=seed, on_progress=progress, **options)
         where = "standard output" if target == "-" else target
-        _say(quiet, f"wrote {n:,} new rows to {where} (model {path}, seed {seed})")
+        kept = ""
+        if made.drawn > made.rows:
+            kept = f"; {100 * made.acceptance:.3g} % of {made.drawn:,} rows drawn fulfilled the conditions"
+        _say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 
 
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path())
 @_model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
+@click.option("--outliers", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01,
+              help="Share of the model's own rows that would be called outliers.")  # fmt: skip
 @_force
 @_quiet
-def score(data: str, model: str | None, output: str, force: bool, quiet: bool) -> None:
-    """Write the rows of DATA as they are with a column log_prob, their log-density in nats."""
+def score(data: str, model: str | None, output: str, outliers: float, force: bool, quiet: bool) -> None:
+    """Write the rows of DATA as they are with their log-density in nats, its percentile and an outlier flag."""
     from pipelines.model_file import find_model
     from pipelines.verbs import score as verb
 
     found = find_model(model)
-    verb.score(data, model=found, output=output, force=force)
+    verb.score(data, model=found, output=output, outlier_share=outliers, force=force)
     _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
 @main.command(cls=_Command)
-@click.argument("model", required=False, envvar="AUGMENT_MODEL", type=click.Path())
+@click.argument("data", type=click.Path(allow_dash=True))
+@_model_option()
+@click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of the noise of absent numbers.")
+@_force
+@_quiet
+def encode(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
+    """Write the rows of DATA in the model's latent space: discrete columns as they are, noise for the numbers."""
+    from pipelines.model_file import find_model
+    from pipelines.verbs import encode as verb
+
+    found = find_model(model)
+    verb.encode(data, model=found, output=output, **options)
+    _say(quiet or output == "-", f"wrote {output} (model {found})")
+
+
+@main.command(cls=_Command)
+@click.argument("latents", type=click.Path(allow_dash=True))
+@_model_option()
+@click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of identifiers that are made anew.")
+@_force
+@_quiet
+def decode(latents: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
+    """Write the rows that LATENTS, as encode makes them, stand for."""
+    from pipelines.model_file import find_model
+    from pipelines.verbs import decode as verb
+
+    found = find_model(model)
+    verb.decode(latents, model=found, output=output, **options)
+    _say(quiet or output == "-", f"wrote {output} (model {found})")
+
+
+@main.command(cls=_Command)
+@click.argument("data", type=click.Path(allow_dash=True))
+@_model_option()
+@click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
+@click.option("--draw", is_flag=True, help="Draw each missing cell given its row, instead of the best guess.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
+@_force
+@_quiet
+def impute(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
+    """Write the rows of DATA with missing cells filled from the model, every other cell as it is."""
+    from pipelines.model_file import find_model
+    from pipelines.verbs import impute as verb
+
+    found = find_model(model)
+    verb.impute(data, model=found, output=output, **options)
+    _say(quiet or output == "-", f"wrote {output} (model {found})")
+
+
+@main.command(cls=_Command)
+@click.argument("what", required=False, envvar="AUGMENT_MODEL", type=click.Path(allow_dash=True))
+@_kinds
+@_drop
+@_reading
+@_max_rows
+@click.option("--schema", is_flag=True, help="Of a table: print its columns as JSON, to edit and give to fit --schema.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def describe(model: str | None, as_json: bool) -> None:
-    """Show what MODEL was fitted to, how, and with what result."""
+def describe(
+    what: str | None, kinds: Any, drop: Any, max_rows: int, schema: bool, as_json: bool, **options: Any
+) -> None:
+    """Show what a model was fitted to, how, and with what result; or what the columns of a table are, and why.
+
+    WHAT is a model file or a table. Default: the only .augment file in this folder.
+    """
     from pipelines.verbs import describe as verb
 
-    head = verb.describe(model)
-    click.echo(json.dumps(head, indent=1, ensure_ascii=False) if as_json else _description(head))
+    reading = _read_options(options)
+    if verb.is_model(what):
+        if schema:
+            raise UsageError("--schema describes a table; for a model use --json.")
+        head = verb.describe(what)
+        click.echo(json.dumps(head, indent=1, ensure_ascii=False) if as_json else _description(head))
+        return
+    told = verb.describe_data(str(what), reading, kinds=kinds, drop=drop, max_rows=max_rows)
+    if schema or as_json:
+        click.echo(json.dumps(told["schema"] if schema else told, indent=1, ensure_ascii=False))
+    else:
+        click.echo(verb.format_columns(told))
+
+
+def _balance(text: str) -> dict[str, Any]:
+    """`COL` or `COL=HOW` as options of `generate`."""
+    name, sign, how = text.rpartition("=")
+    if not sign:
+        return {"balance": text}
+    try:
+        return {"balance": name, "strategy": float(how)}
+    except ValueError:
+        return {"balance": name, "strategy": how}
 
 
 def _a_model_each(data: Sequence[str], model: str | None) -> list[tuple[Any, str | None]]:
@@ -298,8 +444,8 @@ class _FitProgress:
 class _RowProgress:
     """click's bar over rows on a terminal; nothing elsewhere."""
 
-    def __init__(self, rows: int, *, shown: bool) -> None:
-        self._bar = click.progressbar(length=rows, file=sys.stderr) if shown and sys.stderr.isatty() else None
+    def __init__(self, rows: int | None, *, shown: bool) -> None:
+        self._bar = click.progressbar(length=rows or 1000, file=sys.stderr) if shown and sys.stderr.isatty() else None
 
     def __enter__(self) -> Callable[[int], None]:
         return self._bar.__enter__().update if self._bar is not None else lambda _: None
@@ -317,28 +463,37 @@ def _private_stderr() -> Any:
 
 def _show_fits(results: Sequence[FitResult], failures: Sequence[tuple[str, AugmentError]]) -> None:
     for result in results if len(results) + len(failures) == 1 else ():
-        if result.constants:
-            click.echo(f"kept as constants: {', '.join(result.constants)}", err=True)
+        for note in result.notes:
+            click.echo(f"note: {_safe(note)}", err=True)
+        width = min(30, max(len(_safe(name)) for name in result.handled))
+        for name, words in result.handled.items():
+            click.echo(f"  {_safe(name):<{width}}  {_safe(words)}", err=True)
         if result.stopped_by:
             click.echo(f"stopped by {result.stopped_by.replace('_', '-')} after {result.epochs} epochs", err=True)
         click.echo(
-            f"held-out log-likelihood: {result.log_likelihood:.4f} nats a row "
-            f"(a Gaussian: {result.gaussian_log_likelihood:.4f}), {result.held_out_rows:,} rows, which also judged the "
+            f"held-out log-likelihood: {result.log_likelihood:.4f} nats a row (independent columns: "
+            f"{result.independent_log_likelihood:.4f}), {result.held_out_rows:,} rows, which also judged the "
             f"weights; {result.steps_done:,} of {result.steps:,} steps",
             err=True,
         )
         click.echo(f"model: {result.model} ({result.seconds:.0f} s)", err=True)
-        click.echo(f"next:  augment generate -m {result.model} --n 10000 -o out.csv", err=True)
+        click.echo(f"next:  augment generate -m {shlex.quote(result.model)} --n 10000 -o out.csv", err=True)
     if len(results) + len(failures) > 1:
-        lines = [("data", "rows", "columns", "held out", "Gaussian", "seconds", "model")]
-        for r in results:
-            columns = len(r.modelled) + len(r.constants)
-            lines.append((r.source, f"{r.rows:,}", str(columns), f"{r.log_likelihood:.3f}",
-                          f"{r.gaussian_log_likelihood:.3f}", f"{r.seconds:.0f}", r.model))  # fmt: skip
+        lines = [("data", "rows", "columns", "held out", "independent", "seconds", "model")]
+        lines += [
+            (r.source, f"{r.rows:,}", str(len(r.handled)), f"{r.log_likelihood:.3f}",
+             f"{r.independent_log_likelihood:.3f}", f"{r.seconds:.0f}", r.model)
+            for r in results
+        ]  # fmt: skip
         lines += [(name, "", "", "", "", "", "failed") for name, _ in failures]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             click.echo("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), err=True)
+
+
+def _safe(text: str) -> str:
+    """Text without control characters, which could steer the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _description(head: dict[str, Any]) -> str:
@@ -346,22 +501,20 @@ def _description(head: dict[str, Any]) -> str:
     source = ", ".join(
         f"{s['name']} ({s['rows']:,} rows, SHA-256 {(s['sha256'] or 'none')[:12]})" for s in head["source"]
     )
+    width = min(30, max(len(_safe(c["name"])) for c in head["columns"]))
     columns = "\n".join(
-        f"  {c['name']:<24} {c['kind']}"
-        + (f", {c['decimals']} decimals" if c["kind"] == "float" and c["decimals"] is not None else "")
-        + (f" {c['value']!r}" if c["kind"] == "constant" else "")
-        for c in head["columns"]
+        f"  {_safe(c['name']):<{width}}  {c['kind']:<12} {_safe(c.get('why', ''))}" for c in head["columns"]
     )
     return "\n".join(
         [
             f"model         {head['model']} (format {head['format']})",
             f"source        {source}",
-            f"architecture  RealNVP, {architecture['couplings']} couplings, hidden "
-            f"{'x'.join(map(str, architecture['hidden']))}, {architecture['parameters']:,} numbers",
+            f"architecture  RealNVP, {architecture['couplings']} couplings of {architecture['width']} units; "
+            f"{architecture['discrete_width']} units for each discrete column; {architecture['parameters']:,} numbers",
             f"training      {training['epochs']} epochs, {training['steps_done']} of {training['steps']} steps of "
             f"{architecture['batch_size']} rows, seed {head['seed']}, {training['seconds']:.0f} s",
-            f"held out      {training['log_likelihood']:.4f} nats a row (a Gaussian: "
-            f"{training['gaussian_log_likelihood']:.4f}), {training['held_out_rows']:,} rows",
+            f"held out      {training['log_likelihood']:.4f} nats a row (independent columns: "
+            f"{training['independent_log_likelihood']:.4f}), {training['held_out_rows']:,} rows",
             f"versions      {', '.join(f'{name} {version}' for name, version in head['versions'].items())}",
             "columns",
             columns,

@@ -1,4 +1,4 @@
-"""The `.augment` file: a zip of a JSON description, weights, two LiteRT graphs and the training history."""
+"""The `.augment` file: a zip of a JSON description, weights, LiteRT graphs and the training history."""
 
 from __future__ import annotations
 
@@ -12,20 +12,31 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from pipelines.errors import AugmentError, UsageError
-from pipelines.tables.encoding import Standardisation
+from pipelines.tables.dialect import Dialect
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.schema import Schema
 from pipelines.tables.writing import open_output
 
 __all__ = ["FORMAT_VERSION", "SUFFIX", "ModelFile", "default_name", "find_model", "read_model", "write_model"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SUFFIX = ".augment"
 _MAX_MEMBER_BYTES = 1 << 31
 _MAX_RATIO = 200
-_KEYS = ("versions", "source", "seed", "schema", "encoding", "options", "training", "parameters", "flow", "sha256")
+_KEYS = (
+    "versions",
+    "source",
+    "seed",
+    "dialect",
+    "schema",
+    "encoding",
+    "options",
+    "training",
+    "parameters",
+    "flow",
+    "sha256",
+)
 # What `zipfile` and `json` raise for bytes that are not what they were.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
@@ -38,13 +49,19 @@ class ModelFile:
         path: Where it is.
         description: The whole of `model.json`.
         schema: The columns of the table it was fitted to.
-        encoding: From their values to the flow's numbers.
+        encoding: From their cells to classes and scores.
+        dialect: How the table was spelled as CSV.
     """
 
     path: pathlib.Path
     description: Mapping[str, Any]
     schema: Schema
-    encoding: Standardisation
+    encoding: Encoding
+    dialect: Dialect
+
+    def has(self, name: str) -> bool:
+        """Whether there is a member of that name."""
+        return name in self.description["sha256"]
 
     def member(self, name: str) -> bytes:
         """Returns the bytes of a member, checked against its SHA-256.
@@ -117,12 +134,15 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         raise AugmentError(f"{path} is damaged: its description has no {missing[0]!r}.")
     try:
         schema = Schema.from_json(description["schema"])
-        encoding = Standardisation.from_json(description["encoding"])
-    except (KeyError, TypeError, ValueError) as error:
+        encoding = Encoding.from_json(description["encoding"])
+        dialect = Dialect.from_json(description["dialect"])
+    except AugmentError as error:
+        raise AugmentError(f"{path} is damaged: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AugmentError(f"{path} is damaged: its description is incomplete ({error!r}).") from error
-    if not len(schema.modelled) == np.size(encoding.mean) == np.size(encoding.scale):
-        raise AugmentError(f"{path} is damaged: schema and encoding differ in their number of columns.")
-    return ModelFile(path, description, schema, encoding)
+    if [column.name for column in encoding.columns] != [column.name for column in schema.modelled]:
+        raise AugmentError(f"{path} is damaged: schema and encoding have different columns.")
+    return ModelFile(path, description, schema, encoding, dialect)
 
 
 def default_name(data: str | os.PathLike[str]) -> str:

@@ -1,27 +1,30 @@
-"""Blocks of new rows on this machine: noise by block number, through the LiteRT graph, back to data units."""
+"""Blocks of new rows on this machine: random numbers by block number, through the LiteRT graphs, back to cells."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import numpy as np
 
 from pipelines.errors import AugmentError
 from pipelines.model_file import ModelFile
 from pipelines.native_logs import quiet_native_logs
+from pipelines.tables.cells import Cells
 
-__all__ = ["BLOCK_ROWS", "Graph", "blocks", "noise"]
+__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator"]
 
 BLOCK_ROWS = 16_384
+# Rows with a number beyond what was seen are drawn again, up to so often.
+_MAX_ROUNDS = 200
 
 
 class Graph:
-    """A LiteRT graph of a model file with one input of rows.
+    """A LiteRT graph of a model file.
 
     Args:
         model: The model file.
-        name: The member, `sampler.tflite` or `scorer.tflite`.
+        name: The member, such as `sampler.tflite`.
     """
 
     def __init__(self, model: ModelFile, name: str) -> None:
@@ -30,41 +33,128 @@ class Graph:
             from ai_edge_litert.interpreter import Interpreter
 
             self._interpreter = Interpreter(model_content=content, num_threads=len(os.sched_getaffinity(0)))
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
-        self._shape: tuple[int, ...] | None = None
+        self._inputs = {entry["name"]: entry["index"] for entry in self._interpreter.get_input_details()}
+        self._outputs = [entry["index"] for entry in self._interpreter.get_output_details()]
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
-    def __call__(self, rows: np.ndarray) -> np.ndarray:
-        """Runs the graph on float32 rows, `[n, D]`."""
-        if rows.shape != self._shape:
+    def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:
+        """Runs the graph on inputs by name; returns its outputs, those of the lowest rank first."""
+        shapes = {name: value.shape for name, value in inputs.items() if name in self._inputs}
+        if shapes != self._shapes:
             with quiet_native_logs():
-                self._interpreter.resize_tensor_input(self._input, rows.shape)
+                for name, shape in shapes.items():
+                    self._interpreter.resize_tensor_input(self._inputs[name], shape)
                 self._interpreter.allocate_tensors()
-            self._shape = rows.shape
-        self._interpreter.set_tensor(self._input, np.ascontiguousarray(rows, np.float32))
+            self._shapes = shapes
+        for name in shapes:
+            self._interpreter.set_tensor(self._inputs[name], np.ascontiguousarray(inputs[name]))
         self._interpreter.invoke()
-        result: np.ndarray = self._interpreter.get_tensor(self._output)
-        return result
+        return sorted((self._interpreter.get_tensor(index) for index in self._outputs), key=np.ndim)
 
 
-def noise(seed: int, block: int, size: int) -> np.ndarray:
-    """Returns the standard Gaussian noise of a block, float32, `[BLOCK_ROWS, size]`.
+def generator(seed: int, block: int) -> np.random.Generator:
+    """Returns the random numbers of a block.
 
     The block's number is the highest word of Philox's counter, so that no two blocks of a seed share a
     draw (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3").
     """
-    rng = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, block]))
-    return rng.standard_normal((BLOCK_ROWS, size), dtype=np.float32)
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, block]))
 
 
-def blocks(model: ModelFile, num_rows: int, seed: int) -> Iterator[np.ndarray]:
-    """Yields new rows in data units, float64 `[m, D]`, `num_rows` in all; only the last block is shorter."""
-    sampler = Graph(model, "sampler.tflite")
-    size = len(model.schema.modelled)
-    # What a column's lattice can hold in 64 bits; NaN and infinity are beyond any limit.
-    limits = np.array([2.0**62 * column.step or np.finfo(np.float64).max for column in model.schema.modelled])
-    for block, start in enumerate(range(0, num_rows, BLOCK_ROWS)):
-        rows = model.encoding.decode(sampler(noise(seed, block, size)))
-        if not (np.abs(rows) <= limits).all():
-            raise AugmentError(f"{model.path} gives values out of all range; its training went wrong. Fit it again.")
-        yield rows[: num_rows - start]
+class Decoder:
+    """Classes and noise to scores: the sampler of the continuous part.
+
+    Args:
+        model: The model file.
+    """
+
+    def __init__(self, model: ModelFile) -> None:
+        self._columns = len(model.encoding.continuous)
+        self._graph = Graph(model, "sampler.tflite") if model.has("sampler.tflite") else None
+
+    def __call__(self, classes: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Returns scores float32 `[n, D]` from classes int32 `[n, C]` and noise float32 `[n, D]`."""
+        if self._graph is None:
+            return noise
+        (scores,) = self._graph(noise=noise, context=classes)
+        return scores
+
+
+class Sampler:
+    """Makes blocks of new rows.
+
+    Args:
+        model: The model file.
+        given: The class of some discrete columns, by the column's place among them.
+    """
+
+    def __init__(self, model: ModelFile, given: Mapping[int, int] | None = None) -> None:
+        self._model, self._columns = model, len(model.encoding.continuous)
+        self._decoder = Decoder(model)
+        self._discrete = Graph(model, "discrete_sampler.tflite") if model.encoding.discrete else None
+        self._given = dict(given or {})
+
+    def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
+        """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
+        rng = generator(seed, number)
+        classes, scores = self.draw(rng, BLOCK_ROWS)
+        cells, is_inside = self._model.encoding.decode(classes, scores)
+        for _ in range(_MAX_ROUNDS):
+            outside = np.flatnonzero(~is_inside)
+            if not len(outside):
+                break
+            again = max(64, len(outside))  # a shape of its own costs the graph a new plan
+            new_classes, new_scores = self.draw(rng, 1 << (again - 1).bit_length())
+            _, is_good = self._model.encoding.decode(new_classes, new_scores)
+            good = np.flatnonzero(is_good)[: len(outside)]
+            classes[outside[: len(good)]] = new_classes[good]
+            scores[outside[: len(good)]] = new_scores[good]
+            cells, is_inside = self._model.encoding.decode(classes, scores)
+        else:
+            raise AugmentError(
+                f"{self._model.path} gives values out of all range; its training went wrong. Fit it again."
+            )
+        return {name: part.between(0, rows) for name, part in cells.items()}
+
+    def draw(self, rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for."""
+        noise = rng.standard_normal((rows, self._columns), dtype=np.float32)
+        classes = np.empty((rows, 0), np.int32)
+        if self._discrete is not None:
+            columns = len(self._model.encoding.discrete)
+            given, is_given = np.zeros((rows, columns), np.int32), np.zeros(columns, np.float32)
+            for column, value in self._given.items():
+                given[:, column], is_given[column] = value, 1.0
+            uniforms = rng.random((rows, columns), dtype=np.float32)
+            (classes,) = self._discrete(uniforms=uniforms, classes=given, is_given=is_given)
+        return classes, self._decoder(classes, noise)
+
+
+class Scorer:
+    """The log-density of rows under a model, and the noise they come from.
+
+    Args:
+        model: The model file.
+    """
+
+    def __init__(self, model: ModelFile) -> None:
+        self._continuous = Graph(model, "scorer.tflite") if model.has("scorer.tflite") else None
+        self._discrete = Graph(model, "discrete_scorer.tflite") if model.encoding.discrete else None
+
+    def __call__(self, classes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns log-densities float64 `[n]` and noise float32 `[n, D]`, in blocks.
+
+        Rows with a class the model does not know, -1, have log-density minus infinity.
+        """
+        log_probs, noise = np.zeros(len(scores)), np.zeros_like(scores)
+        known = np.maximum(classes, 0)
+        for start in range(0, len(scores), BLOCK_ROWS):
+            part = slice(start, start + BLOCK_ROWS)
+            if self._discrete is not None:
+                log_probs[part] += self._discrete(classes=known[part])[0]
+            if self._continuous is not None:
+                log_prob, noise[part] = self._continuous(x=scores[part], context=known[part])
+                log_probs[part] += log_prob
+        log_probs[np.isnan(log_probs)] = -np.inf  # so far out that float32 has no number for it
+        log_probs[(classes < 0).any(axis=1)] = -np.inf
+        return log_probs, noise

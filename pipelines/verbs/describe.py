@@ -1,13 +1,30 @@
-"""`augment describe`: what a model file holds."""
+"""`augment describe`: what a model file holds, or what the columns of a table are."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from typing import Any
+import pathlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from pipelines.model_file import find_model, read_model
+import numpy as np
 
-__all__ = ["describe"]
+from pipelines.model_file import SUFFIX, find_model, read_model
+from pipelines.tables.dialect import ReadOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipelines.tables.reading import Source
+    from pipelines.tables.schema import Column, Kind
+
+__all__ = ["describe", "describe_data", "format_columns", "is_model"]
+
+_SPIKE_SHARE = 0.02
+_MIN_DISTINCT = 20  # fewer are values of their own, not spikes among many
+_MAX_SPIKES = 5
 
 
 def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -37,3 +54,141 @@ def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         "versions": head["versions"],
         "format": head["format"],
     }
+
+
+def is_model(path: str | os.PathLike[str] | None) -> bool:
+    """Whether to describe `path` as a model: it is a zip file, is named like a model, or is not there at all."""
+    if path is None:
+        return True
+    path = pathlib.Path(path)
+    return str(path) != "-" and (path.suffix == SUFFIX or not path.exists() or zipfile.is_zipfile(path))
+
+
+def describe_data(
+    data: str | os.PathLike[str] | pd.DataFrame,
+    options: ReadOptions = ReadOptions(),
+    *,
+    kinds: Mapping[str, Kind] | None = None,
+    drop: Sequence[str] = (),
+    max_rows: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Returns what the columns of a table are, and why.
+
+    Args:
+        data: A CSV or Parquet file, `-` for standard input, or a DataFrame.
+        options: How a CSV is spelled, as far as it is not to be found out.
+        kinds: The kinds of some columns, by name, instead of what would be found.
+        drop: The names of columns to leave out.
+        max_rows: Of more rows, a uniform sample of this many is looked at.
+        seed: The seed of the sample.
+
+    Returns:
+        A JSON value with `data`, `rows`, `dialect`, `notes`, `schema` (as `Schema.from_json` reads it) and `columns`:
+        for each, `name`, `kind`, `why`, `missing_share`, `distinct`, and for numeric ones `decimals`, `least` and
+        `greatest` as they are spelled, and `spikes`, the values that more than 2 % of the cells hold, if there are many
+        distinct ones.
+
+    Raises:
+        AugmentError: If it cannot be read, or a column does not fit its kind.
+    """
+    from pipelines.tables.inference import infer_schema
+    from pipelines.tables.reading import read_source
+
+    source = read_source(data, options, max_rows=max_rows, seed=seed)
+    schema = infer_schema(source, kinds=kinds, drop=drop)
+    return {
+        "data": source.name,
+        "rows": source.num_rows,
+        "dialect": None if source.is_typed else source.dialect.to_json(),
+        "notes": list(source.notes),
+        "schema": schema.to_json(),
+        "columns": [_describe_column(column, source) for column in schema.columns],
+    }
+
+
+def format_columns(description: Mapping[str, Any]) -> str:
+    """Returns what `describe_data` told as an aligned table for the terminal; control characters are escaped."""
+    head = ("column", "kind", "missing", "distinct", "range", "why")
+    lines = [head, *(_line(column) for column in description["columns"])]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
+    rows = [
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=True)), line[-1]]).rstrip()
+        for line in lines
+    ]
+    count = len(description["columns"])
+    title = f"{_safe(description['data'])}: {description['rows']:,} rows, {count} column{'s' * (count != 1)}"
+    return "\n".join([title, *(f"note: {_safe(note)}" for note in description["notes"]), "", *rows])
+
+
+def _describe_column(column: Column, source: Source) -> dict[str, Any]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from pipelines.tables.parsing import bare_text, numbers, plain
+
+    told: dict[str, Any] = {
+        "name": column.name,
+        "kind": column.kind,
+        "why": column.why,
+        "missing_share": column.missing_share,
+    }
+    cells = plain(source.table.column(column.name))
+    if column.is_numeric:
+        values = numbers(cells, column, source.dialect, source.name, source.row_numbers)
+        rows = np.flatnonzero(~np.isnan(values))
+        distinct, counts = np.unique(values[rows], return_counts=True)
+        first = {float(value): int(row) for value, row in zip(*np.unique(values[rows], return_index=True), strict=True)}
+
+        def spelled(value: float) -> str:
+            text: str = bare_text(cells.slice(int(rows[first[float(value)]]), 1))[0].as_py()
+            return text
+
+        told |= {
+            "distinct": len(distinct),
+            "decimals": column.decimals,
+            "least": spelled(distinct[0]),
+            "greatest": spelled(distinct[-1]),
+            "spikes": [],
+        }
+        if len(distinct) > _MIN_DISTINCT:
+            spikes = [
+                i for i in np.argsort(-counts, kind="stable")[:_MAX_SPIKES] if counts[i] > _SPIKE_SHARE * len(values)
+            ]
+            told["spikes"] = [{"value": spelled(distinct[i]), "share": float(counts[i] / len(values))} for i in spikes]
+    elif not pa.types.is_nested(cells.type) and not pa.types.is_binary(cells.type):
+        told["distinct"] = pc.count_distinct(
+            bare_text(cells).filter(pc.invert(_is_missing(cells, column, source)))
+        ).as_py()
+    return told
+
+
+def _is_missing(cells: Any, column: Column, source: Source) -> Any:
+    import pyarrow as pa
+
+    from pipelines.tables.parsing import missing_mask
+
+    return pa.array(missing_mask(cells, dataclasses.replace(column, kind="categorical"), source.dialect))
+
+
+def _line(column: Mapping[str, Any]) -> tuple[str, ...]:
+    why = column["why"]
+    if column.get("spikes"):
+        why += "; often " + ", ".join(f"{spike['value']} ({_percent(spike['share'])})" for spike in column["spikes"])
+    missing = column["missing_share"]
+    return (
+        _safe(column["name"]),
+        column["kind"],
+        _percent(missing) if missing else "",
+        f"{column['distinct']:,}" if "distinct" in column else "",
+        _safe(f"{column['least']} to {column['greatest']}") if "least" in column else "",
+        _safe(why),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 else "<0.1 %"
+
+
+def _safe(text: str) -> str:
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

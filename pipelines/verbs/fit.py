@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ import pyarrow as pa
 
 from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.model_file import default_name, write_model
-from pipelines.native_logs import quiet_native_logs
-from pipelines.tables.encoding import Standardisation, dequantise
+from pipelines.models import Progress, Recipe, train
+from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.encoding import OTHER, Encoding, Rows
+from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.reading import Source, read_source
-from pipelines.tables.schema import Schema, infer_schema, numbers
+from pipelines.tables.schema import Column, Kind, Schema
 from pipelines.tables.writing import refuse_existing
 
 if TYPE_CHECKING:
@@ -28,27 +31,15 @@ if TYPE_CHECKING:
 __all__ = ["FitResult", "Progress", "fit"]
 
 MIN_ROWS = 50
+MAX_ROWS = 1_000_000
 _HELD_OUT = 0.1
-_DEFAULT_STEPS = 4000
-_MIN_DEFAULT_EPOCHS, _MAX_DEFAULT_EPOCHS = 10, 500  # for tables of very many and of very few rows
+_MAX_HELD_OUT = 50_000
+_MAX_STEPS = 4_000  # without a number of epochs
+# A small table is encoded several times, so that its numbers stand elsewhere within their cells and ties fall
+# otherwise; an epoch goes over all of them, and is about so many steps long.
+_STEPS_PER_EPOCH = 40
+_MAX_COPIES = 10
 _PACKAGES = ("tfp-realnvp", "tensorflow", "tensorflow-probability", "tf-keras", "ai-edge-litert", "numpy", "pyarrow")
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far training is.
-
-    Attributes:
-        done: Share of the planned steps, from 0 to 1.
-        epoch: Number of the epoch, from 1.
-        train: Mean log-density of the training rows in the last epoch, in nats, data units.
-        held_out: The same for the held-out rows.
-    """
-
-    done: float
-    epoch: int
-    train: float
-    held_out: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,11 +50,13 @@ class FitResult:
         model: The model file.
         source: The name of the table.
         rows: Its rows.
-        modelled: Names of the columns the flow models.
+        modelled: Names of the columns the model learnt.
         constants: Names of the columns kept as constants.
+        handled: For each column, what was done with it, in words.
+        notes: What a person should know about the way the table was read.
         held_out_rows: Rows that judged the weights and were not trained on.
-        log_likelihood: Their mean log-density under the flow, in nats, data units.
-        gaussian_log_likelihood: The same under a Gaussian fitted to the training rows.
+        log_likelihood: Their mean log-density, in nats, data units.
+        independent_log_likelihood: The same if the columns were independent of each other.
         epochs: Epochs done.
         steps: Optimizer steps planned; `steps=` repeats the run without a clock.
         steps_done: Optimizer steps done, fewer if something stopped it.
@@ -76,9 +69,11 @@ class FitResult:
     rows: int
     modelled: list[str]
     constants: list[str]
+    handled: dict[str, str]
+    notes: list[str]
     held_out_rows: int
     log_likelihood: float
-    gaussian_log_likelihood: float
+    independent_log_likelihood: float
     epochs: int
     steps: int
     steps_done: int
@@ -90,34 +85,45 @@ def fit(
     data: str | os.PathLike[str] | pd.DataFrame | Sequence[str | os.PathLike[str]],
     *,
     model: str | os.PathLike[str] | None = None,
+    target: str | None = None,
+    kinds: Mapping[str, Kind] | None = None,
+    schema: str | os.PathLike[str] | None = None,
     drop: Sequence[str] = (),
+    reading: ReadOptions = ReadOptions(),
+    max_rows: int = MAX_ROWS,
     seed: int = 0,
     max_time: float | None = None,
     epochs: int | None = None,
     steps: int | None = None,
     patience: int | None = None,
-    batch_size: int = 256,
-    couplings: int = 8,
-    hidden: Sequence[int] = (64, 64),
+    batch_size: int | None = None,
+    couplings: int | None = None,
+    width: int | None = None,
     force: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> FitResult:
-    """Fits a RealNVP to a table of numbers and writes a model file.
+    """Fits a model to a table and writes a model file.
 
     Args:
-        data: A CSV or Parquet file, a DataFrame, or several files of one schema, which are joined.
+        data: A CSV or Parquet file, "-" for standard input, a DataFrame, or several files of one schema, which are
+            joined.
         model: The file to write. Default: the stem of the first file's name with `.augment`, in the
             current folder.
+        target: The column that matters most; it is written down in the model, for the reports.
+        kinds: The kinds of some columns by name, instead of what is found out.
+        schema: A JSON file of columns, as `augment describe --schema` writes it.
         drop: Names of columns to leave out.
+        reading: How a CSV is spelled, as far as it is not to be found out.
+        max_rows: Of more rows, a uniform sample of this many is learnt from.
         seed: Seed of everything random: held-out rows, weights, order of the rows.
         max_time: Seconds for training, compilation included, or None.
-        epochs: Passes over the rows. Default: 4,000 steps' worth, but at least 10 and at most 500.
+        epochs: Passes over the rows. Default: 20, or 60 if most columns are numbers, but 1,000 to 4,000 steps.
         steps: Number of optimizer steps, which overrides `epochs`.
         patience: Epochs without a better held-out likelihood before stopping. Default: the whole
             schedule is run, as its low rates at the end do the fine work.
-        batch_size: Rows in a step.
+        batch_size: Rows in a step. Default: by the number of rows, as the following.
         couplings: Coupling layers.
-        hidden: Units of each hidden layer in each coupling.
+        width: Hidden units of each coupling's network.
         force: Replace an existing model file.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
 
@@ -128,51 +134,65 @@ def fit(
         AugmentError: If the table cannot be modelled; the message says why and what to do.
     """
     started = time.monotonic()
-    sources = _read(data)
-    source = sources[0]
-    path = pathlib.Path(model) if model is not None else _default_model(source)
-    refuse_existing(path, force)
     check_seed(seed)
-    if len(sources) > 1:  # so that a bad cell is named with its own file and row
-        for one in sources:
-            infer_schema(_drop(one.table, drop, one.name), one.name, one.first_row)
-    table = _drop(_join(sources), drop, source.name)
-    schema = infer_schema(table, source.name, source.first_row)
-    values = _values(table, schema, source)
-    rows, rng = len(values), np.random.default_rng(seed)
-    values = dequantise(values, schema, rng)
-    order = rng.permutation(rows)
-    num_held_out = max(1, round(_HELD_OUT * rows))
-    encoding = Standardisation.learn(values[order[num_held_out:]], schema)
-    encoded = encoding.encode(values)
-    train, held_out = encoded[order[num_held_out:]], encoded[order[:num_held_out]]
-    if epochs is None:
-        steps_per_epoch = math.ceil(len(train) / batch_size)
-        epochs = min(_MAX_DEFAULT_EPOCHS, max(_MIN_DEFAULT_EPOCHS, math.ceil(_DEFAULT_STEPS / steps_per_epoch)))
+    several: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
+    if not several:
+        raise UsageError("no data given.")
+    path = _model_path(several[0], model)
+    refuse_existing(path, force)
+    sources = [read_source(one, reading, max_rows=max_rows, seed=seed) for one in several]
+    source = _join(sources)
+    found = _schema(source, kinds, schema, drop)
+    if target is not None and target not in found.names:
+        raise UsageError(f"{source.name} has no column {target!r}; it has {', '.join(found.names)}.")
+    _check(source, found)
 
-    trained = _train(
-        train,
+    rng = np.random.default_rng(seed)
+    encoding = Encoding.learn(source, found, rng)
+    num_rows = source.table.num_rows
+    order = rng.permutation(num_rows)
+    num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
+    held, kept = order[:num_held_out], order[num_held_out:]
+    recipe = Recipe.for_table(len(kept), encoding.num_classes, len(encoding.continuous))
+    chosen: dict[str, Any] = {"batch_size": batch_size, "couplings": couplings, "width": width}
+    recipe = dataclasses.replace(recipe, **{key: value for key, value in chosen.items() if value is not None})
+    steps_per_pass = math.ceil(len(kept) / recipe.batch_size)
+    if steps is None and epochs is None:
+        limit = int(np.clip(recipe.passes * steps_per_pass, recipe.min_steps, _MAX_STEPS))
+    else:
+        limit = steps or (epochs or 1) * steps_per_pass
+    if recipe.transform == "affine":
+        encoding = encoding.standardised(source, found)
+    is_spread = encoding.num_classes or any(one.margin is not None and one.margin.is_spread for one in encoding.columns)
+    copies = (
+        int(np.clip(_STEPS_PER_EPOCH // steps_per_pass, 1, _MAX_COPIES)) if is_spread and encoding.continuous else 1
+    )
+    encoded = [encoding.encode(source, found, rng) for _ in range(copies)]
+    rows = _rows([part.take(kept) for part in encoded])
+    held_out = encoded[0].take(held)
+
+    trained = train(
+        rows,
         held_out,
-        log_det=encoding.log_det,
-        on_progress=on_progress,
-        couplings=couplings,
-        hidden=tuple(hidden),
+        encoding.num_classes,
+        recipe,
         seed=seed,
-        epochs=epochs,
-        steps=steps,
-        patience=patience,
         max_time=max_time,
-        batch_size=batch_size,
+        on_progress=on_progress,
+        **({"steps": steps} if steps else {"epochs": math.ceil(limit / (copies * steps_per_pass))}),
+        patience=patience,
     )
     result = FitResult(
         model=str(path),
-        source=", ".join(s.name for s in sources),
-        rows=rows,
-        modelled=[column.name for column in schema.modelled],
-        constants=[column.name for column in schema.constants],
+        source=source.name,
+        rows=source.num_rows,
+        modelled=[column.name for column in found.modelled],
+        constants=[column.name for column in found.constants],
+        handled={column.name: _handled(column, encoding) for column in found.columns},
+        notes=list(source.notes),
         held_out_rows=num_held_out,
         log_likelihood=trained.log_likelihood,
-        gaussian_log_likelihood=_gaussian_log_likelihood(train, held_out) + encoding.log_det,
+        independent_log_likelihood=_independent_log_likelihood(rows, held_out, encoding.num_classes),
         epochs=trained.epochs,
         steps=trained.steps,
         steps_done=trained.steps_done,
@@ -181,12 +201,16 @@ def fit(
     )
     description = {
         "versions": {name: metadata.version(name) for name in _PACKAGES},
-        "source": [{"name": s.name, "sha256": s.sha256, "rows": s.table.num_rows} for s in sources],
+        "source": [{"name": s.name, "sha256": s.sha256, "rows": s.num_rows} for s in sources],
         "seed": seed,
-        "schema": schema.to_json(),
+        "target": target,
+        "dialect": source.dialect.to_json(),
+        "schema": found.to_json(),
         "encoding": encoding.to_json(),
-        "options": {"couplings": couplings, "hidden": list(hidden), "batch_size": batch_size, "epochs": epochs},
-        "training": {key: value for key, value in dataclasses.asdict(result).items() if key not in ("model", "source")},
+        "options": dataclasses.asdict(recipe),
+        "training": {
+            key: value for key, value in dataclasses.asdict(result).items() if key not in ("model", "source", "handled")
+        },
         "parameters": trained.parameters,
         "flow": trained.config,
     }
@@ -194,145 +218,105 @@ def fit(
     return result
 
 
-def _read(data: Any) -> list[Source]:
-    several = list(data) if isinstance(data, list | tuple) else [data]
-    if not several:
-        raise UsageError("no data given.")
-    return [read_source(one) for one in several]
+def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Path:
+    if model is not None:
+        return pathlib.Path(model)
+    if not isinstance(first, str | os.PathLike) or str(first) == "-":
+        what = "standard input" if isinstance(first, str) else "a DataFrame"
+        raise UsageError(f"a model fitted to {what} needs a file name: -m FILE, or model=... in Python")
+    return pathlib.Path(default_name(first))
 
 
-def _default_model(source: Source) -> pathlib.Path:
-    if source.path is None:
-        raise UsageError("a model fitted to a DataFrame needs a file name: model=...")
-    return pathlib.Path(default_name(source.path))
-
-
-def _join(sources: Sequence[Source]) -> pa.Table:
-    first = sources[0].table
+def _join(sources: Sequence[Source]) -> Source:
+    first = sources[0]
+    if len(sources) == 1:
+        return first
     for other in sources[1:]:
-        if other.table.column_names != first.column_names:
+        if other.table.column_names != first.table.column_names:
             raise AugmentError(
-                f"{other.name} has the columns {', '.join(other.table.column_names)}; {sources[0].name} has "
-                f"{', '.join(first.column_names)}. Only files of one schema can be joined."
+                f"{other.name} has the columns {', '.join(other.table.column_names)}; {first.name} has "
+                f"{', '.join(first.table.column_names)}. Only files of one schema can be joined."
             )
     try:
-        return pa.concat_tables([source.table for source in sources], promote_options="permissive")
+        table = pa.concat_tables([source.table for source in sources], promote_options="permissive")
     except pa.ArrowException as error:
         raise AugmentError(f"the files' columns have different types: {error}") from error
-
-
-def _drop(table: pa.Table, drop: Sequence[str], where: str) -> pa.Table:
-    unknown = [name for name in drop if name not in table.column_names]
-    if unknown:
-        raise UsageError(f"{where} has no column {unknown[0]!r} to drop; it has {', '.join(table.column_names)}.")
-    return table.drop_columns(list(drop))
-
-
-def _values(table: pa.Table, schema: Schema, source: Source) -> np.ndarray:
-    """The modelled columns as `[n, D]`, float64, if there are enough of both."""
-    if table.num_rows < MIN_ROWS:
-        raise AugmentError(f"{source.name} has {table.num_rows} rows; at least {MIN_ROWS} are needed to fit a flow.")
-    if len(schema.modelled) < 2:
-        constant = f" ({', '.join(c.name for c in schema.constants)} constant)" if schema.constants else ""
-        raise AugmentError(
-            f"{source.name} has {len(schema.modelled)} column to model{constant}; a RealNVP needs at least 2, as each "
-            "coupling moves some columns by the others."
-        )
-    columns = [numbers(table.column(c.name), c.name, source.name, source.first_row) for c in schema.modelled]
-    return np.stack(columns, axis=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Trained:
-    config: dict[str, Any]
-    members: dict[str, bytes]
-    parameters: int
-    log_likelihood: float
-    epochs: int
-    steps: int
-    steps_done: int
-    stopped_by: str | None
-
-
-def _train(
-    train: np.ndarray,
-    held_out: np.ndarray,
-    *,
-    log_det: float,
-    on_progress: Callable[[Progress], None] | None,
-    couplings: int,
-    hidden: tuple[int, ...],
-    seed: int,
-    max_time: float | None,
-    **options: Any,
-) -> _Trained:
-    """Builds, trains and exports the flow. Everything that needs TensorFlow is in here."""
-    started = time.monotonic()
-    if on_progress is not None:
-        on_progress(Progress(0.0, 0, math.nan, math.nan))
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow then leaves Keras 3 alone, which saves seconds
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_native_logs():
-        import safetensors.numpy
-        import tf_keras
-
-        import tfp_realnvp
-
-    class Report(tf_keras.callbacks.Callback):
-        """Hands each epoch's figures to `on_progress`, in data units."""
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            if on_progress is not None and logs is not None:
-                done = min(1.0, (epoch + 1) / self.params["epochs"])
-                on_progress(Progress(done, epoch + 1, log_det - logs["loss"], log_det - logs["val_loss"]))
-
-    with quiet_native_logs():
-        flow = tfp_realnvp.real_nvp(train.shape[1], num_couplings=couplings, hidden_units=hidden, seed=seed)
-        try:
-            history = tfp_realnvp.fit(
-                flow,
-                train,
-                validation_data=held_out,
-                max_time=None if max_time is None else max(1.0, max_time - (time.monotonic() - started)),
-                seed=seed,
-                callbacks=[Report()],
-                verbose=0,
-                **options,
-            )
-        except tfp_realnvp.DivergenceError as error:
-            raise AugmentError(str(error)) from error
-        config, tensors = tfp_realnvp.to_config(flow)
-        members = {
-            "weights.safetensors": safetensors.numpy.save(tensors),
-            "sampler.tflite": tfp_realnvp.export_sampler(flow),
-            "scorer.tflite": tfp_realnvp.export_scorer(flow),
-            "history.csv": _history_csv(history.history),
-        }
-    return _Trained(
-        config=config,
-        members=members,
-        parameters=sum(int(np.prod(v.shape)) for v in flow.trainable_variables),
-        log_likelihood=log_det - history.history["val_loss"][history.params["epoch"]],
-        epochs=len(history.history["loss"]),
-        steps=history.params["steps"],
-        steps_done=history.params["steps_done"],
-        stopped_by=history.params["stopped_by"],
+    return dataclasses.replace(
+        first,
+        table=table,
+        name=", ".join(source.name for source in sources),
+        path=None,
+        sha256=None,
+        num_rows=sum(source.num_rows for source in sources),
+        rows=None,
+        notes=tuple(note for source in sources for note in source.notes),
     )
 
 
-def _history_csv(history: dict[str, list[float]]) -> bytes:
-    lines = ["epoch,loss,val_loss"]
-    figures = zip(history["loss"], history["val_loss"], strict=True)
-    lines += [f"{epoch},{loss:.6f},{val_loss:.6f}" for epoch, (loss, val_loss) in enumerate(figures, start=1)]
-    return ("\n".join(lines) + "\n").encode()
+def _schema(
+    source: Source, kinds: Mapping[str, Kind] | None, path: str | os.PathLike[str] | None, drop: Sequence[str]
+) -> Schema:
+    if path is None:
+        return infer_schema(source, kinds=kinds, drop=drop)
+    if kinds:
+        raise UsageError("a schema file and kinds of single columns cannot be given together; edit the file.")
+    try:
+        entries = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise AugmentError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(entries, list):
+        raise AugmentError(f"{path} is not a list of columns, as `augment describe DATA --schema` writes it.")
+    for name in drop:
+        if name not in source.table.column_names:
+            raise UsageError(f"{source.name} has no column {name!r}; it has {', '.join(source.table.column_names)}.")
+    kept = [entry for entry in entries if not (isinstance(entry, dict) and entry.get("name") in drop)]
+    rest = dataclasses.replace(source, table=source.table.drop_columns(list(drop)))
+    return read_schema(rest, kept, str(path))
 
 
-def _gaussian_log_likelihood(train: np.ndarray, held_out: np.ndarray) -> float:
-    """Mean log-density of `held_out` under the Gaussian fitted to `train`, in nats."""
-    mean = train.mean(axis=0, dtype=np.float64)
-    # The smallest ridge that keeps the covariance of linearly dependent columns invertible in float32 data.
-    covariance = np.cov(train, rowvar=False, dtype=np.float64) + 1e-6 * np.eye(train.shape[1])
-    factor = np.linalg.cholesky(covariance)
-    white = np.linalg.solve(factor, (held_out - mean).T)
-    log_det = np.log(np.diag(factor)).sum()
-    return float(-0.5 * (white**2).sum(axis=0).mean() - log_det - 0.5 * train.shape[1] * np.log(2 * np.pi))
+def _check(source: Source, schema: Schema) -> None:
+    if source.num_rows < MIN_ROWS:
+        raise AugmentError(f"{source.name} has {source.num_rows} rows; at least {MIN_ROWS} are needed to fit a model.")
+    if not schema.modelled:
+        kinds = ", ".join(f"{column.name} ({column.kind})" for column in schema.columns)
+        raise AugmentError(f"{source.name} has no column to model: {kinds}. To model one: --type COL=categorical")
+
+
+def _rows(parts: Sequence[Rows]) -> Rows:
+    fields = [field.name for field in dataclasses.fields(Rows)]
+    return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+
+
+def _handled(column: Column, encoding: Encoding) -> str:
+    """What was done with a column, in words."""
+    if column.kind == "constant":
+        return f"kept: always {column.value!r}"
+    if column.kind == "identifier":
+        return "made anew"
+    if column.kind == "text":
+        return "left out: free text"
+    found = next(one for one in encoding.columns if one.name == column.name)
+    values = sum(level is not None for level in found.levels) - sum(found.is_missing) - bool(found.other_count)
+    words = []
+    if found.margin is not None:
+        words.append("numbers")
+    if values:
+        words.append(f"{values} {'special values' if found.margin is not None else 'values'}")
+    if any(found.is_missing):
+        words.append("missing cells")
+    if found.other_count:
+        words.append(f"{found.other_count:,} rare categories as {OTHER}")
+    return ", ".join(words)
+
+
+def _independent_log_likelihood(rows: Rows, held_out: Rows, num_classes: Sequence[int]) -> float:
+    """Mean log-density of held-out rows, nats, data units, if each column were independent of the others."""
+    total = float(held_out.log_det.mean())
+    scores = held_out.scores.astype(np.float64)
+    total -= float(np.where(held_out.is_present, 0.5 * (np.log(2 * np.pi) + scores**2), 0.0).sum(axis=1).mean())
+    for column, count in enumerate(num_classes):
+        shares = np.bincount(rows.classes[:, column], minlength=count) + 0.5
+        total += float(np.log(shares / shares.sum())[held_out.classes[:, column]].mean())
+    return total

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import secrets
-from collections.abc import Callable, Iterator
-from itertools import repeat
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, repeat
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
 
+from pipelines.balancing import new_rows
+from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.tables.reading import is_parquet, read_source
+from pipelines.tables.cells import Cells
+from pipelines.tables.parsing import numbers, plain
+from pipelines.tables.reading import Source, is_parquet, read_source
 from pipelines.tables.schema import Schema
+from pipelines.tables.typed import typed_column
 from pipelines.tables.writing import (
     CsvWriter,
     ParquetWriter,
@@ -26,15 +31,56 @@ from pipelines.tables.writing import (
     csv_field,
     open_output,
     refuse_existing,
-    scalar,
-    to_arrow,
+    to_frame,
     writer_for,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["generate", "new_seed"]
+__all__ = ["Generated", "ShortfallError", "generate", "new_seed"]
+
+# Of the rows drawn under conditions that are not given to the model, at least so many have to be right ...
+_LEAST_ACCEPTANCE = 1e-4
+# ... of this many, before more are drawn.
+_TRIAL_ROWS = 20 * local.BLOCK_ROWS
+# The classes of a balanced column are made one after another, each from blocks of its own.
+_BLOCKS_PER_REQUEST = 1 << 40
+
+
+class ShortfallError(AugmentError):
+    """There are not as many rows as were asked for."""
+
+    exit_code = 3
+
+
+@dataclasses.dataclass
+class Generated:
+    """What was generated.
+
+    Attributes:
+        rows: New rows.
+        drawn: Rows drawn for them; more than `rows` if some did not fulfil the conditions.
+        frame: The rows as a DataFrame, if there was no output.
+    """
+
+    rows: int = 0
+    drawn: int = 0
+    frame: pd.DataFrame | None = None
+
+    @property
+    def acceptance(self) -> float:
+        """The share of the drawn rows that fulfilled the conditions."""
+        return self.rows / max(1, self.drawn)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """Some rows that are alike: their number, the classes they are given, and the conditions they must fulfil."""
+
+    rows: int
+    given: Mapping[int, int]
+    conditions: Sequence[Condition]
 
 
 def new_seed() -> int:
@@ -44,37 +90,47 @@ def new_seed() -> int:
 
 def generate(
     model: str | os.PathLike[str] | None = None,
-    n: int = 1000,
+    n: int | None = None,
     *,
     output: str | os.PathLike[str] | None = None,
     seed: int | None = None,
-    chunk_size: int = 65_536,
+    where: Sequence[str] = (),
+    balance: str | None = None,
+    strategy: str | float = "auto",
     append: str | os.PathLike[str] | pd.DataFrame | None = None,
     mark: str | None = None,
+    chunk_size: int = 65_536,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
-) -> pd.DataFrame | None:
+) -> pd.DataFrame | Generated:
     """Draws new rows from a model.
 
     Args:
         model: A model file. Default: the only one in the current folder.
-        n: Number of new rows, exactly.
+        n: Number of new rows, exactly. Default: 1,000; what it takes if `balance` and `append` are given.
         output: A CSV or Parquet file by its suffix, "-" for CSV on standard output, or None for a
             DataFrame.
         seed: Integer seed. The same seed gives the same rows, whatever `chunk_size`. Default: a fresh one.
-        chunk_size: Rows made and written at a time; bounds the memory.
+        where: Conditions such as "education=Masters" or "age>=40", which all hold in every new row. A single value of a
+            discrete column is given to the model; for the others, rows are drawn until there are enough.
+        balance: A discrete column whose values are to be equally frequent: among the new rows, or with `append` among
+            all, as `strategy` says.
+        strategy: As in imbalanced-learn: "auto", "not majority", "minority", "not minority", "all", or for two classes
+            the ratio of the rarer to the other.
         append: A file or DataFrame whose rows come first, as they are there.
         mark: Name of a last column that is 0 in the rows of `append` and 1 in the new ones.
+        chunk_size: Rows made and written at a time; bounds the memory.
         force: Replace an existing output.
         on_progress: Called with the number of new rows as they are written.
 
     Returns:
-        The rows as a DataFrame if there is no `output`, else None.
+        The rows as a DataFrame if there is no `output`, else a summary.
 
     Raises:
+        ShortfallError: If too few rows fulfil the conditions; nothing is written then.
         AugmentError: If the model, the source or the output cannot be used; the message says why.
     """
-    if n < 1:
+    if n is not None and n < 1:
         raise UsageError(f"n must be at least 1, got {n}.")
     if chunk_size < 1:
         raise UsageError(f"chunk_size must be at least 1, got {chunk_size}.")
@@ -85,97 +141,206 @@ def generate(
     opened = read_model(find_model(model))
     if mark is not None:
         _check_mark(mark, opened.schema)
-    rows = _rows(opened, n, seed, chunk_size)
+    source = None if append is None else _source(append, opened.schema)
+    requests = _requests(opened, n, where, balance, strategy, source)
+    total = sum(request.rows for request in requests)
+    made = Generated()
+    batches = _regrouped(_batches(opened, requests, seed, made), chunk_size)
     if output is None:
-        tables = list(rows) if append is None else [_typed_source(append, opened.schema), *rows]
-        frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+        frame = to_frame(opened.schema, batches, seed=seed, decimal=opened.dialect.decimal)
+        if append is not None:
+            frame = _appended(opened, append, source, frame)
         if mark is not None:
-            frame[mark] = np.r_[np.zeros(len(frame) - n, np.int64), np.ones(n, np.int64)]
+            frame[mark] = np.r_[np.zeros(len(frame) - total, np.int64), np.ones(total, np.int64)]
         return frame
     if str(output) != "-":
         refuse_existing(output, force)
+    batches = chain([next(batches)], batches)  # a shortfall shows before anything is on standard output
     with open_output(output) as file:
-        if append is None:
-            writer: TableWriter = writer_for(output, file, opened.schema)
-        elif is_parquet(output):
-            writer = _append_parquet(file, append, opened.schema, mark)
-        else:
-            writer = _append_csv(file, append, opened.schema, mark)
-        for chunk in rows:
-            writer.write(chunk if mark is None or not is_parquet(output) else _marked(chunk, mark, 1))
+        writer = _writer(output, file, opened, source, seed, mark)
+        first = 0
+        for batch, rows in batches:
+            writer.write(batch, first, rows)
+            first += rows
             if on_progress is not None:
-                on_progress(chunk.num_rows)
+                on_progress(rows)
         writer.close()
-    return None
+    return made
 
 
-def _rows(model: ModelFile, n: int, seed: int, chunk_size: int) -> Iterator[pa.Table]:
-    """Yields `n` new rows in tables of `chunk_size`; the rows do not depend on it."""
-    pending: list[np.ndarray] = []
+def _requests(
+    model: ModelFile,
+    n: int | None,
+    where: Sequence[str],
+    balance: str | None,
+    strategy: str | float,
+    source: Source | None,
+) -> list[_Request]:
+    conditions = parse_conditions(where, model)
+    given, others = split_conditions(conditions, model)
+    if balance is None:
+        return [_Request(1000 if n is None else n, given, others)]
+    places = {encoding.name: place for place, encoding in enumerate(model.encoding.discrete)}
+    if balance not in places:
+        raise UsageError(
+            f"{balance!r} is not a discrete column of the model and cannot be balanced; these can: "
+            f"{', '.join(places) or 'none'}."
+        )
+    encoding = model.encoding.discrete[places[balance]]
+    if encoding.margin is not None:
+        raise UsageError(f"column {balance!r} holds numbers and cannot be balanced.")
+    if places[balance] in given:
+        raise UsageError(f"column {balance!r} cannot be given and balanced at once.")
+    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag]
+    if source is None:
+        if strategy != "auto":
+            raise UsageError(
+                "without rows to append to, the new rows are balanced among themselves: leave the strategy away, or "
+                "add --append DATA."
+            )
+        rows = np.full(len(levels), (1000 if n is None else n) // len(levels))
+        rows[: (1000 if n is None else n) % len(levels)] += 1
+        wanted = dict(zip(levels, rows.tolist(), strict=True))
+    else:
+        if n is not None:
+            raise UsageError("how many rows it takes to balance a table follows from the table; leave --n away.")
+        codes: Any = encoding.encode(model.schema[balance], source.table.column(balance), source)[0]
+        found = {str(encoding.levels[index]): int((codes == index).sum()) for index in levels}
+        present = {name: count for name, count in found.items() if count}
+        if not present:
+            raise AugmentError(f"column {balance!r} of {source.name} has none of the model's values.")
+        more = new_rows(present, strategy)
+        wanted = {index: more.get(str(encoding.levels[index]), 0) for index in levels}
+        if not any(wanted.values()):
+            raise AugmentError(f"column {balance!r} of {source.name} is balanced already; there is nothing to add.")
+    return [_Request(rows, {**given, places[balance]: index}, others) for index, rows in wanted.items() if rows]
+
+
+def _batches(
+    model: ModelFile, requests: Sequence[_Request], seed: int, made: Generated
+) -> Iterator[tuple[dict[str, Cells], int]]:
+    """Yields the cells of new rows and their number, request after request."""
+    for number, request in enumerate(requests):
+        sampler = local.Sampler(model, request.given)
+        missing, drawn, block = request.rows, 0, number * _BLOCKS_PER_REQUEST
+        while missing:
+            rows = local.BLOCK_ROWS if request.conditions else min(missing, local.BLOCK_ROWS)
+            cells = sampler.block(seed, block, rows)
+            block, drawn = block + 1, drawn + rows
+            if request.conditions:
+                right = np.flatnonzero(all_hold(request.conditions, cells, rows))[:missing]
+                cells, rows = {name: part.take(right) for name, part in cells.items()}, len(right)
+                if drawn >= _TRIAL_ROWS and request.rows - missing + rows < _LEAST_ACCEPTANCE * drawn:
+                    texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
+                    raise ShortfallError(
+                        f"only {request.rows - missing + rows:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} "
+                        "were asked for. Nothing was written. Ask for less, or widen the range."
+                    )
+            missing -= rows
+            made.rows += rows
+            made.drawn += drawn if not missing and not request.conditions else 0
+            if rows:
+                yield cells, rows
+        made.drawn += drawn if request.conditions else 0
+
+
+def _regrouped(batches: Iterator[tuple[dict[str, Cells], int]], size: int) -> Iterator[tuple[dict[str, Cells], int]]:
+    """Yields the same rows, `size` at a time."""
+    pending: list[dict[str, Cells]] = []
     count = 0
-    for block in local.blocks(model, n, seed):
-        pending.append(block)
-        count += len(block)
-        if count >= chunk_size:
-            values = np.concatenate(pending)
-            whole = count - count % chunk_size
-            for start in range(0, whole, chunk_size):
-                yield to_arrow(model.schema, values[start : start + chunk_size])
-            pending, count = [values[whole:]], count - whole
+    for batch, rows in batches:
+        pending.append(batch)
+        count += rows
+        if count >= size:
+            joined = {name: Cells.join([part[name] for part in pending]) for name in pending[0]}
+            whole = count - count % size
+            for start in range(0, whole, size):
+                yield {name: cells.between(start, start + size) for name, cells in joined.items()}, size
+            pending, count = [{name: cells.between(whole, count) for name, cells in joined.items()}], count - whole
     if count:
-        yield to_arrow(model.schema, np.concatenate(pending))
+        yield {name: Cells.join([part[name] for part in pending]) for name in pending[0]}, count
 
 
-def _typed_source(path: str | os.PathLike[str] | pd.DataFrame, schema: Schema) -> pa.Table:
-    """The rows of a table with the types that new rows have."""
-    source = read_source(path)
-    _check_columns(source.table.column_names, schema, source.name)
-    types = to_arrow(schema, np.empty((0, len(schema.modelled)))).schema
-    try:
-        trimmed = [pc.utf8_trim_whitespace(c) if pa.types.is_string(c.type) else c for c in source.table.columns]
-        return pa.table(trimmed, names=schema.names).cast(types)
-    except pa.ArrowInvalid as error:
-        raise AugmentError(f"{source.name} does not fit the model: {error}. Nothing was written.") from error
-
-
-def _append_parquet(
-    file: IO[bytes], path: str | os.PathLike[str] | pd.DataFrame, schema: Schema, mark: str | None
-) -> TableWriter:
-    source = _typed_source(path, schema)
-    if mark is not None:
-        source = _marked(source, mark, 0)
-    writer = ParquetWriter(file, source.schema)
-    writer.write(source)
-    return writer
-
-
-def _append_csv(
-    file: IO[bytes], path: str | os.PathLike[str] | pd.DataFrame, schema: Schema, mark: str | None
-) -> TableWriter:
-    """Copies the source's records to `file` and returns a writer that goes on in the same spelling."""
-    source = read_source(path)
-    _check_columns(source.table.column_names, schema, source.name)
-    if source.path is None or is_parquet(source.path):
-        writer = CsvWriter(file, schema, mark=None if mark is None else "0")
-        names = [*schema.names, *([] if mark is None else [mark])]
-        file.write((",".join(map(csv_field, names)) + "\n").encode())
-        writer.write(_typed_source(path, schema))
-        return CsvWriter(file, schema, mark=None if mark is None else "1")
-    header = None if mark is None else csv_field(mark)
-    end = copy_records(file, source, header, repeat("0"))
-    return CsvWriter(file, schema, end_of_line=end, mark=None if mark is None else "1")
-
-
-def _marked(rows: pa.Table, mark: str, value: int) -> pa.Table:
-    return rows.append_column(mark, pa.repeat(scalar(value), rows.num_rows))
-
-
-def _check_columns(names: list[str], schema: Schema, where: str) -> None:
-    if names != schema.names:
+def _source(data: str | os.PathLike[str] | pd.DataFrame, schema: Schema) -> Source:
+    source = read_source(data)
+    names = source.table.column_names
+    kept = [column.name for column in schema.columns if column.kind != "text"]
+    if names not in (schema.names, kept):
         raise AugmentError(
-            f"{where} has the columns {', '.join(names)}; the model makes {', '.join(schema.names)}. Rows can only be "
+            f"{source.name} has the columns {', '.join(names)}; the model makes {', '.join(kept)}. Rows can only be "
             "appended to a table of the same columns in the same order; what --drop left out is left out there too."
         )
+    return source
+
+
+def _writer(
+    output: str | os.PathLike[str],
+    file: IO[bytes],
+    model: ModelFile,
+    source: Source | None,
+    seed: int,
+    mark: str | None,
+) -> TableWriter:
+    """A writer of new rows to a file in which the rows of `source`, if any, are already."""
+    schema, dialect = model.schema, model.dialect
+    if source is None:
+        return writer_for(output, file, schema, dialect, seed=seed, mark=mark)
+    with_text = source.table.column_names == schema.names
+    if is_parquet(output):
+        parquet = ParquetWriter(file, schema, dialect, seed=seed, mark=mark, with_text=with_text)
+        try:
+            parquet.write_table(_plain_table(source), is_new=False)
+        except AugmentError as error:
+            with contextlib.suppress(AugmentError):
+                parquet.close()  # else pyarrow would try when the file is closed
+            raise AugmentError(f"{source.name} does not fit the model: {error}") from error
+        return parquet
+    if source.path is None or is_parquet(source.path):
+        raise UsageError(f"the rows of {source.name} are not CSV; write to a .parquet file, or get a DataFrame.")
+    header = None if mark is None else csv_field(mark, source.dialect)
+    copy_records(file, source, header, repeat("0"))
+    return CsvWriter(file, schema, source.dialect, seed=seed, mark=mark, with_text=with_text)
+
+
+def _plain_table(source: Source) -> pa.Table:
+    """A table whose texts have no surrounding space, so that those that are numbers can be cast."""
+    import pyarrow.compute as pc
+
+    columns = [plain(column) for column in source.table.columns]
+    columns = [pc.utf8_trim_whitespace(c) if pa.types.is_string(c.type) else c for c in columns]
+    return pa.table(columns, names=source.table.column_names)
+
+
+def _appended(
+    model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, source: Source | None, frame: pd.DataFrame
+) -> pd.DataFrame:
+    import pandas as pd
+
+    first: Any = data
+    if isinstance(data, str | os.PathLike) and source is not None:
+        first = source.table.to_pandas() if source.is_typed else _typed_like(model, source, frame)
+    both: pd.DataFrame = pd.concat([first, frame], ignore_index=True)
+    return both
+
+
+def _typed_like(model: ModelFile, source: Source, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a CSV with the types that the new rows have in `frame`."""
+    import pandas as pd
+
+    old: pd.DataFrame = source.table.to_pandas()
+    for name in frame.columns:
+        column, is_number = model.schema[name], pd.api.types.is_numeric_dtype(frame[name].dtype)
+        cells = source.table.column(name)
+        if column.is_numeric:
+            values = numbers(cells, column, source.dialect, source.name, source.row_numbers)
+            typed = typed_column(column, Cells(None, (), (), np.nan_to_num(values)))
+            old[name] = typed.to_pandas().where(~np.isnan(values), np.nan if is_number else None)
+        elif is_number and not pd.api.types.is_bool_dtype(frame[name].dtype):  # a constant, or identifiers
+            values = numbers(cells, dataclasses.replace(column, kind="float"), source.dialect, source.name,
+                             source.row_numbers)  # fmt: skip
+            is_whole = not np.isnan(values).any() and bool((values == np.rint(values)).all())
+            old[name] = values.astype(np.int64) if is_whole and frame[name].dtype.kind == "i" else values
+    return old
 
 
 def _check_mark(mark: str, schema: Schema) -> None:

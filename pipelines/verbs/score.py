@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet
 
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError
 from pipelines.model_file import ModelFile, find_model, read_model
+from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.encoding import Rows
 from pipelines.tables.reading import Source, is_parquet, read_source
-from pipelines.tables.schema import numbers
 from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMN", "score"]
+__all__ = ["COLUMNS", "log_probs", "score"]
 
-COLUMN = "log_prob"
+COLUMNS = ("log_prob", "percentile", "outlier")
+# Of the noise drawn for absent numbers, the log-density of a row is the mean over so many draws.
+_DRAWS = 8
 
 
 def score(
@@ -31,73 +36,156 @@ def score(
     *,
     model: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    outlier_share: float = 0.01,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | None:
     """Gives each row its log-density under a model, in nats and in the units of the data.
 
     Columns are found by name; columns the model does not know pass through. A row that differs from
-    the model in a constant column has log-density minus infinity.
+    the model in a constant column, or has a value the model does not know, has log-density minus infinity.
 
     Args:
         data: A CSV or Parquet file or a DataFrame with the model's columns.
         model: A model file. Default: the only one in the current folder.
         output: A file, "-" for standard output, or None for a DataFrame. It gets the rows as they are in
-            `data` and a last column `log_prob`.
+            `data` and last columns `log_prob`, `percentile` (the share, in percent, of the model's own rows that
+            are less likely) and `outlier` (1 if that is below `outlier_share`, else 0).
+        outlier_share: The share of the model's own rows that would be called outliers, in (0, 1).
         force: Replace an existing output.
         on_progress: Called with the number of rows scored as they are.
 
     Returns:
-        The rows with their `log_prob` as a DataFrame if there is no `output`, else None.
+        The rows with the further columns as a DataFrame if there is no `output`, else None.
 
     Raises:
         AugmentError: If the rows do not fit the model; the message says where.
     """
+    if not 0 < outlier_share < 1:
+        raise UsageError(f"outlier_share must be between 0 and 1, got {outlier_share}.")
     opened = read_model(find_model(model))
-    source = read_source(data)
-    if COLUMN in source.table.column_names:
-        raise UsageError(f"{source.name} has a column {COLUMN!r} already; rename it first.")
+    source = read_source(data, null_values_of(opened))
+    taken = [name for name in COLUMNS if name in source.table.column_names]
+    if taken:
+        raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
     if output is not None and str(output) != "-":
         refuse_existing(output, force)
         if is_parquet(output) and not (source.path and is_parquet(source.path)):
             raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
-    log_probs = _log_probs(opened, source, on_progress)
+    log_prob = log_probs(opened, source, on_progress)
+    percentile = 100 * np.searchsorted(own_log_probs(opened), log_prob, side="left") / local.BLOCK_ROWS
+    outlier = (percentile < 100 * outlier_share).astype(np.int64)
     if output is None:
-        frame = _typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()
-        frame[COLUMN] = log_probs
-        return frame
+        frame = typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()
+        return frame.assign(log_prob=log_prob, percentile=percentile, outlier=outlier)
     with open_output(output) as file:
-        if is_parquet(output):
-            pyarrow.parquet.write_table(source.table.append_column(COLUMN, pa.array(log_probs)), file)
-        elif source.path is None or is_parquet(source.path):
-            pyarrow.csv.write_csv(source.table.append_column(COLUMN, pa.array(log_probs)), file)
+        if source.path is None or is_parquet(source.path):
+            table = source.table
+            for name, values in zip(COLUMNS, (log_prob, percentile, outlier), strict=True):
+                table = table.append_column(name, pa.array(values))
+            write = pyarrow.parquet.write_table if is_parquet(output) else pyarrow.csv.write_csv
+            write(table, file)
         else:
-            copy_records(file, source, csv_field(COLUMN), (f"{value:.6f}" for value in log_probs))
+            mark = source.dialect.delimiter
+            decimal = source.dialect.decimal
+            rows = (
+                mark.join((_spell(a, 6, decimal, source), _spell(b, 2, decimal, source), str(c)))
+                for a, b, c in zip(log_prob, percentile, outlier, strict=True)
+            )
+            header = mark.join(csv_field(name, source.dialect) for name in COLUMNS)
+            copy_records(file, source, header, rows)
     return None
 
 
-def _log_probs(model: ModelFile, source: Source, on_progress: Callable[[int], None] | None) -> np.ndarray:
-    """The log-density of each row, float64, `[n]`."""
-    schema, table = model.schema, source.table
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise AugmentError(f"{source.name} has no column {missing[0]!r}; the model needs {', '.join(schema.names)}.")
-    values = np.stack(
-        [numbers(table.column(c.name), c.name, source.name, source.first_row) for c in schema.modelled], axis=1
-    )
-    scorer = local.Graph(model, "scorer.tflite")
-    result = np.empty(len(values))
-    for start in range(0, len(values), local.BLOCK_ROWS):
-        block = model.encoding.encode(values[start : start + local.BLOCK_ROWS])
-        result[start : start + len(block)] = scorer(block) + model.encoding.log_det
+def _spell(value: float, decimals: int, decimal: str, source: Source) -> str:
+    return csv_field(f"{value:.{decimals}f}".replace(".", decimal), source.dialect, is_missing=False)
+
+
+def log_probs(model: ModelFile, source: Source, on_progress: Callable[[int], None] | None = None) -> np.ndarray:
+    """Returns the log-density of each row, float64 `[n]`, nats in the units of the data.
+
+    Raises:
+        AugmentError: If a column of the model is missing or a cell cannot be read.
+    """
+    check_columns(model, source)
+    scorer = local.Scorer(model)
+    found = []
+    for start in range(0, source.table.num_rows, local.BLOCK_ROWS):
+        block = part_of(source, start, local.BLOCK_ROWS)
+        rng = np.random.default_rng(0)
+        rows = model.encoding.encode(block, model.schema, rng, spread=False)
+        found.append(_mean_log_probs(rows, scorer, rng))
         if on_progress is not None:
-            on_progress(len(block))
-    result[np.isnan(result)] = -np.inf  # so far out that float32 has no number for it
-    for column in schema.constants:
-        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(table.column(column.name), pa.string())), "")
+            on_progress(block.table.num_rows)
+    result = np.concatenate(found)
+    for column in model.schema.constants:
+        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(source.table.column(column.name), pa.string())), "")
         same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "")]
         result[~pc.is_in(text, pa.array(same, pa.string())).to_numpy()] = -np.inf
     return result
+
+
+def _mean_log_probs(rows: Rows, scorer: local.Scorer, rng: np.random.Generator) -> np.ndarray:
+    """The log-densities of rows; where numbers are absent, the mean density over draws of the noise in their place.
+
+    E over u ~ N(0, 1) of p(x, u | d) / N(u) is p(x | d): u is integrated out (importance sampling, unbiased).
+    """
+    scores = rows.scores.copy()
+    terms = []
+    for draw in range(1 if rows.is_present.all() else _DRAWS):
+        if draw:
+            scores = np.where(rows.is_present, scores, rng.standard_normal(scores.shape, dtype=np.float32))
+        filled = np.where(rows.is_present, 0.0, 0.5 * (np.log(2 * np.pi) + scores.astype(np.float64) ** 2))
+        log_prob, _ = scorer(rows.classes, scores)
+        terms.append(log_prob + filled.sum(axis=1))
+    highest = np.max(terms, axis=0)
+    safe = np.where(np.isfinite(highest), highest, 0.0)
+    with np.errstate(divide="ignore"):
+        mean: np.ndarray = safe + np.log(np.mean(np.exp(np.array(terms) - safe), axis=0)) + rows.log_det
+    return mean
+
+
+def own_log_probs(model: ModelFile) -> np.ndarray:
+    """Returns the log-densities of a block of the model's own rows, sorted; they are scored as rows of a file are."""
+    cells = local.Sampler(model).block(0, 0)
+    rng = local.generator(0, 1)
+    encoding, rows = model.encoding, local.BLOCK_ROWS
+    scores = np.empty((rows, len(encoding.continuous)), np.float32)
+    is_present, log_det = np.ones(scores.shape, bool), np.zeros(rows)
+    for d, column in enumerate(encoding.continuous):
+        margin, codes, numbers = column.margin, cells[column.name].codes, cells[column.name].values
+        assert margin is not None
+        assert numbers is not None
+        present = np.ones(rows, bool) if codes is None else codes == column.levels.index(None)
+        found = np.clip(margin.encode(np.where(present, numbers, margin.low)), -1e6, 1e6)
+        scores[:, d] = np.where(present, found, rng.standard_normal(rows))
+        is_present[:, d] = present
+        log_det += np.where(present, margin.log_derivative(np.where(present, numbers, margin.low)), 0.0)
+    classes: Any = [cells[column.name].codes for column in encoding.discrete]
+    known = np.stack(classes, axis=1).astype(np.int32) if classes else np.empty((rows, 0), np.int32)
+    return np.sort(_mean_log_probs(Rows(known, scores, is_present, log_det), local.Scorer(model), rng))
+
+
+def null_values_of(model: ModelFile) -> ReadOptions:
+    """Returns how a table of the model's kind is read: what the model knows as missing is missing."""
+    known = {text for column in model.schema.columns for text in column.missing}
+    return ReadOptions(null_values=tuple(sorted(known - {""})) or None)
+
+
+def check_columns(model: ModelFile, source: Source) -> None:
+    """Raises `AugmentError` if a column of the model is missing."""
+    needed = [c.name for c in model.schema.columns if c.is_modelled or c.kind == "constant"]
+    missing = [name for name in needed if name not in source.table.column_names]
+    if missing:
+        raise AugmentError(f"{source.name} has no column {missing[0]!r}; the model needs {', '.join(needed)}.")
+
+
+def part_of(source: Source, start: int, rows: int) -> Source:
+    """Returns some of the rows of a source, numbered as they were."""
+    table = source.table.slice(start, rows)
+    if source.rows is not None:
+        return dataclasses.replace(source, table=table, rows=source.rows[start : start + rows])
+    return dataclasses.replace(source, table=table, first_row=source.first_row + start)
 
 
 def _same(cell: str, constant: str) -> bool:
@@ -108,11 +196,16 @@ def _same(cell: str, constant: str) -> bool:
         return cell == constant
 
 
-def _typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:
-    """The rows of a file with numbers in the columns the model knows."""
+def typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:
+    """Returns the rows of a file with numbers in the columns that the model knows as numbers."""
+    from pipelines.tables.parsing import numbers
+
     frame: pd.DataFrame = source.table.to_pandas()
-    for column in model.schema.modelled:
-        values = numbers(source.table.column(column.name), column.name, source.name, source.first_row)
-        is_whole = column.kind == "integer" and (values == np.rint(values)).all()
+    if source.is_typed:
+        return frame
+    for column in model.schema.of_kind("float", "integer"):
+        cells = source.table.column(column.name)
+        values = numbers(cells, column, source.dialect, source.name, source.row_numbers)
+        is_whole = column.kind == "integer" and bool((values == np.rint(values)).all())
         frame[column.name] = values.astype(np.int64) if is_whole else values
     return frame

@@ -5,13 +5,14 @@ import pathlib
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import pipelines
 from pipelines.model_file import read_model, write_model
 
 MOONS = pathlib.Path(__file__).parents[2] / "data" / "moons.csv"
-TINY = {"steps": 20, "couplings": 2, "hidden": (8,)}
+TINY = {"steps": 20, "couplings": 2, "width": 8}
 
 
 def orders_csv():
@@ -30,6 +31,62 @@ def orders_csv():
         shortest = f"{s:.3f}".rstrip("0").rstrip(".")
         lines.append(f'{w:.2f},{shortest},{c},"north, 1",{float(d)!r},1.50')
     return "\n".join(lines) + "\n"
+
+
+WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "heath", "inlet", "juniper", "knoll", "pine"]
+
+
+def visits_frame(rows=600):
+    """Rows of every kind of cell as texts: what depends on what is in the code.
+
+    `city` has five frequent values and three that come once; `paid` is 0 in a third of the rows, missing in a tenth,
+    else an amount with two decimals; `nights` is a count, `stars` one of five numbers, `member` yes or no, `since` a
+    date; `id` is an identifier, `country` a constant, `remark` free text, `spare` empty.
+    """
+    rng = np.random.default_rng(5)
+    city = rng.choice(["Bay", "Dale", "Ford", "Hill", "Mere"], rows, p=[0.4, 0.25, 0.15, 0.12, 0.08]).astype(object)
+    city[[10, 200, 400]] = ["Alba", "Zell", "Oban"]
+    is_member = rng.random(rows) < np.where(city == "Bay", 0.8, 0.25)
+    stars = np.clip(rng.poisson(np.where(is_member, 3.4, 2.2)), 1, 5)
+    nights = rng.poisson(np.where(is_member, 16.0, 9.0))
+    paid = np.round(np.exp(rng.normal(np.where(is_member, 5.0, 4.0), 0.4)), 2)
+    kind = rng.choice(3, rows, p=[0.57, 0.33, 0.1])
+    since = np.datetime64("2019-01-01") + rng.integers(0, 900, rows).astype("timedelta64[D]")
+    return pd.DataFrame(
+        {
+            "id": [f"V-{number:05d}" for number in rng.permutation(90_000)[:rows]],
+            "city": city,
+            "paid": [(f"{amount:.2f}", "0.00", "NA")[k] for amount, k in zip(paid, kind, strict=True)],
+            "nights": nights.astype(str),
+            "stars": stars.astype(str),
+            "member": np.where(is_member, "yes", "no"),
+            "since": since.astype(str),
+            "country": "NZ",
+            "remark": [" ".join(rng.choice(WORDS, 9)) for _ in range(rows)],
+            "spare": "",
+        }
+    )
+
+
+def dice_frame():
+    """A category of three values and a count that depends on it: a table small enough to sum over."""
+    rng = np.random.default_rng(6)
+    colour = rng.choice(["red", "green", "blue"], 400, p=[0.5, 0.3, 0.2])
+    return pd.DataFrame({"colour": colour, "eyes": rng.poisson(np.where(colour == "red", 15, 25))})
+
+
+def answers_frame():
+    """Classes only, with the types of a DataFrame: text, a category with an order, a truth value, a small number."""
+    rng = np.random.default_rng(8)
+    size = rng.choice(["S", "M", "L"], 300, p=[0.2, 0.5, 0.3])
+    return pd.DataFrame(
+        {
+            "shop": rng.choice(["east", "west"], 300),
+            "size": pd.Categorical(size, categories=["S", "M", "L"], ordered=True),
+            "sold": rng.random(300) < np.where(size == "M", 0.9, 0.3),
+            "pieces": rng.integers(1, 5, 300).astype(np.int16),
+        }
+    )
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +144,59 @@ def orders_fit(fit_tiny, orders):
 @pytest.fixture(scope="session")
 def orders_model(orders_fit):
     return pathlib.Path(orders_fit.model)
+
+
+@pytest.fixture(scope="session")
+def visits(folder):
+    """The path of a table of 600 rows with every kind of cell."""
+    path = folder / "visits.csv"
+    visits_frame().to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def visits_fit(fit_tiny, visits):
+    """Long enough that the columns depend on each other."""
+    return fit_tiny(visits, "visits", target="member", steps=150, batch_size=128)
+
+
+@pytest.fixture(scope="session")
+def visits_model(visits_fit):
+    return pathlib.Path(visits_fit.model)
+
+
+@pytest.fixture(scope="session")
+def dice():
+    return dice_frame()
+
+
+@pytest.fixture(scope="session")
+def dice_model(fit_tiny, dice):
+    return pathlib.Path(fit_tiny(dice, "dice", steps=60).model)
+
+
+@pytest.fixture(scope="session")
+def answers(folder):
+    """The path of a Parquet file of classes only."""
+    path = folder / "answers.parquet"
+    answers_frame().to_parquet(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def answers_model(fit_tiny, answers):
+    return pathlib.Path(fit_tiny(answers, "answers", steps=60).model)
+
+
+@pytest.fixture(scope="session")
+def heights():
+    """One column of numbers, and nothing else."""
+    return pd.DataFrame({"height": np.random.default_rng(9).gamma(9.0, 20.0, 500).round(1)})
+
+
+@pytest.fixture(scope="session")
+def heights_model(fit_tiny, heights):
+    return pathlib.Path(fit_tiny(heights, "heights").model)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 import pipelines
 import pipelines.cli
-from pipelines.cli import _Duration, _Units, main
+from pipelines.cli import _balance, _Duration, main
+from pipelines.tables.dialect import ReadOptions
 
 verbs = {name: importlib.import_module(f"pipelines.verbs.{name}") for name in ("fit", "generate", "score")}
 
@@ -27,15 +28,25 @@ def test_what_is_no_duration_is_refused_with_examples(text):
         _Duration().convert(text, None, None)
 
 
-@pytest.mark.parametrize(("text", "units"), [("64,64", (64, 64)), ("8", (8,)), ("3, 4,5", (3, 4, 5))])
-def test_layer_sizes(text, units):
-    assert _Units().convert(text, None, None) == units
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("income", {"balance": "income"}),
+        ("income=auto", {"balance": "income", "strategy": "auto"}),
+        ("income=not minority", {"balance": "income", "strategy": "not minority"}),
+        ("income=0.5", {"balance": "income", "strategy": 0.5}),
+        ("a=b=1", {"balance": "a=b", "strategy": 1.0}),
+    ],
+)
+def test_a_balance_is_a_column_and_how(text, options):
+    assert _balance(text) == options
 
 
-@pytest.mark.parametrize("text", ["", "64,", "64x64", "0", "8,-1", "1.5"])
-def test_what_is_no_list_of_layer_sizes_is_refused_with_an_example(text):
-    with pytest.raises(click.BadParameter, match="write for example 64,64"):
-        _Units().convert(text, None, None)
+@pytest.mark.parametrize("text", ["age", "age=", "age=number"])
+def test_what_is_no_kind_of_a_column_is_refused_with_the_kinds(text):
+    result = CliRunner().invoke(main, ["fit", "a.csv", "--type", text])
+    assert result.exit_code == 2
+    assert "is not COL=KIND; kinds are float, integer," in " ".join(result.output.split())
 
 
 def test_options_reach_the_verb(monkeypatch):
@@ -47,7 +58,9 @@ def test_options_reach_the_verb(monkeypatch):
 
     monkeypatch.setattr(verbs["fit"], "fit", fit)
     line = "fit a.csv -m m.augment --drop x --drop y --seed 3 --max-time 2m --epochs 7 --steps 8 --patience 9"
-    line += " --batch-size 32 --couplings 6 --hidden 16,8 --force"
+    line += " --batch-size 32 --couplings 6 --width 16 --force --target t --type a=b=float --type c=date"
+    line += " --schema s.json --max-rows 500 --delimiter tab --encoding latin-1 --decimal , --null-value -1"
+    line += " --null-value x --no-header"
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 2
     ((data, options),) = calls
@@ -55,8 +68,33 @@ def test_options_reach_the_verb(monkeypatch):
     assert data == ["a.csv"]
     assert options == {
         "model": "m.augment", "drop": ("x", "y"), "seed": 3, "max_time": 120.0, "epochs": 7, "steps": 8, "patience": 9,
-        "batch_size": 32, "couplings": 6, "hidden": (16, 8), "force": True,
+        "batch_size": 32, "couplings": 6, "width": 16, "force": True, "target": "t", "schema": "s.json",
+        "kinds": {"a=b": "float", "c": "date"}, "max_rows": 500,
+        "reading": ReadOptions("\t", "latin-1", ",", ("-1", "x"), header=False),
     }  # fmt: skip
+
+
+def test_conditions_and_balance_reach_the_verb(monkeypatch):
+    calls = []
+
+    def generate(*arguments, **options):
+        calls.append((arguments, options))
+        raise pipelines.UsageError("enough")
+
+    monkeypatch.setattr(verbs["generate"], "generate", generate)
+    line = ["generate", "-m", "m", "--n", "7", "--where", "a=b", "--where", "c>=1", "--balance", "d=minority"]
+    assert CliRunner().invoke(main, line).exit_code == 2
+    ((arguments, options),) = calls
+    assert arguments == ("m", 7)
+    assert options["where"] == ("a=b", "c>=1")
+    assert (options["balance"], options["strategy"]) == ("d", "minority")
+
+
+def test_the_share_of_outliers_reaches_the_verb(monkeypatch):
+    calls = []
+    monkeypatch.setattr(verbs["score"], "score", lambda *_, **options: calls.append(options))
+    assert CliRunner().invoke(main, ["score", "a.csv", "-m", "m", "--outliers", "0.2", "-o", "o.csv"]).exit_code == 0
+    assert calls[0]["outlier_share"] == 0.2
 
 
 def test_the_defaults_of_the_command_are_those_of_the_function(monkeypatch):
@@ -83,7 +121,7 @@ def test_the_defaults_of_the_command_are_those_of_the_function(monkeypatch):
     for name, given in calls.items():
         for key in given.keys() - {"model", "output", "seed", "on_progress"}:
             default = defaults[name][key]
-            assert given[key] == default or (key == "drop" and given[key] == ()), (name, key)
+            assert given[key] == default or (given[key] == {} and default is None), (name, key)
     assert calls["fit"]["seed"] == defaults["fit"]["seed"]
 
 
@@ -103,7 +141,7 @@ def test_an_interrupt_that_a_library_swallows_ends_the_fit_all_the_same(monkeypa
         call(self, progress)
 
     monkeypatch.setattr(pipelines.cli._FitProgress, "__call__", interrupted)
-    options = ["--steps", "100", "--couplings", "2", "--hidden", "4", "-m", str(tmp_path / "m.augment")]
+    options = ["--steps", "100", "--couplings", "2", "--width", "4", "-m", str(tmp_path / "m.augment")]
     result = CliRunner().invoke(main, ["fit", str(moons), *options])
     assert result.exit_code == 1
     assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 
+import pandas as pd
 import pytest
 import safetensors.numpy
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ import pipelines
 from pipelines import AugmentError
 from pipelines.cli import main
 from pipelines.model_file import read_model
+from pipelines.verbs.describe import describe_data, format_columns, is_model
 
 
 @pytest.fixture
@@ -33,8 +35,8 @@ def test_the_description_has_columns_architecture_training_source_and_versions(o
     ]
     assert told["training"]["log_likelihood"] == orders_fit.log_likelihood
     assert told["architecture"]["couplings"] == 4
-    assert told["architecture"]["hidden"] == [8]
-    assert (told["seed"], told["format"]) == (3, 1)
+    assert told["architecture"]["width"] == 8
+    assert (told["seed"], told["format"]) == (3, 2)
     assert "tensorflow" in told["versions"]
 
 
@@ -55,13 +57,12 @@ def test_the_text_names_what_a_person_asks_for(run, orders_model, orders_fit, or
     lines = {line.split()[0]: line for line in text.splitlines()}
     assert str(orders_model) in lines["model"]
     assert "orders.csv (300 rows, SHA-256 " + hashlib.sha256(orders.read_bytes()).hexdigest()[:12] in lines["source"]
-    assert "4 couplings, hidden 8, " in lines["architecture"]
+    assert "4 couplings of 8 units; " in lines["architecture"]
     assert f"{orders_fit.steps_done} of {orders_fit.steps} steps of 64 rows, seed 3" in lines["training"]
-    assert f"{orders_fit.log_likelihood:.4f} nats a row (a Gaussian: " in lines["held"]
-    assert lines["weight"].split()[1:] == ["float,", "2", "decimals"]
-    assert lines["count"].split()[1:] == ["integer"]
-    assert lines["drift"].split()[1:] == ["float"]
-    assert lines["site"].endswith("constant 'north, 1'")
+    assert f"{orders_fit.log_likelihood:.4f} nats a row (independent columns: " in lines["held"]
+    for name, kind in (("weight", "float"), ("count", "integer"), ("drift", "float"), ("site", "constant")):
+        assert lines[name].split()[1] == kind
+        assert len(lines[name].split()) > 3  # and why
 
 
 def test_a_model_fitted_to_a_frame_has_no_hash_to_tell(run, moons_model, rewrite, tmp_path):
@@ -84,3 +85,57 @@ def test_damaged_weights_are_refused(moons_model, tmp_path):
     model.write_bytes(content)
     with pytest.raises(AugmentError, match="is damaged"):
         pipelines.describe(model)
+
+
+# Tables.
+
+
+@pytest.fixture
+def table(tmp_path):
+    rows = "\n".join(
+        f"{i * i / 4:.2f};{'x' if i % 3 else 'y'};{0 if i % 2 else i};{'NA' if i % 5 else i}" for i in range(100)
+    )
+    path = tmp_path / "t.csv"
+    path.write_text(f"size;kind;gain;some\x1b[2J\n{rows}\n")
+    return path
+
+
+def test_the_columns_of_a_table_are_described(table):
+    told = describe_data(table)
+    assert json.loads(json.dumps(told)) == told
+    assert (told["rows"], told["dialect"]["delimiter"], told["notes"]) == (100, ";", [])
+    size, kind, gain, some = told["columns"]
+    assert (size["kind"], size["decimals"], size["distinct"]) == ("float", 2, 100)
+    assert (size["least"], size["greatest"], size["spikes"]) == ("0.00", "2450.25", [])
+    assert (kind["kind"], kind["distinct"], "least" in kind) == ("categorical", 2, False)
+    assert gain["spikes"] == [{"value": "0", "share": 0.51}]
+    assert (some["missing_share"], some["distinct"]) == (0.8, 20)
+    assert [column["name"] for column in told["schema"]] == [column["name"] for column in told["columns"]]
+
+
+def test_a_described_table_is_aligned_and_its_control_characters_are_harmless(table):
+    text = format_columns(describe_data(table))
+    lines = text.splitlines()
+    assert lines[0] == "t.csv: 100 rows, 4 columns"
+    assert "\x1b" not in text
+    assert "some\\x1b[2J" in text
+    assert "often 0 (51.0 %)" in text
+    assert (
+        len({line.index(word) for line, word in zip(lines[3:], ("float", "categ", "integ", "integ"), strict=True)}) == 1
+    )
+
+
+def test_any_kind_of_column_can_be_described():
+    frame = pd.DataFrame({"when": pd.to_datetime(["2020-01-01", "2020-01-02"]), "list": [[1], [2]], "none": None})
+    told = describe_data(frame)
+    assert [column["kind"] for column in told["columns"]] == ["datetime", "text", "constant"]
+    assert told["columns"][0]["least"].startswith("2020-01-01")
+    assert told["dialect"] is None
+    format_columns(told)
+
+
+def test_a_model_is_told_from_data(table, tmp_path):
+    assert not is_model(table)
+    assert not is_model("-")
+    assert is_model(None)
+    assert is_model(tmp_path / "gone.augment")

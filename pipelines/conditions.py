@@ -1,0 +1,158 @@
+"""What new rows are asked to be like: `education=Masters`, `age>=40`."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import UsageError
+from pipelines.model_file import ModelFile
+from pipelines.tables.cells import Cells
+from pipelines.tables.encoding import ColumnEncoding
+from pipelines.tables.schema import Column
+from pipelines.tables.spelling import parse
+
+__all__ = ["Condition", "all_hold", "parse_conditions", "split_conditions"]
+
+_COMPARE = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_PATTERN = re.compile(r"\A(.+?)\s*(!=|>=|<=|==|=|>|<)\s*(.*)\Z", re.DOTALL)
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """A condition on one column.
+
+    Attributes:
+        column: What the column is.
+        encoding: How it is seen by the model.
+        operator: One of `=`, `!=`, `>=`, `<=`, `>`, `<`.
+        text: What its cells are compared with.
+        number: The same as a number in the column's unit, for columns of numbers; None where a missing cell is meant.
+    """
+
+    column: Column
+    encoding: ColumnEncoding
+    operator: str
+    text: str
+    number: float | None
+
+    def holds(self, cells: Cells) -> np.ndarray:
+        """Returns for which rows, bool `[n]`, the condition holds. A missing cell only equals a missing one."""
+        compare = _COMPARE[self.operator]
+        number: Any = np.nan if self.number is None else self.number
+        values: Any = cells.values
+        if cells.codes is None:
+            return np.asarray(compare(values, number), bool)
+        by_class = np.array([self._holds_for(index) for index in range(len(self.encoding.levels))], bool)
+        result: np.ndarray = by_class[cells.codes]
+        if values is not None:
+            is_number = np.array([level is None for level in self.encoding.levels])[cells.codes]
+            result = np.where(is_number, compare(values, number), result)
+        return result
+
+    @property
+    def given_class(self) -> int | None:
+        """The one class that fulfils the condition, if no number does."""
+        fitting = [index for index in range(len(self.encoding.levels)) if self._holds_for(index)]
+        is_exact = self.operator == "=" and len(fitting) == 1
+        return fitting[0] if is_exact else None
+
+    def _holds_for(self, index: int) -> bool:
+        if self.encoding.levels[index] is None:
+            return False
+        if self.encoding.is_missing[index]:
+            is_meant = self.text == self.encoding.levels[index] or (self.text == "" and self.operator in ("=", "!="))
+            return is_meant == (self.operator == "=") if self.operator in ("=", "!=") else False
+        if self.column.is_numeric:
+            known = self.encoding.values[index]
+            return self.operator == "!=" if self.number is None else bool(_COMPARE[self.operator](known, self.number))
+        if self.operator in ("=", "!="):
+            return (self.encoding.levels[index] == self.text) == (self.operator == "=")
+        order = {level: place for place, level in enumerate(self.column.levels)}
+        level = self.encoding.levels[index]
+        return level in order and bool(_COMPARE[self.operator](order[level], order[self.text]))
+
+
+def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
+    """Returns the conditions that texts such as `age>=40` say.
+
+    Raises:
+        UsageError: If a text is no condition, or names a column or a value that the model does not know.
+    """
+    return [_parse(text, model) for text in texts]
+
+
+def _parse(text: str, model: ModelFile) -> Condition:
+    encodings = {encoding.name: encoding for encoding in model.encoding.columns}
+    # A column's name may hold any of the signs, so known names are tried first, the longest first.
+    for name in sorted(encodings, key=len, reverse=True):
+        match = re.match(r"\s*(!=|>=|<=|==|=|>|<)\s*(.*)\Z", text[len(name) :], re.DOTALL)
+        if text.startswith(name) and match:
+            return _condition(model, name, match[1].replace("==", "="), match[2], encodings[name])
+    match = _PATTERN.match(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a condition; write COL=VALUE, or one of != >= <= > < instead of =.")
+    raise UsageError(f"the model has no column {match[1]!r} to put a condition on; it has {', '.join(encodings)}.")
+
+
+def _condition(model: ModelFile, name: str, sign: str, value: str, encoding: ColumnEncoding) -> Condition:
+    column = model.schema[name]
+    number = None
+    is_missing = value == "" or value in column.missing
+    if column.is_numeric and not is_missing:
+        number = parse(column, value, model.dialect.decimal)
+        if number is None:
+            raise UsageError(f"{value!r} is not a value of column {name!r}, which is of kind {column.kind}.")
+    if is_missing and not any(encoding.is_missing):
+        raise UsageError(f"column {name!r} has no missing cells.")
+    if is_missing and sign not in ("=", "!="):
+        raise UsageError(
+            f"a missing cell of column {name!r} is neither more nor less; only = and != can be asked of it."
+        )
+    known = [level for level in encoding.levels if level is not None]
+    if not column.is_numeric and value not in known and not is_missing:
+        shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+        raise UsageError(f"column {name!r} has no value {value!r}; it has {shown}.")
+    if not column.is_numeric and sign not in ("=", "!=") and value not in column.levels:
+        raise UsageError(f"the values of column {name!r} have no order; only = and != can be asked of it.")
+    return Condition(column, encoding, sign, value, number)
+
+
+def split_conditions(conditions: Sequence[Condition], model: ModelFile) -> tuple[dict[int, int], list[Condition]]:
+    """Returns the classes that conditions give, by the column's place among the discrete ones, and the others.
+
+    Raises:
+        UsageError: If two conditions give one column two values.
+    """
+    places = {encoding.name: place for place, encoding in enumerate(model.encoding.discrete)}
+    given: dict[int, int] = {}
+    others = []
+    for condition in conditions:
+        known = condition.given_class
+        if known is None:
+            others.append(condition)
+            continue
+        place = places[condition.column.name]
+        if given.setdefault(place, known) != known:
+            raise UsageError(f"column {condition.column.name!r} cannot have two values at once.")
+    return given, others
+
+
+def all_hold(conditions: Sequence[Condition], cells: Mapping[str, Cells], rows: int) -> np.ndarray:
+    """Returns for which rows, bool `[n]`, all conditions hold."""
+    result = np.ones(rows, bool)
+    for condition in conditions:
+        result &= condition.holds(cells[condition.column.name])
+    return result

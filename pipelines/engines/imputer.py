@@ -1,0 +1,330 @@
+"""Missing cells from a model: each given the rest of its row, by enumeration of what it may be."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable
+
+import numpy as np
+
+from pipelines.engines import local
+from pipelines.model_file import ModelFile
+from pipelines.tables.cells import Cells
+from pipelines.tables.encoding import ColumnEncoding, Rows
+
+__all__ = ["Imputer"]
+
+# A number is one of so many points, one at random in each of as many cells of its range: first in cells of equal mass
+# under the standard Gaussian, then in cells of equal mass under what the first ones found.
+_COARSE, _FINE = 32, 32
+# Beside a special value, the noise in the place of the number is integrated out over so many draws.
+_NOISE_DRAWS = 4
+# Where several cells are missing: states a row starts from, each one of so many proposals, and sweeps over its cells.
+_CHAINS, _PROPOSALS = 3, 16
+_SWEEPS, _BURN_IN = 4, 1
+# Rows the graphs see at a time, for flat memory.
+_ROWS_AT_A_TIME = 1 << 17
+_LOG_NORMALISER = 0.5 * np.log(2 * np.pi)
+
+
+@dataclasses.dataclass
+class _State:
+    """Rows that are complete, and what their hidden cells were found to be.
+
+    Attributes:
+        classes: int32 `[n, C]`.
+        scores: float32 `[n, D]`.
+        hidden: bool `[n, P]`: the cells that are not known, by column.
+        mass: For each column with classes, float64 `[n, K]`: the mean probability of each class.
+        total: For each column with numbers, float64 `[n]`: the mean of the number times its probability.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    hidden: np.ndarray
+    mass: list[np.ndarray | None]
+    total: list[np.ndarray | None]
+
+
+class Imputer:
+    """Fills missing cells.
+
+    Let d be the classes of a row and s the scores of its numbers. A hidden cell's conditional given the others is
+    proportional to `p(d) p(s | d)` as a function of the cell:
+
+    - of a discrete column, all its classes but "missing" are tried, so it is exact;
+    - of a number, two rounds of stratified points over its range are, so it is a quadrature;
+    - of a number with special values, both, and the noise in the number's place is integrated out.
+
+    If only one cell of a row is hidden, that is its posterior under the model. With several, each is drawn given the
+    others in turn (Gibbs sampling; for numbers Ritter & Tanner, 1992, "Facilitating the Gibbs Sampler: The Gibbs
+    Stopper and the Griddy-Gibbs Sampler"). The sweeps start from draws of the discrete cells given the known ones,
+    resampled by the density of the known numbers, as cells that determine each other would otherwise stay where they
+    began.
+
+    Args:
+        model: The model file.
+    """
+
+    def __init__(self, model: ModelFile) -> None:
+        self._columns = model.encoding.columns
+        self._scorer, self._decoder = local.Scorer(model), local.Decoder(model)
+        self._sampler = local.Graph(model, "discrete_sampler.tflite") if model.encoding.discrete else None
+        self._flow = local.Graph(model, "scorer.tflite") if model.has("scorer.tflite") else None
+        # Of each column, its place among the classes and among the scores.
+        self._class_of: list[int | None] = []
+        self._score_of: list[int | None] = []
+        discrete = [column.name for column in model.encoding.discrete]
+        continuous = [column.name for column in model.encoding.continuous]
+        for column in self._columns:
+            self._class_of.append(discrete.index(column.name) if column.is_discrete else None)
+            self._score_of.append(continuous.index(column.name) if column.margin is not None else None)
+        self._allowed = [_allowed(column) for column in self._columns]
+
+    def fill(self, rows: Rows, missing: np.ndarray, rng: np.random.Generator, *, draw: bool) -> dict[str, Cells]:
+        """Returns the cells of each column in these rows; only those that are missing are to be used.
+
+        Args:
+            rows: Rows with missing cells, as a model sees them. A class of -1 stays unknown: it is integrated out.
+            missing: bool `[n, P]`, by modelled column.
+            rng: Random numbers.
+            draw: Whether to draw from the posterior; else the most probable class or, for numbers, the posterior mean.
+        """
+        hidden = missing.copy()
+        for place, index in enumerate(self._class_of):
+            if index is not None:
+                hidden[:, place] |= rows.classes[:, index] < 0
+        several = hidden.sum(axis=1) > 1
+        found: dict[str, Cells] = {}
+        for chosen, chains, sweeps, burn_in in (
+            (np.flatnonzero(~several), 1, 1, 0),
+            (np.flatnonzero(several), 1 if draw else _CHAINS, _SWEEPS, _BURN_IN),
+        ):
+            if not len(chosen):
+                continue
+            repeated = np.repeat(chosen, chains)
+            state = _State(rows.classes[repeated], rows.scores[repeated], hidden[repeated], [], [])
+            for column, allowed in zip(self._columns, self._allowed, strict=True):
+                state.mass.append(np.zeros((len(repeated), len(allowed))) if column.is_discrete else None)
+                state.total.append(np.zeros(len(repeated)) if column.margin is not None else None)
+            self._start(state, rng)
+            for sweep in range(sweeps):
+                for place in np.flatnonzero(state.hidden.any(axis=0)).tolist():
+                    self._update(state, place, rng, keep=sweep >= burn_in)
+            self._collect(found, state, chosen, chains, len(missing), draw)
+        return found
+
+    def _start(self, state: _State, rng: np.random.Generator) -> None:
+        """Completes rows: hidden classes given the known ones, hidden scores from the flow."""
+        columns = [place for place, index in enumerate(self._class_of) if index is not None]
+        is_hidden = state.hidden[:, columns]
+        known = np.where(is_hidden, 0, state.classes).astype(np.int32)
+        several = np.flatnonzero(state.hidden.sum(axis=1) > 1)
+        for column, place in enumerate(columns):
+            known[is_hidden[:, column], column] = np.flatnonzero(self._allowed[place])[0]
+        state.classes = known
+        numbers = [place for place, index in enumerate(self._score_of) if index is not None]
+        absent = state.hidden[:, numbers]
+        state.scores = np.where(absent, 0.0, state.scores).astype(np.float32)
+        patterns, group = np.unique(is_hidden[several], axis=0, return_inverse=True)
+        for number, pattern in enumerate(patterns):
+            members = several[np.asarray(group).ravel() == number]
+            size = max(1, _ROWS_AT_A_TIME // _PROPOSALS)
+            for start in range(0, len(members), size):
+                self._propose(state, members[start : start + size], pattern, absent, columns, rng)
+
+    def _propose(
+        self,
+        state: _State,
+        members: np.ndarray,
+        pattern: np.ndarray,
+        absent: np.ndarray,
+        columns: list[int],
+        rng: np.random.Generator,
+    ) -> None:
+        """Takes one of several proposals for rows with the same hidden classes."""
+        index = np.repeat(members, _PROPOSALS)
+        classes = state.classes[index]
+        is_possible = np.ones(len(index), bool)
+        if self._sampler is not None and pattern.any():
+            uniforms = rng.random(classes.shape, dtype=np.float32)
+            given = (~pattern).astype(np.float32)
+            (drawn,) = self._sampler(uniforms=uniforms, classes=classes, is_given=given)
+            for column in np.flatnonzero(pattern).tolist():
+                allowed = self._allowed[columns[column]][drawn[:, column]]
+                is_possible &= allowed
+                classes[allowed, column] = drawn[allowed, column]
+        noise = rng.standard_normal(state.scores[index].shape, dtype=np.float32)
+        scores = np.where(absent[index], self._decoder(classes, noise), state.scores[index]).astype(np.float32)
+        weights = np.where(is_possible, self._log_density(classes, scores), -np.inf).reshape(len(members), _PROPOSALS)
+        chosen = np.arange(len(members)) * _PROPOSALS + _draw(_normalised(weights), rng)
+        state.classes[members], state.scores[members] = classes[chosen], scores[chosen]
+
+    def _log_density(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Returns log p(s | d), `[n]`."""
+        if self._flow is None:
+            return np.zeros(len(classes))
+        log_prob, _ = self._flow(x=scores, context=classes)
+        return np.where(np.isnan(log_prob), -np.inf, log_prob)
+
+    def _update(self, state: _State, place: int, rng: np.random.Generator, *, keep: bool) -> None:
+        """Draws the hidden cells of a column given the rest, and remembers their conditional if `keep`."""
+        rows = np.flatnonzero(state.hidden[:, place])
+        column = self._columns[place]
+        levels = int(self._allowed[place].sum())
+        size = _COARSE + _FINE + levels * _NOISE_DRAWS if column.margin is not None else levels
+        step = max(1, _ROWS_AT_A_TIME // size)
+        update: Callable[..., None] = self._update_class if column.margin is None else self._update_number
+        for start in range(0, len(rows), step):
+            update(state, place, rows[start : start + step], rng, keep)
+
+    def _update_class(self, state: _State, place: int, rows: np.ndarray, rng: np.random.Generator, keep: bool) -> None:
+        index, mass = self._class_of[place], state.mass[place]
+        assert index is not None
+        assert mass is not None
+        levels = np.flatnonzero(self._allowed[place])
+        classes = np.repeat(state.classes[rows], len(levels), axis=0)
+        classes[:, index] = np.tile(levels, len(rows))
+        log_prob, _ = self._scorer(classes, np.repeat(state.scores[rows], len(levels), axis=0))
+        probs = _normalised(log_prob.reshape(len(rows), len(levels)))
+        if keep:
+            mass[np.ix_(rows, levels)] += probs
+        state.classes[rows, index] = levels[_draw(probs, rng)]
+
+    def _update_number(self, state: _State, place: int, rows: np.ndarray, rng: np.random.Generator, keep: bool) -> None:
+        column, index, number = self._columns[place], self._class_of[place], self._score_of[place]
+        mass, total = state.mass[place], state.total[place]
+        assert column.margin is not None
+        assert number is not None
+        assert total is not None
+        n = len(rows)
+
+        def log_prob(scores: np.ndarray, level: int | None) -> np.ndarray:
+            """The log-density with other scores of the number, `[n, Q]`, and another class."""
+            classes = np.repeat(state.classes[rows], scores.shape[1], axis=0)
+            others = np.repeat(state.scores[rows], scores.shape[1], axis=0)
+            others[:, number] = scores.ravel()
+            if index is not None and level is not None:
+                classes[:, index] = level
+            found, _ = self._scorer(classes, others)
+            return found.reshape(scores.shape)
+
+        is_number = column.levels.index(None) if index is not None else None
+        edges = np.broadcast_to(_edges(column), (n, _COARSE + 1))
+        scores, widths = _stratified(edges, rng)
+        edges = _refined(edges, _normalised(log_prob(scores, is_number) + np.log(widths)))
+        scores, widths = _stratified(edges, rng)
+        terms, values = [log_prob(scores, is_number) + np.log(widths)], [scores]
+        levels = [np.full(_FINE, -1 if is_number is None else is_number)]
+        for level in np.flatnonzero(self._allowed[place]).tolist() if index is not None else ():
+            if level != is_number:
+                noise = rng.standard_normal((n, _NOISE_DRAWS))
+                density = -_LOG_NORMALISER - 0.5 * noise**2
+                terms.append(log_prob(noise, level) - density - np.log(_NOISE_DRAWS))
+                values.append(noise)
+                levels.append(np.full(_NOISE_DRAWS, level))
+        probs, level_of = _normalised(np.concatenate(terms, axis=1)), np.concatenate(levels)
+        if keep:
+            total[rows] += (probs[:, :_FINE] * column.margin.place(scores)).sum(axis=1)
+            if mass is not None:
+                for level in np.unique(level_of).tolist():
+                    mass[rows, level] += probs[:, level_of == level].sum(axis=1)
+        chosen = _draw(probs, rng)
+        state.scores[rows, number] = np.concatenate(values, axis=1)[np.arange(n), chosen]
+        if index is not None:
+            state.classes[rows, index] = level_of[chosen]
+
+    def _collect(
+        self, found: dict[str, Cells], state: _State, chosen: np.ndarray, chains: int, rows: int, draw: bool
+    ) -> None:
+        """Puts what the hidden cells are into cells of all `rows`."""
+        for place in np.flatnonzero(state.hidden.any(axis=0)).tolist():
+            column, index, number = self._columns[place], self._class_of[place], self._score_of[place]
+            mass, total = state.mass[place], state.total[place]
+            codes = values = None
+            share = np.full(len(chosen), 1.0)
+            if index is not None and mass is not None:
+                joined = mass.reshape(len(chosen), chains, -1).sum(axis=1)
+                codes = state.classes[:, index] if draw else joined.argmax(axis=1).astype(np.int32)
+                if column.margin is not None:
+                    share = joined[:, column.levels.index(None)] / np.maximum(joined.sum(axis=1), 1e-300)
+            if number is not None and total is not None and column.margin is not None:
+                scores = state.scores[:, number]
+                if not draw:
+                    sweeps = 1 if chains == 1 else chains * (_SWEEPS - _BURN_IN)
+                    mean = total.reshape(len(chosen), chains).sum(axis=1) / np.maximum(sweeps * share, 1e-300)
+                    mean = np.clip(mean, column.margin.low, column.margin.high)
+                    scores = column.margin.encode(mean)
+                values = np.clip(column.margin.decode(scores), column.margin.low, column.margin.high)
+            if column.name not in found:
+                found[column.name] = Cells(
+                    None if codes is None else np.zeros(rows, np.int32),
+                    column.levels,
+                    column.is_missing,
+                    None if values is None else np.zeros(rows),
+                )
+            cells = found[column.name]
+            if cells.codes is not None:
+                cells.codes[chosen] = codes
+            if cells.values is not None:
+                cells.values[chosen] = values
+
+
+def _allowed(column: ColumnEncoding) -> np.ndarray:
+    """Which classes a missing cell may be: none that is missing itself, nor `(other)`, if there are any else."""
+    allowed = ~np.array(column.is_missing, bool)
+    if column.other_count and allowed.sum() > 1:
+        allowed[np.flatnonzero(allowed)[-1]] = False
+    return allowed
+
+
+def _edges(column: ColumnEncoding) -> np.ndarray:
+    """The edges, `[_COARSE + 1]`, of cells of a number's range, of equal mass under the standard Gaussian."""
+    assert column.margin is not None
+    margin = column.margin
+    low, high = margin.encode(np.array([margin.low, margin.high])).tolist()
+    if len(margin.scores) > 3:  # the outer knots belong to the tails; between the others, the outer cells are whole
+        low, high = float(margin.scores[1]), float(margin.scores[-2])
+    if high - low < 1e-3:
+        low, high = low - 0.5, high + 0.5
+    normal = statistics.NormalDist()
+    shares = np.linspace(normal.cdf(low), normal.cdf(high), _COARSE + 1)
+    inner = [normal.inv_cdf(min(max(share, 1e-12), 1 - 1e-12)) for share in shares[1:-1].tolist()]
+    edges: np.ndarray = np.maximum.accumulate(np.r_[low, np.clip(inner, low, high), high])
+    return edges
+
+
+def _stratified(edges: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A point at random in each cell, and the cells' widths, `[n, Q]`."""
+    widths = np.maximum(np.diff(edges, axis=1), 1e-30)
+    return edges[:, :-1] + widths * rng.random(widths.shape), widths
+
+
+def _refined(edges: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """The edges, `[n, _FINE + 1]`, of cells of equal mass; some of it goes to the neighbours, a little everywhere."""
+    padded = np.pad(mass, ((0, 0), (1, 1)))
+    mass = 0.5 * mass + 0.2 * (padded[:, :-2] + padded[:, 2:]) + 0.1 / mass.shape[1]
+    below = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
+    below /= below[:, -1:]
+    targets = np.linspace(0, 1, _FINE + 1)[1:-1]
+    cell = np.minimum((below[:, None, 1:] <= targets[None, :, None]).sum(axis=2), mass.shape[1] - 1)
+    start, stop = np.take_along_axis(below, cell, 1), np.take_along_axis(below, cell + 1, 1)
+    left, right = np.take_along_axis(edges, cell, 1), np.take_along_axis(edges, cell + 1, 1)
+    inner = left + (right - left) * (targets - start) / np.maximum(stop - start, 1e-30)
+    return np.concatenate([edges[:, :1], inner, edges[:, -1:]], axis=1)
+
+
+def _normalised(log_weights: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis; equal where nothing is possible."""
+    highest = log_weights.max(axis=1, keepdims=True)
+    weights = np.where(np.isfinite(highest), np.exp(log_weights - np.where(np.isfinite(highest), highest, 0.0)), 1.0)
+    probs: np.ndarray = weights / weights.sum(axis=1, keepdims=True)
+    return probs
+
+
+def _draw(probs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draws an index of each row."""
+    below = (np.cumsum(probs, axis=1) < rng.random((len(probs), 1))).sum(axis=1)
+    drawn: np.ndarray = np.minimum(below, probs.shape[1] - 1)
+    return drawn

@@ -1,0 +1,296 @@
+"""Which model suits which table, and how it is trained and exported. Everything that needs TensorFlow is in here."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.errors import AugmentError
+from pipelines.native_logs import quiet_native_logs
+from pipelines.tables.encoding import Rows
+
+if TYPE_CHECKING:
+    from tensorflow_probability import distributions as tfd
+
+__all__ = ["Progress", "Recipe", "Trained", "train"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far training is.
+
+    Attributes:
+        done: Share of the planned steps, from 0 to 1.
+        epoch: Number of the epoch, from 1.
+        train: Mean log-density of the training rows in the last epoch, in nats, data units.
+        held_out: The same for the held-out rows.
+    """
+
+    done: float
+    epoch: int
+    train: float
+    held_out: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Sizes of a model and how it is trained.
+
+    Attributes:
+        transform: "spline", over scores that each column's empirical distribution makes Gaussian, or "affine", over
+            standardised numbers.
+        couplings: Coupling layers of the flow.
+        bins: Bins of each spline.
+        width: Hidden units of each coupling's network.
+        dropout: Share of them that are dropped in training.
+        embedding_size: Length of the vector that stands for a class, in the couplings.
+        discrete_width: Hidden units of each discrete column's network.
+        discrete_dropout: Share of them that are dropped in training.
+        batch_size: Rows in a step.
+        learning_rate: The peak of the schedule.
+        ema_momentum: Of the moving average of the weights, or None.
+        passes: Passes over the rows, unless a number of steps or epochs is asked for.
+        min_steps: At least so many steps are made then.
+    """
+
+    transform: str
+    couplings: int
+    bins: int
+    width: int
+    dropout: float
+    embedding_size: int
+    discrete_width: int
+    discrete_dropout: float
+    batch_size: int
+    learning_rate: float
+    ema_momentum: float | None
+    passes: int
+    min_steps: int
+
+    @classmethod
+    def for_table(cls, rows: int, num_classes: list[int], continuous: int) -> Recipe:
+        """Chooses by the number of rows, discrete columns and continuous ones."""
+        columns = max(1, len(num_classes))
+        recipe = cls(
+            transform="spline",
+            couplings=2 if continuous == 1 else 5,
+            bins=8,
+            width=96,
+            dropout=0.1 if rows > 10_000 else 0.2 if rows > 5_000 else 0.3,
+            embedding_size=4 if columns <= 32 else 2,
+            discrete_width=int(np.clip(1024 // columns, 16, 64)),
+            discrete_dropout=0.5,
+            batch_size=512 if rows >= 2048 else 256,
+            learning_rate=6e-3,
+            ema_momentum=0.98,
+            # Networks of classes learn the rows by heart sooner than flows do.
+            passes=20 if len(num_classes) > continuous else 60,
+            min_steps=1_000,
+        )
+        if num_classes or continuous != 2:
+            return recipe
+        # Shapes in the plane: smoother by many affine couplings (docs/design.md, decision 24).
+        return dataclasses.replace(
+            recipe,
+            transform="affine",
+            couplings=8,
+            width=64,
+            dropout=0.0,
+            batch_size=256,
+            learning_rate=2e-3,
+            ema_momentum=None,
+            min_steps=4_000,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model, ready to be written.
+
+    Attributes:
+        config: What it is, as JSON.
+        members: Its weights, graphs and history, by file name.
+        parameters: Number of trainable numbers.
+        log_likelihood: Mean log-density of the held-out rows, nats, data units.
+        epochs: Epochs done.
+        steps: Steps planned.
+        steps_done: Steps done.
+        stopped_by: What ended training before the end of its schedule, or None.
+    """
+
+    config: Any
+    members: dict[str, bytes]
+    parameters: int
+    log_likelihood: float
+    epochs: int
+    steps: int
+    steps_done: int
+    stopped_by: str | None
+
+
+def train(
+    rows: Rows,
+    held_out: Rows,
+    num_classes: list[int],
+    recipe: Recipe,
+    *,
+    seed: int,
+    max_time: float | None,
+    on_progress: Callable[[Progress], None] | None,
+    **options: Any,
+) -> Trained:
+    """Builds, trains and exports a model.
+
+    Args:
+        rows: Rows to train on.
+        held_out: Rows that judge the weights.
+        num_classes: Number of classes of each discrete column.
+        recipe: Sizes.
+        seed: Of weights and of the order of the rows.
+        max_time: Seconds for the call, export not included, or None.
+        on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
+        **options: Of `tfp_realnvp.fit`.
+
+    Raises:
+        AugmentError: If training diverges.
+    """
+    started = time.monotonic()
+    if on_progress is not None:
+        on_progress(Progress(0.0, 0, math.nan, math.nan))
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow then leaves Keras 3 alone, which saves seconds
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_native_logs():
+        import safetensors.numpy
+
+        import tfp_realnvp
+
+        model, weighed = _build(rows, num_classes, recipe, seed)
+        offsets = [_offset(part) for part in (rows, held_out)]
+        history = None
+        if model.trainable_variables:
+            try:
+                history = tfp_realnvp.fit(
+                    model,
+                    weighed(rows),
+                    validation_data=weighed(held_out),
+                    max_time=None if max_time is None else max(1.0, max_time - (time.monotonic() - started)),
+                    seed=seed,
+                    batch_size=recipe.batch_size,
+                    learning_rate=recipe.learning_rate,
+                    ema_momentum=recipe.ema_momentum,
+                    callbacks=[_report(on_progress, offsets)],
+                    verbose=0,
+                    **options,
+                )
+            except tfp_realnvp.DivergenceError as error:
+                raise AugmentError(str(error)) from error
+        config, tensors = tfp_realnvp.to_config(model)
+        members = {"weights.safetensors": safetensors.numpy.save(tensors)} | _graphs(model)
+        if history is None:
+            log_prob = float(np.mean(model.log_prob(weighed(held_out)))) + offsets[1]
+            return Trained(config, members, 0, log_prob, 0, 0, 0, None)
+        members["history.csv"] = _history_csv(history.history, offsets)
+    return Trained(
+        config=config,
+        members=members,
+        parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+        log_likelihood=offsets[1] - history.history["val_loss"][history.params["epoch"]],
+        epochs=len(history.history["loss"]),
+        steps=history.params["steps"],
+        steps_done=history.params["steps_done"],
+        stopped_by=history.params["stopped_by"],
+    )
+
+
+def _build(
+    rows: Rows, num_classes: list[int], recipe: Recipe, seed: int
+) -> tuple[tfd.Distribution, Callable[[Rows], Any]]:
+    """The distribution, and what it is fed of rows."""
+    import tensorflow as tf
+    from tensorflow_probability import bijectors as tfb
+    from tensorflow_probability import distributions as tfd
+
+    import tfp_realnvp as tfr
+
+    size = rows.scores.shape[1]
+    discrete = None
+    if num_classes:
+        discrete = tfr.AutoregressiveCategorical(
+            num_classes, width=recipe.discrete_width, dropout=recipe.discrete_dropout, seed=seed
+        )
+        discrete.initialize(rows.classes)
+        if not size:
+            return discrete, lambda part: part.classes
+    elif size == 1:  # its margin is all there is to know
+        base = tfd.Sample(tfd.Normal(0.0, 1.0), [1])
+        return tfr.Flow(base, tfb.Shift(tf.zeros(1))), lambda part: part.scores
+    if recipe.transform == "affine":
+        hidden_units = (recipe.width, recipe.width)
+        return tfr.real_nvp(
+            size, num_couplings=recipe.couplings, hidden_units=hidden_units, seed=seed
+        ), lambda part: part.scores
+    flow = tfr.real_nvp(
+        size,
+        num_couplings=recipe.couplings,
+        transform=tfr.transforms.RationalQuadraticSpline(num_bins=recipe.bins),
+        conditioner=functools.partial(tfr.residual_mlp, width=recipe.width, num_blocks=1, dropout=recipe.dropout),
+        use_lu=size > 1,
+        context=tfr.ClassContext(num_classes, embedding_size=recipe.embedding_size, seed=seed) if num_classes else None,
+        seed=seed,
+    )
+    if discrete is None:
+        return flow, lambda part: part.scores
+    return tfr.Mixed(discrete, flow), lambda part: (part.classes, part.scores)
+
+
+def _offset(rows: Rows) -> float:
+    """What the mean log-density in data units has more than the model's: the encoding's log-determinant.
+
+    The scores of absent numbers are standard Gaussian noise, whose density the model's has and the data's has not.
+    """
+    absent = np.where(rows.is_present, 0.0, 0.5 * (np.log(2 * np.pi) + rows.scores.astype(np.float64) ** 2))
+    return float(rows.log_det.mean() + absent.sum(axis=1).mean())
+
+
+def _graphs(model: tfd.Distribution) -> dict[str, bytes]:
+    import tfp_realnvp as tfr
+
+    discrete = getattr(model, "discrete", model if isinstance(model, tfr.AutoregressiveCategorical) else None)
+    flow = getattr(model, "continuous", None if discrete is model else model)
+    graphs = {}
+    if discrete is not None:
+        graphs["discrete_sampler.tflite"] = tfr.export_sampler(discrete)
+        graphs["discrete_scorer.tflite"] = tfr.export_scorer(discrete)
+    if flow is not None:
+        graphs["sampler.tflite"] = tfr.export_sampler(flow)
+        graphs["scorer.tflite"] = tfr.export_scorer(flow, with_noise=True)
+    return graphs
+
+
+def _report(on_progress: Callable[[Progress], None] | None, offsets: list[float]) -> Any:
+    import tf_keras
+
+    class Report(tf_keras.callbacks.Callback):
+        """Hands each epoch's figures to `on_progress`, in data units."""
+
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            if on_progress is not None and logs is not None:
+                done = min(1.0, (epoch + 1) / self.params["epochs"])
+                on_progress(Progress(done, epoch + 1, offsets[0] - logs["loss"], offsets[1] - logs["val_loss"]))
+
+    return Report()
+
+
+def _history_csv(history: dict[str, list[float]], offsets: list[float]) -> bytes:
+    """The mean log-densities in data units by epoch."""
+    lines = ["epoch,train,held_out"]
+    figures = zip(history["loss"], history["val_loss"], strict=True)
+    lines += [f"{epoch},{offsets[0] - a:.6f},{offsets[1] - b:.6f}" for epoch, (a, b) in enumerate(figures, start=1)]
+    return ("\n".join(lines) + "\n").encode()

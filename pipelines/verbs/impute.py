@@ -1,0 +1,187 @@
+"""`augment impute`: missing cells filled from a model. Runs without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from pipelines.engines import local
+from pipelines.engines.imputer import Imputer
+from pipelines.errors import UsageError, check_seed
+from pipelines.model_file import ModelFile, find_model, read_model
+from pipelines.tables import parsing
+from pipelines.tables.arrays import from_numpy
+from pipelines.tables.cells import Cells
+from pipelines.tables.encoding import ColumnEncoding
+from pipelines.tables.passing import spelled_levels
+from pipelines.tables.patching import patch_records
+from pipelines.tables.reading import Source, is_parquet, read_source
+from pipelines.tables.schema import Column
+from pipelines.tables.typed import typed_column
+from pipelines.tables.writing import csv_field, open_output, refuse_existing
+from pipelines.verbs.score import check_columns, null_values_of, part_of, typed_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["impute"]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Filled:
+    """What is new in a column: the rows, int64 `[k]`, and their cells, typed like the source's column."""
+
+    rows: np.ndarray
+    cells: pa.ChunkedArray
+
+
+def impute(
+    data: str | os.PathLike[str] | pd.DataFrame,
+    *,
+    model: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
+    draw: bool = False,
+    seed: int = 0,
+    force: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> pd.DataFrame | None:
+    """Fills the missing cells of the model's columns; every other cell stays as it is.
+
+    A cell of a discrete column becomes the class that is most probable given the rest of the row, by trying all but
+    "missing" and `(other)`. A number becomes its mean given the rest of the row, on the column's lattice, by quadrature
+    over its range. If a row lacks several cells, these are averages over draws of the others (see `Imputer`).
+
+    Such best guesses vary less than the data. To keep the variation, as multiple imputation needs, `draw` them instead,
+    with a `seed` for each of the imputed tables (Rubin, 1987, "Multiple Imputation for Nonresponse in Surveys").
+
+    Args:
+        data: A CSV or Parquet file or a DataFrame with the model's columns.
+        model: A model file. Default: the only one in the current folder.
+        output: A file, "-" for standard output, or None for a DataFrame.
+        draw: Draw a cell given the rest of its row, instead of taking the best guess.
+        seed: Of everything random.
+        force: Replace an existing output.
+        on_progress: Called with the number of rows dealt with as they are.
+
+    Returns:
+        The rows as a DataFrame if there is no `output`, else None.
+
+    Raises:
+        AugmentError: If the rows do not fit the model; the message says where.
+    """
+    check_seed(seed)
+    opened = read_model(find_model(model))
+    source = read_source(data, null_values_of(opened))
+    check_columns(opened, source)
+    if output is not None and str(output) != "-":
+        refuse_existing(output, force)
+        if is_parquet(output) and not source.is_typed:
+            raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
+    filled = _fill(opened, source, draw, seed, on_progress)
+    if output is None and not isinstance(data, str | os.PathLike):
+        frame = data.copy()
+        for name, part in filled.items():
+            if len(part.rows):
+                frame[name] = _put_in(frame[name], part)
+        return frame
+    table = source.table
+    if output is None or source.is_typed or source.path is None:
+        for name, part in filled.items():
+            if len(part.rows):
+                place = table.column_names.index(name)
+                table = table.set_column(place, table.field(place), _replaced(table.column(place), part))
+    if output is None:
+        return typed_frame(opened, dataclasses.replace(source, table=table))
+    with open_output(output) as file:
+        if source.is_typed or source.path is None:
+            write = pyarrow.parquet.write_table if is_parquet(output) else pyarrow.csv.write_csv
+            write(table, file)
+        else:
+            patch_records(file, source, _patches(source, filled))
+    return None
+
+
+def _fill(
+    model: ModelFile, source: Source, draw: bool, seed: int, on_progress: Callable[[int], None] | None
+) -> dict[str, _Filled]:
+    """The new cells of each column."""
+    imputer = Imputer(model)
+    found: dict[str, list[tuple[np.ndarray, Cells]]] = {column.name: [] for column in model.encoding.columns}
+    for block, start in enumerate(range(0, source.table.num_rows, local.BLOCK_ROWS)):
+        part = part_of(source, start, local.BLOCK_ROWS)
+        missing = np.stack(
+            [
+                parsing.missing_mask(part.table.column(column.name), column, part.dialect)
+                for column in model.schema.modelled
+            ],
+            axis=1,
+        )
+        rng = local.generator(seed, block)
+        encoded = model.encoding.encode(part, model.schema, rng, spread=False)
+        rows = np.flatnonzero(missing.any(axis=1))
+        if len(rows):
+            cells = imputer.fill(encoded.take(rows), missing[rows], rng, draw=draw)
+            for place, column in enumerate(model.encoding.columns):
+                chosen = np.flatnonzero(missing[rows, place])
+                if len(chosen):
+                    found[column.name].append((start + rows[chosen], cells[column.name].take(chosen)))
+        if on_progress is not None:
+            on_progress(part.table.num_rows)
+    encodings = {column.name: column for column in model.encoding.columns}
+    return {name: _joined(model.schema[name], encodings[name], parts, source) for name, parts in found.items() if parts}
+
+
+def _joined(column: Column, encoding: ColumnEncoding, parts: list[tuple[np.ndarray, Cells]], source: Source) -> _Filled:
+    cells = Cells.join([part for _, part in parts])
+    kind = source.table.schema.field(column.name).type
+    if source.is_typed and pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    decimal = source.dialect.decimal
+    cells = dataclasses.replace(cells, levels=spelled_levels(column, encoding, decimal))
+    typed = typed_column(dataclasses.replace(column, arrow_type=str(kind)), cells, decimal)
+    return _Filled(np.concatenate([rows for rows, _ in parts]), pa.chunked_array([typed]))
+
+
+def _replaced(column: pa.ChunkedArray, part: _Filled) -> pa.ChunkedArray:
+    """A column with new cells in some rows."""
+    plain = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
+    index = np.arange(len(column))
+    index[part.rows] = len(column) + np.arange(len(part.rows))
+    both = pa.chunked_array([*plain.chunks, *pc.cast(part.cells, plain.type).chunks], plain.type)
+    taken = both.take(from_numpy(index))
+    return pc.cast(taken.dictionary_encode(), column.type) if pa.types.is_dictionary(column.type) else taken
+
+
+def _put_in(series: pd.Series[Any], part: _Filled) -> pd.Series[Any]:
+    import pandas as pd
+
+    values = part.cells.to_pandas()
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        unknown = [value for value in pd.unique(values) if value not in series.dtype.categories]
+        filled: pd.Series[Any] = series.cat.add_categories(unknown).copy()
+    else:
+        filled = series.copy()
+    filled.iloc[part.rows] = values.to_numpy() if values.dtype == object else values.array
+    return filled
+
+
+def _patches(source: Source, filled: Mapping[str, _Filled]) -> dict[int, dict[int, str]]:
+    """The new cells of a CSV as fields, by row and column."""
+    patches: dict[int, dict[int, str]] = {}
+    alone = source.table.num_columns == 1
+    for name, part in filled.items():
+        place = source.table.column_names.index(name)
+        fields: dict[str, str] = {}
+        for row, text in zip(part.rows.tolist(), part.cells.to_pylist(), strict=True):
+            if text not in fields:
+                fields[text] = csv_field(text, source.dialect, is_missing=False, alone=alone)
+            patches.setdefault(row, {})[place] = fields[text]
+    return patches

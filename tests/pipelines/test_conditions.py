@@ -1,0 +1,160 @@
+"""Conditions are understood as typed, or refused with what would be accepted, and hold for the right cells."""
+
+import numpy as np
+import pytest
+
+from pipelines import UsageError
+from pipelines.conditions import all_hold, parse_conditions, split_conditions
+from pipelines.model_file import read_model
+from pipelines.tables.cells import Cells
+
+
+@pytest.fixture(scope="module")
+def model(visits_model):
+    return read_model(visits_model)
+
+
+@pytest.fixture(scope="module")
+def ordered(answers_model):
+    return read_model(answers_model)
+
+
+def held(model, text, cells):
+    (condition,) = parse_conditions([text], model)
+    return condition.holds(cells).tolist()
+
+
+def cells_of(model, name, texts):
+    """Cells of a column, from the texts of its classes, or from numbers where it has none of that name."""
+    encoding = next(column for column in model.encoding.columns if column.name == name)
+    codes = [encoding.levels.index(text if text in encoding.levels else None) for text in texts]
+    values = None
+    if encoding.margin is not None:
+        values = np.array([np.nan if text in encoding.levels else float(text) for text in texts])
+    return Cells(np.array(codes), encoding.levels, encoding.is_missing, values)
+
+
+@pytest.mark.parametrize("text", ["city=Bay", "city == Bay", "city= Bay", "city =Bay"])
+def test_spaces_and_a_second_sign_change_nothing(model, text):
+    (condition,) = parse_conditions([text], model)
+    assert (condition.column.name, condition.operator, condition.text) == ("city", "=", "Bay")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("city=Bay", [True, False, False]),
+        ("city!=Bay", [False, True, True]),
+        ("city=(other)", [False, False, True]),
+    ],
+)
+def test_categories_are_the_same_or_not(model, text, expected):
+    assert held(model, text, cells_of(model, "city", ["Bay", "Dale", "(other)"])) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("paid=0", [True, False, False, False]),
+        ("paid=0.00", [True, False, False, False]),
+        ("paid!=0", [False, True, True, True]),
+        ("paid>0", [False, True, True, False]),
+        ("paid>=12.5", [False, True, True, False]),
+        ("paid>12.5", [False, False, True, False]),
+        ("paid<=12.5", [True, True, False, False]),
+        ("paid<12.5", [True, False, False, False]),
+        ("paid=", [False, False, False, True]),
+        ("paid=NA", [False, False, False, True]),
+        ("paid!=", [True, True, True, False]),
+        ("paid!=NA", [True, True, True, False]),
+    ],
+)
+def test_a_number_is_compared_whether_it_is_a_class_or_not_and_a_missing_cell_only_equals_itself(model, text, expected):
+    """0.00 is a class of its own, 12.50 and 80 are not, NA is how a missing cell is spelled."""
+    assert held(model, text, cells_of(model, "paid", ["0.00", "12.50", "80", "NA"])) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("nights>=12", [False, True, True]), ("nights<12.5", [True, True, False]), ("nights=12", [False, True, False])],
+)
+def test_a_column_without_classes_is_compared_by_its_numbers(model, text, expected):
+    assert held(model, text, Cells(None, (), (), np.array([3.0, 12.0, 20.0]))) == expected
+
+
+def test_dates_are_compared_in_their_spelling(model):
+    days = (np.array(["2019-12-31", "2020-01-01"], "datetime64[D]") - np.datetime64("1970-01-01")).astype(float)
+    assert held(model, "since>=2020-01-01", Cells(None, (), (), days)) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("size>=M", [False, True, True]), ("size<L", [True, True, False]), ("size!=M", [True, False, True])],
+)
+def test_ordered_categories_are_compared_in_their_order(ordered, text, expected):
+    assert held(ordered, text, cells_of(ordered, "size", ["S", "M", "L"])) == expected
+
+
+def test_all_conditions_have_to_hold(model):
+    cells = {"city": cells_of(model, "city", ["Bay", "Bay", "Dale"]), "nights": Cells(None, (), (), np.r_[3.0, 9, 9])}
+    assert all_hold(parse_conditions(["city=Bay", "nights>5"], model), cells, 3).tolist() == [False, True, False]
+    assert all_hold([], cells, 3).all()
+
+
+def test_what_one_class_fulfils_is_given_and_the_rest_is_looked_for(model):
+    texts = ["city=Bay", "paid=0", "member=yes", "stars=3", "nights=12", "city!=Dale", "paid>=0", "paid!="]
+    given, others = split_conditions(parse_conditions(texts, model), model)
+    columns = model.encoding.discrete
+    named = {columns[place].name: columns[place].levels[index] for place, index in given.items()}
+    assert named == {"city": "Bay", "paid": "0.00", "member": "yes", "stars": "3"}
+    assert [f"{one.column.name}{one.operator}" for one in others] == ["nights=", "city!=", "paid>=", "paid!="]
+
+
+def test_a_missing_cell_can_be_given(model):
+    given, others = split_conditions(parse_conditions(["paid="], model), model)
+    assert len(given) == 1
+    assert others == []
+
+
+def test_one_column_cannot_have_two_values_but_the_same_twice(model):
+    with pytest.raises(UsageError, match="'city' cannot have two values at once"):
+        split_conditions(parse_conditions(["city=Bay", "city=Dale"], model), model)
+    assert len(split_conditions(parse_conditions(["city=Bay", "city=Bay"], model), model)[0]) == 1
+
+
+def test_a_name_may_hold_signs(moons_model, rewrite, tmp_path):
+    """The longest name that fits is meant."""
+
+    def rename(head):
+        for old, new in (("x", "a"), ("y", "a>=b")):
+            next(c for c in head["schema"] if c["name"] == old)["name"] = new
+            next(c for c in head["encoding"] if c["name"] == old)["name"] = new
+
+    model = read_model(rewrite(moons_model, tmp_path / "odd.augment", rename))
+    (condition,) = parse_conditions(["a>=b<=0.5"], model)
+    assert (condition.column.name, condition.operator, condition.number) == ("a>=b", "<=", 0.5)
+    (condition,) = parse_conditions(["a>=-1"], model)
+    assert (condition.column.name, condition.operator, condition.number) == ("a", ">=", -1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("city", "'city' is not a condition; write COL=VALUE"),
+        ("", "'' is not a condition"),
+        ("town=Bay", "the model has no column 'town' to put a condition on; it has city, paid, nights, stars"),
+        ("id=V-00001", "the model has no column 'id' to put a condition on"),
+        ("country=NZ", "the model has no column 'country' to put a condition on"),
+        ("city=bay", "column 'city' has no value 'bay'; it has Bay, "),
+        ("city=Alba", "column 'city' has no value 'Alba'"),
+        ("city>Bay", "the values of column 'city' have no order; only = and != can be asked of it"),
+        ("nights>=many", "'many' is not a value of column 'nights', which is of kind integer"),
+        ("since>2020", "'2020' is not a value of column 'since', which is of kind date"),
+        ("nights=", "column 'nights' has no missing cells"),
+        ("paid>", "a missing cell of column 'paid' is neither more nor less"),
+    ],
+)
+def test_what_is_no_condition_on_the_model_is_wrong_usage(model, text, said):
+    with pytest.raises(UsageError, match=said) as caught:
+        parse_conditions([text], model)
+    assert "\n" not in str(caught.value)
