@@ -16,8 +16,9 @@ from pipelines.tables.encoding import ColumnEncoding, Rows
 __all__ = ["Imputer"]
 
 # A number is one of so many points, one at random in each of as many cells of its range: first in cells of equal mass
-# under the standard Gaussian, then in cells of equal mass under what the first ones found.
-_COARSE, _FINE = 32, 32
+# under the standard Gaussian, then in cells of equal mass under what the round before found. With two rounds the mean
+# of a conditional of deviation 0.02 at a score of -2 is off by 3.4 deviations (root mean square), with three by 0.08.
+_POINTS, _ROUNDS = 32, 3
 # Beside a special value, the noise in the place of the number is integrated out over so many draws.
 _NOISE_DRAWS = 4
 # Where several cells are missing: states a row starts from, each one of so many proposals, and sweeps over its cells.
@@ -54,7 +55,7 @@ class Imputer:
     proportional to `p(d) p(s | d)` as a function of the cell:
 
     - of a discrete column, all its classes but "missing" are tried, so it is exact;
-    - of a number, two rounds of stratified points over its range are, so it is a quadrature;
+    - of a number, three rounds of stratified points over its range are, so it is a quadrature;
     - of a number with special values, both, and the noise in the number's place is integrated out.
 
     If only one cell of a row is hidden, that is its posterior under the model. With several, each is drawn given the
@@ -173,7 +174,7 @@ class Imputer:
         rows = np.flatnonzero(state.hidden[:, place])
         column = self._columns[place]
         levels = int(self._allowed[place].sum())
-        size = _COARSE + _FINE + levels * _NOISE_DRAWS if column.margin is not None else levels
+        size = _POINTS + levels * _NOISE_DRAWS if column.margin is not None else levels
         step = max(1, _ROWS_AT_A_TIME // size)
         update: Callable[..., None] = self._update_class if column.margin is None else self._update_number
         for start in range(0, len(rows), step):
@@ -211,12 +212,15 @@ class Imputer:
             return found.reshape(scores.shape)
 
         is_number = column.levels.index(None) if index is not None else None
-        edges = np.broadcast_to(_edges(column), (n, _COARSE + 1))
+        edges = np.broadcast_to(_edges(column), (n, _POINTS + 1))
         scores, widths = _stratified(edges, rng)
-        edges = _refined(edges, _normalised(log_prob(scores, is_number) + np.log(widths)))
-        scores, widths = _stratified(edges, rng)
-        terms, values = [log_prob(scores, is_number) + np.log(widths)], [scores]
-        levels = [np.full(_FINE, -1 if is_number is None else is_number)]
+        found = log_prob(scores, is_number) + np.log(widths)
+        for _ in range(_ROUNDS - 1):
+            edges = _refined(edges, _normalised(found))
+            scores, widths = _stratified(edges, rng)
+            found = log_prob(scores, is_number) + np.log(widths)
+        terms, values = [found], [scores]
+        levels = [np.full(_POINTS, -1 if is_number is None else is_number)]
         for level in np.flatnonzero(self._allowed[place]).tolist() if index is not None else ():
             if level != is_number:
                 noise = rng.standard_normal((n, _NOISE_DRAWS))
@@ -226,7 +230,7 @@ class Imputer:
                 levels.append(np.full(_NOISE_DRAWS, level))
         probs, level_of = _normalised(np.concatenate(terms, axis=1)), np.concatenate(levels)
         if keep:
-            total[rows] += (probs[:, :_FINE] * column.margin.place(scores)).sum(axis=1)
+            total[rows] += (probs[:, :_POINTS] * column.margin.place(scores)).sum(axis=1)
             if mass is not None:
                 for level in np.unique(level_of).tolist():
                     mass[rows, level] += probs[:, level_of == level].sum(axis=1)
@@ -280,7 +284,7 @@ def _allowed(column: ColumnEncoding) -> np.ndarray:
 
 
 def _edges(column: ColumnEncoding) -> np.ndarray:
-    """The edges, `[_COARSE + 1]`, of cells of a number's range, of equal mass under the standard Gaussian."""
+    """The edges, `[_POINTS + 1]`, of cells of a number's range, of equal mass under the standard Gaussian."""
     assert column.margin is not None
     margin = column.margin
     low, high = margin.encode(np.array([margin.low, margin.high])).tolist()
@@ -289,7 +293,7 @@ def _edges(column: ColumnEncoding) -> np.ndarray:
     if high - low < 1e-3:
         low, high = low - 0.5, high + 0.5
     normal = statistics.NormalDist()
-    shares = np.linspace(normal.cdf(low), normal.cdf(high), _COARSE + 1)
+    shares = np.linspace(normal.cdf(low), normal.cdf(high), _POINTS + 1)
     inner = [normal.inv_cdf(min(max(share, 1e-12), 1 - 1e-12)) for share in shares[1:-1].tolist()]
     edges: np.ndarray = np.maximum.accumulate(np.r_[low, np.clip(inner, low, high), high])
     return edges
@@ -302,12 +306,12 @@ def _stratified(edges: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray
 
 
 def _refined(edges: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """The edges, `[n, _FINE + 1]`, of cells of equal mass; some of it goes to the neighbours, a little everywhere."""
+    """The edges, `[n, _POINTS + 1]`, of cells of equal mass; some of it goes to the neighbours, a little everywhere."""
     padded = np.pad(mass, ((0, 0), (1, 1)))
     mass = 0.5 * mass + 0.2 * (padded[:, :-2] + padded[:, 2:]) + 0.1 / mass.shape[1]
     below = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
     below /= below[:, -1:]
-    targets = np.linspace(0, 1, _FINE + 1)[1:-1]
+    targets = np.linspace(0, 1, _POINTS + 1)[1:-1]
     cell = np.minimum((below[:, None, 1:] <= targets[None, :, None]).sum(axis=2), mass.shape[1] - 1)
     start, stop = np.take_along_axis(below, cell, 1), np.take_along_axis(below, cell + 1, 1)
     left, right = np.take_along_axis(edges, cell, 1), np.take_along_axis(edges, cell + 1, 1)

@@ -1,5 +1,7 @@
 """What is filled is better than a column's median or mode, follows the conditional, and nothing else changes."""
 
+import statistics
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from click.testing import CliRunner
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.cli import main
-from pipelines.engines.imputer import Imputer, _refined, _stratified
+from pipelines.engines.imputer import _POINTS, _ROUNDS, Imputer, _normalised, _refined, _stratified
 from pipelines.engines.local import Scorer
 from pipelines.model_file import read_model
 from pipelines.tables.encoding import Rows
@@ -71,7 +73,9 @@ def test_draws_keep_the_variation_that_best_guesses_lose(model):
     rows = people(1500, 1)
     holes = rows.assign(weight=np.nan)
     best, drawn = (pipelines.impute(holes, model=model, draw=draw)["weight"] for draw in (False, True))
-    assert best.std() < 0.93 * rows["weight"].std()
+    # Given the rest, weight keeps a deviation of 3.2 of its 9 (the error above): sqrt(1 - (3.2 / 9)^2) = 0.935.
+    assert best.std() < 0.96 * rows["weight"].std()
+    assert best.std() < drawn.std()
     # 1,500 rows: a standard error of 2 %; the rest is the small model's.
     assert drawn.std() == pytest.approx(rows["weight"].std(), rel=0.12)
     again, other = (pipelines.impute(holes, model=model, draw=True, seed=seed)["weight"] for seed in (0, 1))
@@ -116,25 +120,20 @@ def test_a_discrete_cell_is_drawn_from_the_exact_conditional(dice_model, dice):
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.3, 0.2), (-2.0, 0.02)])
-def test_two_rounds_of_points_integrate_narrow_densities(mean, deviation):
-    """A Gaussian of known mean and deviation in the place of a conditional."""
+def test_rounds_of_points_integrate_narrow_densities(mean, deviation):
+    """A Gaussian of known mean and deviation in the place of a conditional; errors of up to 0.2 deviations measured."""
     rng = np.random.default_rng(0)
-    edges = np.broadcast_to(
-        np.r_[-4.5, np.quantile(rng.standard_normal(10_000), np.linspace(0.03, 0.97, 31)), 4.5], (2000, 33)
-    )
-
-    def masses(points, widths):
-        log_weights = -0.5 * ((points - mean) / deviation) ** 2 + np.log(widths)
-        weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
-
-    points, widths = _stratified(edges, rng)
-    points, widths = _stratified(_refined(edges, masses(points, widths)), rng)
-    probs = masses(points, widths)
-    means = (probs * points).sum(axis=1)
-    assert abs(means.mean() - mean) < 0.1 * deviation
+    shares = np.linspace(3e-6, 1 - 3e-6, _POINTS + 1)
+    edges = np.broadcast_to([statistics.NormalDist().inv_cdf(share) for share in shares], (2000, _POINTS + 1))
+    for _ in range(_ROUNDS):
+        points, widths = _stratified(edges, rng)
+        probs = _normalised(-0.5 * ((points - mean) / deviation) ** 2 + np.log(widths))
+        edges = _refined(edges, probs)
+    errors = (probs * points).sum(axis=1) - mean
+    assert abs(errors.mean()) < 0.03 * deviation
+    assert np.sqrt(np.square(errors).mean()) < 0.3 * deviation
     second = (probs * np.square(points - mean)).sum(axis=1).mean()
-    assert np.sqrt(second) == pytest.approx(deviation, rel=0.25)
+    assert np.sqrt(second) == pytest.approx(deviation, rel=0.05)
 
 
 # What is not missing.
