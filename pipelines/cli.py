@@ -246,7 +246,7 @@ def generate(
             made = verb.generate(path, n, output=target, seed=seed, on_progress=progress, **options)
         where = "standard output" if target == "-" else target
         kept = ""
-        if made.drawn > made.rows:
+        if made.fulfilled < made.drawn:
             kept = f"; {100 * made.acceptance:.3g} % of {made.drawn:,} rows drawn fulfilled the conditions"
         _say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 

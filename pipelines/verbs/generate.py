@@ -60,18 +60,20 @@ class Generated:
 
     Attributes:
         rows: New rows.
-        drawn: Rows drawn for them; more than `rows` if some did not fulfil the conditions.
+        drawn: Rows drawn for them: whole blocks if there are conditions, so more than were needed.
+        fulfilled: Those of them that fulfilled the conditions.
         frame: The rows as a DataFrame, if there was no output.
     """
 
     rows: int = 0
     drawn: int = 0
+    fulfilled: int = 0
     frame: pd.DataFrame | None = None
 
     @property
     def acceptance(self) -> float:
         """The share of the drawn rows that fulfilled the conditions."""
-        return self.rows / max(1, self.drawn)
+        return self.fulfilled / max(1, self.drawn)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,26 +224,28 @@ def _batches(
     """Yields the cells of new rows and their number, request after request."""
     for number, request in enumerate(requests):
         sampler = local.Sampler(model, request.given)
-        missing, drawn, block = request.rows, 0, number * _BLOCKS_PER_REQUEST
+        missing, drawn, fulfilled, block = request.rows, 0, 0, number * _BLOCKS_PER_REQUEST
         while missing:
             rows = local.BLOCK_ROWS if request.conditions else min(missing, local.BLOCK_ROWS)
             cells = sampler.block(seed, block, rows)
             block, drawn = block + 1, drawn + rows
+            right = np.flatnonzero(all_hold(request.conditions, cells, rows))
+            fulfilled += len(right)
+            if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
+                texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
+                raise ShortfallError(
+                    f"only {fulfilled:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} were asked for. Nothing was "
+                    "written. Ask for less, or widen the range."
+                )
             if request.conditions:
-                right = np.flatnonzero(all_hold(request.conditions, cells, rows))[:missing]
+                right = right[:missing]
                 cells, rows = {name: part.take(right) for name, part in cells.items()}, len(right)
-                if drawn >= _TRIAL_ROWS and request.rows - missing + rows < _LEAST_ACCEPTANCE * drawn:
-                    texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
-                    raise ShortfallError(
-                        f"only {request.rows - missing + rows:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} "
-                        "were asked for. Nothing was written. Ask for less, or widen the range."
-                    )
             missing -= rows
             made.rows += rows
-            made.drawn += drawn if not missing and not request.conditions else 0
             if rows:
                 yield cells, rows
-        made.drawn += drawn if request.conditions else 0
+        made.drawn += drawn
+        made.fulfilled += fulfilled
 
 
 def _regrouped(batches: Iterator[tuple[dict[str, Cells], int]], size: int) -> Iterator[tuple[dict[str, Cells], int]]:
