@@ -234,8 +234,8 @@ def _batches(
             if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
                 texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
                 raise ShortfallError(
-                    f"only {fulfilled:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} were asked for. Nothing was "
-                    "written. Ask for less, or widen the range."
+                    f"only {fulfilled:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} were asked for. Nothing "
+                    "was written. Ask for less, or widen the range."
                 )
             if request.conditions:
                 right = right[:missing]
