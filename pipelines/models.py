@@ -83,7 +83,7 @@ class Recipe:
             couplings=2 if continuous == 1 else 5,
             bins=8,
             width=96,
-            dropout=0.1 if rows > 10_000 else 0.2 if rows > 5_000 else 0.3,
+            dropout=0.2 if rows > 5_000 else 0.3,
             embedding_size=4 if columns <= 32 else 2,
             discrete_width=int(np.clip(1024 // columns, 16, 64)),
             discrete_dropout=0.5,
@@ -96,7 +96,7 @@ class Recipe:
         )
         if num_classes or continuous != 2:
             return recipe
-        # Shapes in the plane: smoother by many affine couplings (docs/design.md, decision 24).
+        # Shapes in the plane: smoother by many affine couplings (docs/design.md, decision 25).
         return dataclasses.replace(
             recipe,
             transform="affine",
