@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from pipelines.errors import AugmentError
+from pipelines.matching import read_for
 from pipelines.model_file import read_model
-from pipelines.tables.reading import read_source
 from pipelines.verbs import fit as fitting
 from pipelines.verbs import generate as generating
 from pipelines.verbs import score as scoring
@@ -109,7 +109,7 @@ class RealNVPDensity(DensityMixin, BaseEstimator):
         frame = self._rows(X, reset=False)
         with _model(self.model_) as path, _as_value_error():
             model = read_model(path)
-            found: np.ndarray = scoring.log_probs(model, read_source(frame, scoring.null_values_of(model)))
+            found: np.ndarray = scoring.log_probs(model, read_for(model, frame))
         return found
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803

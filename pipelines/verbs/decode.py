@@ -12,16 +12,16 @@ import pyarrow.compute as pc
 
 from pipelines.engines import local
 from pipelines.errors import AugmentError, check_seed
+from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.passing import passed_cells, passed_column, write_cells
-from pipelines.tables.reading import Source, read_source
+from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
 from pipelines.tables.writing import refuse_existing
 from pipelines.verbs.encode import NUMBER, PREFIX, nearest_classes
-from pipelines.verbs.score import null_values_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,7 @@ def decode(
     """
     check_seed(seed)
     opened = read_model(find_model(model))
-    source = read_source(latents, null_values_of(opened))
+    source = read_for(opened, latents)
     names = [column.name for column in opened.encoding.discrete]
     names += [PREFIX + column.name for column in opened.encoding.continuous]
     absent = [name for name in names if name not in source.table.column_names]

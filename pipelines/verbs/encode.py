@@ -12,16 +12,16 @@ import pyarrow.compute as pc
 
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed
+from pipelines.matching import check_columns, part_of, read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import ColumnEncoding, Rows
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
-from pipelines.tables.reading import Source, read_source
+from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
 from pipelines.tables.writing import refuse_existing
-from pipelines.verbs.score import check_columns, null_values_of, part_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def encode(
     """
     check_seed(seed)
     opened = read_model(find_model(model))
-    source = read_source(data, null_values_of(opened))
+    source = read_for(opened, data)
     check_columns(opened, source)
     names = [PREFIX + column.name for column in opened.encoding.continuous]
     taken = [name for name in names if name in source.table.column_names]

@@ -17,10 +17,11 @@ from pipelines.balancing import new_rows
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed
+from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables.cells import Cells
 from pipelines.tables.parsing import numbers, plain
-from pipelines.tables.reading import Source, is_parquet, read_source
+from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Schema
 from pipelines.tables.typed import typed_column
 from pipelines.tables.writing import (
@@ -143,7 +144,7 @@ def generate(
     opened = read_model(find_model(model))
     if mark is not None:
         _check_mark(mark, opened.schema)
-    source = None if append is None else _source(append, opened.schema)
+    source = None if append is None else _source(opened, append)
     requests = _requests(opened, n, where, balance, strategy, source)
     total = sum(request.rows for request in requests)
     made = Generated()
@@ -265,9 +266,9 @@ def _regrouped(batches: Iterator[tuple[dict[str, Cells], int]], size: int) -> It
         yield {name: Cells.join([part[name] for part in pending]) for name in pending[0]}, count
 
 
-def _source(data: str | os.PathLike[str] | pd.DataFrame, schema: Schema) -> Source:
-    source = read_source(data)
-    names = source.table.column_names
+def _source(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> Source:
+    source = read_for(model, data)
+    schema, names = model.schema, source.table.column_names
     kept = [column.name for column in schema.columns if column.kind != "text"]
     if names not in (schema.names, kept):
         raise AugmentError(

@@ -16,6 +16,7 @@ import pyarrow.parquet
 from pipelines.engines import local
 from pipelines.engines.imputer import Imputer
 from pipelines.errors import UsageError, check_seed
+from pipelines.matching import check_columns, part_of, read_for, typed_frame
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.arrays import from_numpy
@@ -23,11 +24,10 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records
-from pipelines.tables.reading import Source, is_parquet, read_source
+from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Column
 from pipelines.tables.typed import typed_column
 from pipelines.tables.writing import csv_field, open_output, refuse_existing
-from pipelines.verbs.score import check_columns, null_values_of, part_of, typed_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def impute(
     """
     check_seed(seed)
     opened = read_model(find_model(model))
-    source = read_source(data, null_values_of(opened))
+    source = read_for(opened, data)
     check_columns(opened, source)
     if output is not None and str(output) != "-":
         refuse_existing(output, force)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,11 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from pipelines.engines import local
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import UsageError
+from pipelines.matching import check_columns, part_of, read_for, typed_frame
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Rows
-from pipelines.tables.reading import Source, is_parquet, read_source
+from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def score(
     if not 0 < outlier_share < 1:
         raise UsageError(f"outlier_share must be between 0 and 1, got {outlier_share}.")
     opened = read_model(find_model(model))
-    source = read_source(data, null_values_of(opened))
+    source = read_for(opened, data)
     taken = [name for name in COLUMNS if name in source.table.column_names]
     if taken:
         raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
@@ -166,46 +165,9 @@ def own_log_probs(model: ModelFile) -> np.ndarray:
     return np.sort(_mean_log_probs(Rows(known, scores, is_present, log_det), local.Scorer(model), rng))
 
 
-def null_values_of(model: ModelFile) -> ReadOptions:
-    """Returns how a table of the model's kind is read: what the model knows as missing is missing."""
-    known = {text for column in model.schema.columns for text in column.missing}
-    return ReadOptions(null_values=tuple(sorted(known - {""})) or None)
-
-
-def check_columns(model: ModelFile, source: Source) -> None:
-    """Raises `AugmentError` if a column of the model is missing."""
-    needed = [c.name for c in model.schema.columns if c.is_modelled or c.kind == "constant"]
-    missing = [name for name in needed if name not in source.table.column_names]
-    if missing:
-        raise AugmentError(f"{source.name} has no column {missing[0]!r}; the model needs {', '.join(needed)}.")
-
-
-def part_of(source: Source, start: int, rows: int) -> Source:
-    """Returns some of the rows of a source, numbered as they were."""
-    table = source.table.slice(start, rows)
-    if source.rows is not None:
-        return dataclasses.replace(source, table=table, rows=source.rows[start : start + rows])
-    return dataclasses.replace(source, table=table, first_row=source.first_row + start)
-
-
 def _same(cell: str, constant: str) -> bool:
     """Whether two cells hold the same number, or else the same text."""
     try:
         return float(cell) == float(constant)
     except ValueError:
         return cell == constant
-
-
-def typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:
-    """Returns the rows of a file with numbers in the columns that the model knows as numbers."""
-    from pipelines.tables.parsing import numbers
-
-    frame: pd.DataFrame = source.table.to_pandas()
-    if source.is_typed:
-        return frame
-    for column in model.schema.of_kind("float", "integer"):
-        cells = source.table.column(column.name)
-        values = numbers(cells, column, source.dialect, source.name, source.row_numbers)
-        is_whole = column.kind == "integer" and bool((values == np.rint(values)).all())
-        frame[column.name] = values.astype(np.int64) if is_whole else values
-    return frame

@@ -1,0 +1,65 @@
+"""A table read for a model: with what the model knows of how such tables are spelled, and checked for its columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipelines.errors import AugmentError
+from pipelines.model_file import ModelFile
+from pipelines.tables import parsing
+from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.reading import Source, read_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_columns", "part_of", "read_for", "typed_frame"]
+
+
+def read_for(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> Source:
+    """Reads a table that a model is to be used on.
+
+    What counts as missing in all of the model's columns does so here. What does in one of them only, `Column.missing`,
+    is seen to where that column is parsed: in others it may be a value.
+
+    Args:
+        model: The model.
+        data: A CSV or Parquet file, "-" for standard input, or a DataFrame.
+
+    Raises:
+        AugmentError: If it cannot be read (see `read_source`).
+    """
+    return read_source(data, ReadOptions(null_values=model.dialect.null_values))
+
+
+def check_columns(model: ModelFile, source: Source) -> None:
+    """Raises `AugmentError` if a column of the model is missing."""
+    needed = [c.name for c in model.schema.columns if c.is_modelled or c.kind == "constant"]
+    missing = [name for name in needed if name not in source.table.column_names]
+    if missing:
+        raise AugmentError(f"{source.name} has no column {missing[0]!r}; the model needs {', '.join(needed)}.")
+
+
+def part_of(source: Source, start: int, rows: int) -> Source:
+    """Returns some of the rows of a source, numbered as they were."""
+    table = source.table.slice(start, rows)
+    if source.rows is not None:
+        return dataclasses.replace(source, table=table, rows=source.rows[start : start + rows])
+    return dataclasses.replace(source, table=table, first_row=source.first_row + start)
+
+
+def typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:
+    """Returns the rows of a file with numbers in the columns that the model knows as numbers."""
+    frame: pd.DataFrame = source.table.to_pandas()
+    if source.is_typed:
+        return frame
+    for column in model.schema.of_kind("float", "integer"):
+        cells = source.table.column(column.name)
+        values = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
+        is_whole = column.kind == "integer" and bool((values == np.rint(values)).all())
+        frame[column.name] = values.astype(np.int64) if is_whole else values
+    return frame
