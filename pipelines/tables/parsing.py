@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -82,8 +83,11 @@ def missing_mask(column: pa.ChunkedArray, spec: Column, dialect: Dialect) -> np.
     if pa.types.is_string(column.type):
         text = bare_text(column)
         mask = pc.or_(mask, is_null_value(text, dialect, spec.missing))
-    elif _given(dialect) and not pa.types.is_temporal(column.type) and not pa.types.is_nested(column.type):
-        mask = pc.or_(mask, is_null_value(bare_text(column), dialect, spec.missing))
+    elif not pa.types.is_temporal(column.type) and not pa.types.is_nested(column.type):
+        # Arrow spells numbers its own way, so that one in `spec.missing` counts in every spelling, too.
+        both = dataclasses.replace(dialect, null_values=(*dialect.null_values, *filter(None, spec.missing)))
+        if _given(both):
+            mask = pc.or_(mask, is_null_value(bare_text(column), both))
     return np.asarray(mask.to_numpy())
 
 

@@ -25,3 +25,12 @@ def test_what_is_missing_in_one_column_may_be_a_value_in_another(visits, visits_
     assert pd.to_numeric(filled["paid"]).between(0, 5000).all()
     assert np.isfinite(pipelines.score(data, model=model)["log_prob"]).all()
     assert pipelines.encode(data, model=model)["city"].tolist() == rows["city"].tolist()
+
+
+def test_a_schema_says_what_is_missing_in_a_table_with_types(heights, fit_tiny, tmp_path):
+    rows = heights.assign(height=heights["height"].where(heights.index % 10 > 0, -999.0))
+    (tmp_path / "s.json").write_text('[{"name": "height", "kind": "float", "missing": ["-999"]}]')
+    fitted = fit_tiny(rows, "marked", schema=tmp_path / "s.json")
+    assert fitted.handled == {"height": "numbers, missing cells"}
+    assert pipelines.impute(rows, model=fitted.model)["height"].min() > 0
+    assert pipelines.generate(fitted.model, 500, seed=0)["height"].isna().mean() > 0.02

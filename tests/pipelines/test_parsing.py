@@ -149,3 +149,19 @@ def test_missing_cells_and_how_they_are_spelled():
     spec = Column("a", "categorical", missing=("NA", "", "n.d."))
     np.testing.assert_array_equal(missing_mask(column, spec, Dialect()), [False, True, True, True, True])
     np.testing.assert_array_equal(missing_codes(column, spec, Dialect()), [-1, 0, 1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("values", "missing", "expected"),
+    [
+        (pa.array([1.5, -999.0, NAN, None]), ("-999",), [False, True, True, True]),
+        (pa.array([1.5, -999.25, NAN, None]), ("-999",), [False, False, True, True]),
+        (pa.array([3, -9, None], pa.int16()), ("", "-9"), [False, True, True]),
+        (pa.array([True, False, None]), ("false",), [False, True, True]),
+        (pa.array([datetime.date(1970, 1, 2), None]), ("1970-01-02",), [False, True]),
+    ],
+)
+def test_what_the_column_says_is_missing_in_typed_columns_too(values, missing, expected):
+    """Dates and times aside, which have no text of their own."""
+    column, spec = pa.chunked_array([values]), Column("a", "float", missing=missing)
+    np.testing.assert_array_equal(missing_mask(column, spec, Dialect()), expected)
