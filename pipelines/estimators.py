@@ -102,8 +102,8 @@ class RealNVPDensity(DensityMixin, BaseEstimator):
     def score_samples(self, X: Any) -> np.ndarray:  # noqa: N803
         """Returns the log-density of each row, `[n]`, nats in the units of the data.
 
-        Minus infinity where a row has a value of a discrete column that the model does not know. A column of few
-        distinct numbers is discrete, whatever their type.
+        Minus infinity where a row has a value of a discrete column that the model does not know, or lacks a number in a
+        column where none was missing. A column of few distinct numbers is discrete, whatever their type.
         """
         check_is_fitted(self)
         frame = self._rows(X, reset=False)

@@ -41,8 +41,9 @@ def score(
 ) -> pd.DataFrame | None:
     """Gives each row its log-density under a model, in nats and in the units of the data.
 
-    Columns are found by name; columns the model does not know pass through. A row that differs from
-    the model in a constant column, or has a value the model does not know, has log-density minus infinity.
+    Columns are found by name; columns the model does not know pass through. A row that differs from the model in a
+    constant column, has a value the model does not know, or lacks a number in a column where no cell was missing, has
+    log-density minus infinity.
 
     Args:
         data: A CSV or Parquet file or a DataFrame with the model's columns.
@@ -103,17 +104,22 @@ def _spell(value: float, decimals: int, decimal: str, source: Source) -> str:
 def log_probs(model: ModelFile, source: Source, on_progress: Callable[[int], None] | None = None) -> np.ndarray:
     """Returns the log-density of each row, float64 `[n]`, nats in the units of the data.
 
+    A missing cell is a class like others if the model knows it. If it does not, the row is ruled out: minus infinity,
+    as for any value the model does not know. (`impute` asks for the density of the rest of such a row instead.)
+
     Raises:
         AugmentError: If a column of the model is missing or a cell cannot be read.
     """
     check_columns(model, source)
     scorer = local.Scorer(model)
+    is_never_missing = np.array([not column.is_discrete for column in model.encoding.continuous], bool)
     found = []
     for start in range(0, source.table.num_rows, local.BLOCK_ROWS):
         block = part_of(source, start, local.BLOCK_ROWS)
         rng = np.random.default_rng(0)
         rows = model.encoding.encode(block, model.schema, rng, spread=False)
         found.append(_mean_log_probs(rows, scorer, rng))
+        found[-1][(is_never_missing & ~rows.is_present).any(axis=1)] = -np.inf
         if on_progress is not None:
             on_progress(block.table.num_rows)
     result = np.concatenate(found)

@@ -104,6 +104,18 @@ def test_a_row_beyond_float32_is_infinitely_unlikely(recwarn, moons_model):
     assert [str(warning.message) for warning in recwarn] == []
 
 
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_a_missing_number_rules_a_row_out_where_none_was_missing(moons_model, name):
+    """As if it were integrated out, such a row would be likelier than a whole one."""
+    rows = pd.DataFrame({"x": [0.1, 1.0, 0.5], "y": [0.2, 1.0, 0.6]})
+    expected = pipelines.score(rows, model=moons_model)
+    holes = rows.copy()
+    holes.loc[1, name] = np.nan
+    result = pipelines.score(holes, model=moons_model)
+    assert result.loc[1, ["log_prob", "percentile", "outlier"]].tolist() == [-np.inf, 0, 1]
+    pd.testing.assert_frame_equal(result.drop(1), expected.drop(1))
+
+
 # Constants.
 
 
