@@ -38,7 +38,7 @@ class Condition:
         column: What the column is.
         encoding: How it is seen by the model.
         operator: One of `=`, `!=`, `>=`, `<=`, `>`, `<`.
-        text: What its cells are compared with.
+        text: What its cells are compared with: of a category, its level as the model knows it.
         number: The same as a number in the column's unit, for columns of numbers; None where a missing cell is meant.
     """
 
@@ -80,13 +80,16 @@ class Condition:
             return self.operator == "!=" if self.number is None else bool(_COMPARE[self.operator](known, self.number))
         if self.operator in ("=", "!="):
             return (self.encoding.levels[index] == self.text) == (self.operator == "=")
-        order = {level: place for place, level in enumerate(self.column.levels)}
-        level = self.encoding.levels[index]
-        return level in order and bool(_COMPARE[self.operator](order[level], order[self.text]))
+        place: Any = _place(self.encoding.levels[index], self.column)
+        bound: Any = _place(self.text, self.column)
+        return place is not None and bool(_COMPARE[self.operator](place, bound))
 
 
 def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
     """Returns the conditions that texts such as `age>=40` say.
+
+    Names and values are those of the table, or if there are none such, those that differ by surrounding space only: in
+    a file that has a space after each comma, they begin with it.
 
     Raises:
         UsageError: If a text is no condition, or names a column or a value that the model does not know.
@@ -97,19 +100,22 @@ def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
 def _parse(text: str, model: ModelFile) -> Condition:
     encodings = {encoding.name: encoding for encoding in model.encoding.columns}
     # A column's name may hold any of the signs, so known names are tried first, the longest first.
-    for name in sorted(encodings, key=len, reverse=True):
-        match = re.match(r"\s*(!=|>=|<=|==|=|>|<)\s*(.*)\Z", text[len(name) :], re.DOTALL)
-        if text.startswith(name) and match:
-            return _condition(model, name, match[1].replace("==", "="), match[2], encodings[name])
+    for name in sorted(encodings, key=lambda name: (len(name.strip()), text.startswith(name)), reverse=True):
+        for whole, start in ((text, name), (text.strip(), name.strip())):
+            match = re.match(r"\s*(!=|>=|<=|==|=|>|<)(.*)\Z", whole[len(start) :], re.DOTALL)
+            if whole.startswith(start) and match:
+                return _condition(model, name, match[1].replace("==", "="), match[2], encodings[name])
     match = _PATTERN.match(text)
     if match is None:
         raise UsageError(f"{text!r} is not a condition; write COL=VALUE, or one of != >= <= > < instead of =.")
     raise UsageError(f"the model has no column {match[1]!r} to put a condition on; it has {', '.join(encodings)}.")
 
 
-def _condition(model: ModelFile, name: str, sign: str, value: str, encoding: ColumnEncoding) -> Condition:
+def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: ColumnEncoding) -> Condition:
     column = model.schema[name]
     number = None
+    known = [level for level in encoding.levels if level is not None]
+    value = _known(said, known)
     is_missing = value == "" or value in column.missing
     if column.is_numeric and not is_missing:
         number = parse(column, value, model.dialect.decimal)
@@ -121,13 +127,27 @@ def _condition(model: ModelFile, name: str, sign: str, value: str, encoding: Col
         raise UsageError(
             f"a missing cell of column {name!r} is neither more nor less; only = and != can be asked of it."
         )
-    known = [level for level in encoding.levels if level is not None]
     if not column.is_numeric and value not in known and not is_missing:
         shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
         raise UsageError(f"column {name!r} has no value {value!r}; it has {shown}.")
-    if not column.is_numeric and sign not in ("=", "!=") and value not in column.levels:
+    if not column.is_numeric and sign not in ("=", "!=") and _place(value, column) is None:
         raise UsageError(f"the values of column {name!r} have no order; only = and != can be asked of it.")
     return Condition(column, encoding, sign, value, number)
+
+
+def _known(said: str, known: Sequence[str]) -> str:
+    """The one of the known texts that is meant: `said` itself, or what differs by surrounding space only."""
+    bare = said.strip()
+    close = [text for text in known if text.strip() == bare]
+    return next((text for text in (said, said.lstrip(), bare) if text in known), close[0] if len(close) == 1 else bare)
+
+
+def _place(level: str | None, column: Column) -> int | None:
+    """Where a text stands in the order of a column, None if it has no place there."""
+    if level in column.levels:
+        return column.levels.index(level)
+    bare = [text.strip() for text in column.levels]
+    return bare.index(level.strip()) if level is not None and level.strip() in bare else None
 
 
 def split_conditions(conditions: Sequence[Condition], model: ModelFile) -> tuple[dict[int, int], list[Condition]]:

@@ -137,6 +137,54 @@ def test_a_name_may_hold_signs(moons_model, rewrite, tmp_path):
     assert (condition.column.name, condition.operator, condition.number) == ("a", ">=", -1.0)
 
 
+@pytest.fixture(scope="module")
+def spaced(answers_model, rewrite, tmp_path_factory):
+    """A model of a table with a space after each comma: names and texts have it, the order of the sizes has not."""
+
+    def space(head):
+        for column in [*head["schema"], *head["encoding"]]:
+            column["name"] = " " + column["name"]
+            if "is_missing" in column:
+                column["levels"] = [" " + level for level in column["levels"]]
+
+    return read_model(rewrite(answers_model, tmp_path_factory.mktemp("spaced") / "m.augment", space))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("size=M", [False, True, False]),
+        (" size= M", [False, True, False]),
+        ("size != M ", [True, False, True]),
+        ("size>=M", [False, True, True]),
+        ("size< L", [True, True, False]),
+    ],
+)
+def test_the_space_after_a_comma_need_not_be_typed(spaced, text, expected):
+    assert held(spaced, text, cells_of(spaced, " size", [" S", " M", " L"])) == expected
+
+
+def test_a_class_without_its_space_is_given(spaced):
+    given, others = split_conditions(parse_conditions(["shop=east", "size=L", "pieces=3"], spaced), spaced)
+    assert {spaced.encoding.discrete[place].levels[index] for place, index in given.items()} == {" east", " L", " 3"}
+    assert others == []
+
+
+def test_the_exact_text_comes_first(answers_model, rewrite, tmp_path):
+    """With and without a space: two columns, two values."""
+
+    def twice(head):
+        for column in [*head["schema"], *head["encoding"]]:
+            column["name"] = {"shop": " size"}.get(column["name"], column["name"])
+            if column["name"] == " size" and "is_missing" in column:
+                column["levels"] = ["east", " east"]
+
+    model = read_model(rewrite(answers_model, tmp_path / "m.augment", twice))
+    found = parse_conditions(["size=M", " size=east", " size= east"], model)
+    named = [(condition.column.name, condition.text) for condition in found]
+    assert named == [("size", "M"), (" size", "east"), (" size", " east")]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
