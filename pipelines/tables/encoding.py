@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ class Rows:
         classes: int32 `[n, C]`, -1 where a cell is none of the classes a model knows.
         scores: float32 `[n, D]`; random where the cell is a class.
         is_present: bool `[n, D]`: whether the cell is a number and not a class.
-        log_det: float64 `[n]`: the log-determinant of the way from the cells that are numbers to `scores`, nats.
+        log_det: float64 `[n]`: the log-determinant of the way from the cells that are numbers to `scores`, and the
+            logarithm of a cell's share of the probability of its class where the class stands for several; nats.
     """
 
     classes: np.ndarray
@@ -77,6 +78,20 @@ class ColumnEncoding:
     def is_discrete(self) -> bool:
         """Whether there are classes."""
         return bool(self.levels)
+
+    @property
+    def other(self) -> int:
+        """The class of the rare categories, -1 if there is none."""
+        # The last of the classes that are not missing; a column may have a category of that name besides.
+        return self.is_missing.count(False) - 1 if self.other_count else -1
+
+    def log_shares(self, classes: np.ndarray) -> np.ndarray:
+        """Returns the logarithm of each cell's share of the probability of its class, `[n]`, nats.
+
+        A rare category has one of `other_count` equal shares; one that was never seen counts as one of them.
+        """
+        shares: np.ndarray = np.where((classes == self.other) & (classes >= 0), -np.log(max(self.other_count, 1)), 0.0)
+        return shares
 
     @classmethod
     def learn(cls, column: Column, cells: Any, source: Source, rng: np.random.Generator) -> ColumnEncoding:
@@ -164,9 +179,7 @@ class ColumnEncoding:
         texts = parsing.texts(cells, column, source.dialect)
         names = [None if flag else name for name, flag in zip(self.levels, self.is_missing, strict=True)]
         found = pc.index_in(texts, value_set=pa.array(names, pa.string()), skip_nulls=True)
-        # The last of the classes that are not missing; a column may have a category of that name besides.
-        other = self.is_missing.count(False) - 1 if self.other_count else -1
-        classes = pc.fill_null(found, other).to_numpy().astype(np.int32)
+        classes = pc.fill_null(found, self.other).to_numpy().astype(np.int32)
         return self._mark_missing(column, classes, missing)
 
     def _mark_missing(self, column: Column, classes: np.ndarray, missing: np.ndarray) -> np.ndarray:
@@ -244,27 +257,52 @@ class Encoding:
             rng: Where the places within the cells of a lattice and the scores of absent numbers come from.
             spread: Whether numbers are moved at random within their cells, as in training, or stay in the middle.
         """
-        rows = source.table.num_rows
+        cells = (
+            encoded.encode(schema[encoded.name], source.table.column(encoded.name), source) for encoded in self.columns
+        )
+        return self._rows(((codes, numbers) for codes, numbers, _ in cells), source.table.num_rows, rng, spread=spread)
+
+    def encode_cells(self, cells: Mapping[str, Cells], rng: np.random.Generator) -> Rows:
+        """Returns rows of the cells that `decode` gives as a model sees them; numbers stay in the middle of their cells.
+
+        Args:
+            cells: The cells of each column.
+            rng: Where the scores of absent numbers come from.
+        """
+        parts = [cells[column.name] for column in self.columns]
+        return self._rows(((part.codes, part.values) for part in parts), len(parts[0]), rng, spread=False)
+
+    def _rows(
+        self,
+        cells: Iterable[tuple[np.ndarray | None, np.ndarray | None]],
+        rows: int,
+        rng: np.random.Generator,
+        *,
+        spread: bool,
+    ) -> Rows:
+        """Rows as a model sees them, of each column's classes and numbers, NaN where there is none."""
         classes = np.empty((rows, len(self.discrete)), np.int32)
         scores = np.empty((rows, len(self.continuous)), np.float32)
         is_present = np.ones((rows, len(self.continuous)), bool)
         log_det = np.zeros(rows)
         c = d = 0
-        for encoded in self.columns:
-            column = schema[encoded.name]
-            codes, numbers, present = encoded.encode(column, source.table.column(column.name), source)
+        for column, (codes, numbers) in zip(self.columns, cells, strict=True):
             if codes is not None:
                 classes[:, c] = codes
+                log_det += column.log_shares(codes)
                 c += 1
-            if encoded.margin is None or numbers is None or present is None:
+            if column.margin is None or numbers is None:
                 continue
-            filled = np.where(present, numbers, encoded.margin.low)
+            present = ~np.isnan(numbers)
+            if codes is not None:
+                present &= codes == column.levels.index(None)
+            filled = np.where(present, numbers, column.margin.low)
             if spread:
-                filled = encoded.margin.spread(filled, rng)
-            found = np.clip(encoded.margin.encode(filled), -1e6, 1e6)
+                filled = column.margin.spread(filled, rng)
+            found = np.clip(column.margin.encode(filled), -1e6, 1e6)
             scores[:, d] = np.where(present, found, rng.standard_normal(rows))
             is_present[:, d] = present
-            log_det += np.where(present, encoded.margin.log_derivative(filled), 0.0)
+            log_det += np.where(present, column.margin.log_derivative(filled), 0.0)
             d += 1
         return Rows(classes, scores, is_present, log_det)
 

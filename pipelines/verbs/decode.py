@@ -105,7 +105,7 @@ def _classes(model: ModelFile, source: Source) -> tuple[np.ndarray, dict[str, tu
             codes = nearest_classes(column, encoding, found, source)
             is_other = found < 0
             if encoding.other_count:
-                is_other |= codes == encoding.is_missing.count(False) - 1
+                is_other |= codes == encoding.other
             others[encoding.name] = (is_other, passed_cells(source, passed_column(source, encoding.name, column)))
         else:
             codes = _special_classes(column, encoding, cells, source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -154,21 +154,7 @@ def own_log_probs(model: ModelFile) -> np.ndarray:
     """Returns the log-densities of a block of the model's own rows, sorted; they are scored as rows of a file are."""
     cells = local.Sampler(model).block(0, 0)
     rng = local.generator(0, 1)
-    encoding, rows = model.encoding, local.BLOCK_ROWS
-    scores = np.empty((rows, len(encoding.continuous)), np.float32)
-    is_present, log_det = np.ones(scores.shape, bool), np.zeros(rows)
-    for d, column in enumerate(encoding.continuous):
-        margin, codes, numbers = column.margin, cells[column.name].codes, cells[column.name].values
-        assert margin is not None
-        assert numbers is not None
-        present = np.ones(rows, bool) if codes is None else codes == column.levels.index(None)
-        found = np.clip(margin.encode(np.where(present, numbers, margin.low)), -1e6, 1e6)
-        scores[:, d] = np.where(present, found, rng.standard_normal(rows))
-        is_present[:, d] = present
-        log_det += np.where(present, margin.log_derivative(np.where(present, numbers, margin.low)), 0.0)
-    classes: Any = [cells[column.name].codes for column in encoding.discrete]
-    known = np.stack(classes, axis=1).astype(np.int32) if classes else np.empty((rows, 0), np.int32)
-    return np.sort(_mean_log_probs(Rows(known, scores, is_present, log_det), local.Scorer(model), rng))
+    return np.sort(_mean_log_probs(model.encoding.encode_cells(cells, rng), local.Scorer(model), rng))
 
 
 def _same(cell: str, constant: str) -> bool:

@@ -205,6 +205,20 @@ def test_rare_categories_are_one():
     np.testing.assert_array_equal(rows.classes[-4:, 0], [1, 2, 2, 2])
     rows = encoding.encode(source_of({"a": ["never", "y"]}), schema, generator())
     np.testing.assert_array_equal(rows.classes[:, 0], [2, 1])
+    np.testing.assert_allclose(np.exp(rows.log_det), [1 / 3, 1])
+
+
+def test_cells_decoded_are_seen_as_they_were():
+    """Rare categories and all: what a model says of its own rows is what it says of them in a file."""
+    columns = {"a": ["x"] * 30 + ["y"] * 20 + ["once", "twice", "thrice"], "b": texts(generator().normal(0, 40, 53))}
+    schema = Schema((CATEGORIES, Column("b", "float", decimals=2, min_decimals=2)))
+    source = source_of(columns)
+    encoding = Encoding.learn(source, schema, generator())
+    rows = encoding.encode(source, schema, generator(), spread=False)
+    cells, _ = encoding.decode(rows.classes, rows.scores)
+    again = encoding.encode_cells(cells, generator())
+    for field in ("classes", "scores", "is_present", "log_det"):
+        np.testing.assert_array_equal(getattr(again, field), getattr(rows, field))
 
 
 def test_one_rare_category_is_kept_and_an_unknown_one_is_none():
