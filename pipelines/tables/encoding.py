@@ -263,7 +263,7 @@ class Encoding:
         return self._rows(((codes, numbers) for codes, numbers, _ in cells), source.table.num_rows, rng, spread=spread)
 
     def encode_cells(self, cells: Mapping[str, Cells], rng: np.random.Generator) -> Rows:
-        """Returns rows of the cells that `decode` gives as a model sees them; numbers stay in the middle of their cells.
+        """Returns the cells that `decode` gives as a model sees them; numbers stay in the middle of their cells.
 
         Args:
             cells: The cells of each column.

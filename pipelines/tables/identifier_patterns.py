@@ -25,7 +25,8 @@ def is_uuids(texts: pa.Array) -> bool:
 def find_sequence(text: pa.ChunkedArray, rows: np.ndarray | None, num_rows: int) -> dict[str, Any] | None:
     """Returns how distinct texts are numbered, or None if they are not.
 
-    They are if their numbers go up or down by the same step from row to row. In no order, they are if they fill more
+    They are if their numbers go up or down by the same step from row to row; the new ones of those that go down are
+    above the greatest, as those below the least would soon be negative. In no order, they are if they fill more
     than half of the range from the least to the greatest: `n` numbers drawn from a range of `R` would all be
     distinct with a probability of about `exp(-n^2 / 2R)` only, less than `exp(-n / 4)`.
 
@@ -63,6 +64,8 @@ def find_sequence(text: pa.ChunkedArray, rows: np.ndarray | None, num_rows: int)
     step, rest = divmod(int(numbers[-1] - numbers[0]), int(at[-1] - at[0]) or 1)
     if step and not rest and np.array_equal(numbers, numbers[0] + step * (at - at[0])):
         start = int(numbers[0] - step * at[0])
+        if step < 0:  # the newest row first: new ones are newer still
+            return found | {"start": start, "step": -step, "count": 1, "in_order": True}
         return found | {"start": start, "step": step, "count": num_rows, "in_order": True}
     least, greatest = int(numbers.min()), int(numbers.max())
     share = len(numbers) / num_rows  # of a sample, the numbers are as much farther apart

@@ -4,7 +4,7 @@ r"""Identifiers of new rows, made anew: no two new rows share one, and none is c
 
 - `{"kind": "sequence", "start": 1, "step": 1, "width": 6, "prefix": "ID-", "suffix": "", "count": 5000}` goes on where
   the source's `count` rows ended: row i has `prefix`, the number `start + step * (count + i)` with zeros to `width`
-  digits, `suffix`. Only `start` is needed.
+  digits, `suffix`. Only `start` is needed. A source that counts down to its last row is gone on with above its first.
 - `{"kind": "uuid"}` gives random UUIDs of version 4 (RFC 9562, section 5.4); `"upper": true` in capitals.
 - `{"kind": "pattern", "pattern": "AA-9999"}` puts a capital for each A, a small letter for each a, a digit for each 9;
   the rest stays, and so does what follows a backslash. Row i has the i-th identifier of a random order of all there

@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import AugmentError, UsageError
 from pipelines.tables.dialect import Dialect, ReadOptions
+from pipelines.tables.identifiers import make_identifiers
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.reading import Source, read_source
 from pipelines.tables.schema import Column, Schema
@@ -251,6 +252,19 @@ def test_identifiers_are_made_anew(cells, identifier):
     column = column_of(cells)
     assert (column.kind, column.identifier) == ("identifier", identifier)
     assert column.why.startswith("every value occurs once")
+
+
+@pytest.mark.parametrize(
+    ("cells", "new"),
+    [
+        ([f"ID-{i}" for i in range(500, 0, -1)], ["ID-501", "ID-502"]),
+        ([str(i) for i in range(300, 0, -10)], ["310", "320"]),
+        ([f"{i:03d}" for i in range(999, 900, -1)], ["1000", "1001"]),
+    ],
+)
+def test_numbers_that_go_down_go_on_above_the_greatest(cells, new):
+    """They are of a table whose newest row comes first; below its last row the numbers would be negative."""
+    assert make_identifiers(column_of(cells), 0, 2, seed=0).to_pylist() == new
 
 
 @pytest.mark.parametrize(
