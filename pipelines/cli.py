@@ -78,7 +78,7 @@ def _kind_of(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> 
 def _reading(command: Callable[P, R]) -> Callable[P, R]:
     """The options that say how a CSV is spelled, where it is not to be found out."""
     for option in (
-        click.option("--no-header", is_flag=True, help="The first line is a row like the others."),
+        click.option("--header/--no-header", default=None, help="Whether the first line is the columns' names."),
         click.option("--null-value", multiple=True, metavar="TEXT", help="A cell that is missing. May be repeated."),
         click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark."),
         click.option("--encoding", metavar="NAME", help="Encoding of the text: utf-8, latin-1, cp949, ..."),
@@ -98,7 +98,7 @@ def _read_options(options: dict[str, Any]) -> ReadOptions:
         encoding=options.pop("encoding"),
         decimal=options.pop("decimal"),
         null_values=null_values or None,
-        header=False if options.pop("no_header") else None,
+        header=options.pop("header"),
     )
 
 
@@ -257,15 +257,16 @@ def generate(
 @click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
 @click.option("--outliers", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01,
               help="Share of the model's own rows that would be called outliers.")  # fmt: skip
+@_reading
 @_force
 @_quiet
-def score(data: str, model: str | None, output: str, outliers: float, force: bool, quiet: bool) -> None:
+def score(data: str, model: str | None, output: str, outliers: float, quiet: bool, **options: Any) -> None:
     """Write the rows of DATA as they are with their log-density in nats, its percentile and an outlier flag."""
     from pipelines.model_file import find_model
     from pipelines.verbs import score as verb
 
     found = find_model(model)
-    verb.score(data, model=found, output=output, outlier_share=outliers, force=force)
+    verb.score(data, model=found, output=output, outlier_share=outliers, reading=_read_options(options), **options)
     _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
@@ -274,6 +275,7 @@ def score(data: str, model: str | None, output: str, outliers: float, force: boo
 @_model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of the noise of absent numbers.")
+@_reading
 @_force
 @_quiet
 def encode(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -282,7 +284,7 @@ def encode(data: str, model: str | None, output: str, quiet: bool, **options: An
     from pipelines.verbs import encode as verb
 
     found = find_model(model)
-    verb.encode(data, model=found, output=output, **options)
+    verb.encode(data, model=found, output=output, reading=_read_options(options), **options)
     _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
@@ -309,6 +311,7 @@ def decode(latents: str, model: str | None, output: str, quiet: bool, **options:
 @click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
 @click.option("--draw", is_flag=True, help="Draw each missing cell given its row, instead of the best guess.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
+@_reading
 @_force
 @_quiet
 def impute(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -317,7 +320,7 @@ def impute(data: str, model: str | None, output: str, quiet: bool, **options: An
     from pipelines.verbs import impute as verb
 
     found = find_model(model)
-    verb.impute(data, model=found, output=output, **options)
+    verb.impute(data, model=found, output=output, reading=_read_options(options), **options)
     _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from pipelines.errors import AugmentError
 from pipelines.model_file import ModelFile
 from pipelines.tables import parsing
-from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.reading import Source, read_source
+from pipelines.tables.writing import output_dialect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["check_columns", "part_of", "read_for", "typed_frame"]
 
 
-def read_for(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> Source:
-    """Reads a table that a model is to be used on.
+def read_for(
+    model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions = ReadOptions()
+) -> Source:
+    """Reads a table that a model is to be used on, as `fit` was told to read the model's own.
 
     What counts as missing in all of the model's columns does so here. What does in one of them only, `Column.missing`,
     is seen to where that column is parsed: in others it may be a value.
@@ -29,11 +32,21 @@ def read_for(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> S
     Args:
         model: The model.
         data: A CSV or Parquet file, "-" for standard input, or a DataFrame.
+        reading: What is said of this table; it comes first.
 
     Raises:
         AugmentError: If it cannot be read (see `read_source`).
     """
-    return read_source(data, ReadOptions(null_values=model.dialect.null_values))
+    return read_source(data, _options(model, data, reading))
+
+
+def _options(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions) -> ReadOptions:
+    told = dataclasses.replace(model.reading, null_values=model.dialect.null_values)
+    if told.delimiter is not None and isinstance(data, str | os.PathLike):
+        # New rows have another delimiter in a file whose suffix says so; it is found out then.
+        delimiter = output_dialect(data, Dialect(delimiter=told.delimiter)).delimiter
+        told = dataclasses.replace(told, delimiter=told.delimiter if delimiter == told.delimiter else None)
+    return reading.over(told)
 
 
 def check_columns(model: ModelFile, source: Source) -> None:

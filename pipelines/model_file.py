@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.errors import AugmentError, UsageError
-from pipelines.tables.dialect import Dialect
+from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.schema import Schema
 from pipelines.tables.writing import open_output
@@ -51,6 +51,7 @@ class ModelFile:
         schema: The columns of the table it was fitted to.
         encoding: From their cells to classes and scores.
         dialect: How the table was spelled as CSV.
+        reading: What of it `fit` was told, and did not find out; nothing in files older than that.
     """
 
     path: pathlib.Path
@@ -58,6 +59,7 @@ class ModelFile:
     schema: Schema
     encoding: Encoding
     dialect: Dialect
+    reading: ReadOptions = ReadOptions()
 
     def has(self, name: str) -> bool:
         """Whether there is a member of that name."""
@@ -136,13 +138,14 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         schema = Schema.from_json(description["schema"])
         encoding = Encoding.from_json(description["encoding"])
         dialect = Dialect.from_json(description["dialect"])
+        reading = ReadOptions.from_json(description.get("reading", {}))
     except AugmentError as error:
         raise AugmentError(f"{path} is damaged: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise AugmentError(f"{path} is damaged: its description is incomplete ({error!r}).") from error
     if [column.name for column in encoding.columns] != [column.name for column in schema.modelled]:
         raise AugmentError(f"{path} is damaged: schema and encoding have different columns.")
-    return ModelFile(path, description, schema, encoding, dialect)
+    return ModelFile(path, description, schema, encoding, dialect, reading)
 
 
 def default_name(data: str | os.PathLike[str]) -> str:

@@ -115,6 +115,22 @@ class ReadOptions:
                     f"the encoding {self.encoding!r} is not known; write for example utf-8, latin-1, cp949 or utf-16."
                 ) from None
 
+    def over(self, others: ReadOptions) -> ReadOptions:
+        """Returns these options with what others say where these say nothing; null values are those of both."""
+        null_values = (*(others.null_values or ()), *(self.null_values or ()))
+        said = {key: value for key, value in vars(self).items() if value is not None}
+        return dataclasses.replace(others, **said | {"null_values": tuple(dict.fromkeys(null_values)) or None})
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what is said as a JSON value."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items() if v is not None}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ReadOptions:
+        """Returns the options that `to_json` wrote."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        return cls(**fields)
+
     @property
     def all_null_values(self) -> tuple[str, ...]:
         """The usual spellings of a missing cell and the given ones."""

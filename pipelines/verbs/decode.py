@@ -16,6 +16,7 @@ from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.cells import Cells
+from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.passing import passed_cells, passed_column, write_cells
 from pipelines.tables.reading import Source
@@ -62,7 +63,7 @@ def decode(
     """
     check_seed(seed)
     opened = read_model(find_model(model))
-    source = read_for(opened, latents)
+    source = read_for(opened, latents, ReadOptions(header=True))
     names = [column.name for column in opened.encoding.discrete]
     names += [PREFIX + column.name for column in opened.encoding.continuous]
     absent = [name for name in names if name not in source.table.column_names]

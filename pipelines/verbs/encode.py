@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
+from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import ColumnEncoding, Rows
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
 from pipelines.tables.reading import Source
@@ -39,6 +41,7 @@ def encode(
     *,
     model: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    reading: ReadOptions = ReadOptions(),
     seed: int = 0,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -59,6 +62,7 @@ def encode(
         model: A model file. Default: the only one in the current folder.
         output: A CSV or Parquet file by its suffix, "-" for CSV on standard output, or None for a DataFrame.
         seed: Of the noise of absent numbers.
+        reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
         force: Replace an existing output.
         on_progress: Called with the number of rows encoded as they are.
 
@@ -70,7 +74,7 @@ def encode(
     """
     check_seed(seed)
     opened = read_model(find_model(model))
-    source = read_for(opened, data)
+    source = read_for(opened, data, reading)
     check_columns(opened, source)
     names = [PREFIX + column.name for column in opened.encoding.continuous]
     taken = [name for name in names if name in source.table.column_names]
@@ -96,7 +100,9 @@ def encode(
             columns.append((column, _special(known[name], encodings[name], classes[:, places[name]], source)))
         column = Column(PREFIX + name, "float", arrow_type="float")
         columns.append((column, Cells(None, (), (), _shortest(noise[:, numbers[name]]))))
-    frame = write_cells(output, columns, source.table.num_rows, source.dialect, seed)
+    # `decode` finds the latents by their names, which they then need.
+    dialect = dataclasses.replace(source.dialect, has_header=True, unnamed=())
+    frame = write_cells(output, columns, source.table.num_rows, dialect, seed)
     if frame is not None and not isinstance(data, str | os.PathLike):
         frame.index = data.index
         for name in passed:

@@ -205,6 +205,7 @@ def fit(
         "seed": seed,
         "target": target,
         "dialect": source.dialect.to_json(),
+        "reading": reading.to_json(),
         "schema": found.to_json(),
         "encoding": encoding.to_json(),
         "options": dataclasses.asdict(recipe),

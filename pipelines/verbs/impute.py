@@ -21,6 +21,7 @@ from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
+from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records
@@ -48,6 +49,7 @@ def impute(
     *,
     model: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    reading: ReadOptions = ReadOptions(),
     draw: bool = False,
     seed: int = 0,
     force: bool = False,
@@ -68,6 +70,7 @@ def impute(
         output: A file, "-" for standard output, or None for a DataFrame.
         draw: Draw a cell given the rest of its row, instead of taking the best guess.
         seed: Of everything random.
+        reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
         force: Replace an existing output.
         on_progress: Called with the number of rows dealt with as they are.
 
@@ -79,7 +82,7 @@ def impute(
     """
     check_seed(seed)
     opened = read_model(find_model(model))
-    source = read_for(opened, data)
+    source = read_for(opened, data, reading)
     check_columns(opened, source)
     if output is not None and str(output) != "-":
         refuse_existing(output, force)

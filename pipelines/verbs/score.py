@@ -16,6 +16,7 @@ from pipelines.engines import local
 from pipelines.errors import UsageError
 from pipelines.matching import check_columns, part_of, read_for, typed_frame
 from pipelines.model_file import ModelFile, find_model, read_model
+from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Rows
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing
@@ -35,6 +36,7 @@ def score(
     *,
     model: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    reading: ReadOptions = ReadOptions(),
     outlier_share: float = 0.01,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -52,6 +54,7 @@ def score(
             `data` and last columns `log_prob`, `percentile` (the share, in percent, of the model's own rows that
             are less likely) and `outlier` (1 if that is below `outlier_share`, else 0).
         outlier_share: The share of the model's own rows that would be called outliers, in (0, 1).
+        reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
         force: Replace an existing output.
         on_progress: Called with the number of rows scored as they are.
 
@@ -64,7 +67,7 @@ def score(
     if not 0 < outlier_share < 1:
         raise UsageError(f"outlier_share must be between 0 and 1, got {outlier_share}.")
     opened = read_model(find_model(model))
-    source = read_for(opened, data)
+    source = read_for(opened, data, reading)
     taken = [name for name in COLUMNS if name in source.table.column_names]
     if taken:
         raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")

@@ -3,8 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import pipelines
+from pipelines import AugmentError
+from pipelines.cli import main
+from pipelines.model_file import read_model
+from pipelines.tables.dialect import ReadOptions
 
 
 def column_of(head, name):
@@ -34,3 +39,95 @@ def test_a_schema_says_what_is_missing_in_a_table_with_types(heights, fit_tiny, 
     assert fitted.handled == {"height": "numbers, missing cells"}
     assert pipelines.impute(rows, model=fitted.model)["height"].min() > 0
     assert pipelines.generate(fitted.model, 500, seed=0)["height"].isna().mean() > 0.02
+
+
+# How `fit` was told to read.
+
+
+TOLD = ReadOptions(delimiter="~", encoding="mac-roman", decimal=",", null_values=("-1",), header=False)
+
+
+def stays_frame():
+    """Three columns whose first row, 1 and 2 among its cells, looks like a header."""
+    rng = np.random.default_rng(11)
+    where = rng.choice(["Nîmes", "Orléans", "Sète"], 300)
+    nights = rng.poisson(np.where(where == "Sète", 12, 6)) + 1
+    price = rng.normal(80, 9, 300).round(2)
+    where[0], nights[0], price[0] = "Nîmes", 2, 1
+    return pd.DataFrame({"column_1": where, "column_2": price, "column_3": nights})
+
+
+@pytest.fixture(scope="module")
+def stays(folder):
+    """The path of a table without a header, of which nothing can be found out; -1 is a missing price."""
+    frame = stays_frame()
+    price = [f"{value:.2f}".replace(".", ",") for value in frame["column_2"]]
+    price[10:20] = ["-1"] * 10
+    path = folder / "stays.txt"
+    frame.assign(column_2=price).to_csv(path, sep="~", header=False, index=False, encoding="mac-roman")
+    return path
+
+
+@pytest.fixture(scope="module")
+def stays_model(fit_tiny, stays):
+    return fit_tiny(stays, "stays", reading=TOLD).model
+
+
+def test_the_model_keeps_what_fit_was_told_and_not_what_it_found_out(stays_model, moons_model):
+    assert read_model(stays_model).reading == TOLD
+    assert read_model(moons_model).reading == ReadOptions()
+
+
+def test_files_from_before_that_still_read(stays_model, rewrite, tmp_path):
+    model = read_model(rewrite(stays_model, tmp_path / "m.augment", lambda head: head.pop("reading")))
+    assert model.reading == ReadOptions()
+    damaged = rewrite(stays_model, tmp_path / "d.augment", lambda head: head["reading"].update(colour="red"))
+    with pytest.raises(AugmentError, match="damaged"):
+        read_model(damaged)
+
+
+def test_every_verb_reads_as_fit_was_told(stays, stays_model, tmp_path):
+    lines = stays.read_bytes().splitlines()
+    out = {name: tmp_path / f"{name}.txt" for name in ("score", "encode", "decode", "impute", "generate")}
+    for verb in ("score", "encode", "impute"):
+        getattr(pipelines, verb)(stays, model=stays_model, output=out[verb])
+    scored = out["score"].read_bytes().splitlines()
+    assert [line.rsplit(b"~", 3)[0] for line in scored] == lines
+    assert all(np.isfinite(float(line.split(b"~")[3].replace(b",", b"."))) for line in scored)
+    filled = out["impute"].read_bytes().splitlines()
+    assert [line for line in filled if line not in lines] == filled[10:20]
+    assert b"~-1~" not in out["impute"].read_bytes()
+    pipelines.decode(out["encode"], model=stays_model, output=out["decode"])
+    assert out["decode"].read_bytes() == stays.read_bytes()
+    pipelines.generate(stays_model, 5, output=out["generate"], append=stays)
+    assert out["generate"].read_bytes().startswith(stays.read_bytes())
+
+
+def test_what_is_said_of_a_table_comes_first(stays, stays_model, tmp_path):
+    path = tmp_path / "other.csv"
+    frame = stays_frame()
+    frame.to_csv(path, index=False)
+    expected = pipelines.score(frame, model=stays_model)["log_prob"].round(6)
+    line = ["score", str(path), "-m", stays_model, "-o", str(tmp_path / "out.csv")]
+    assert CliRunner().invoke(main, line).exit_code == 1
+    said = ["--delimiter", ",", "--decimal", ".", "--encoding", "utf-8", "--header"]
+    result = CliRunner().invoke(main, [*line, *said])
+    assert result.exit_code == 0, result.output
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["log_prob"], expected, atol=2e-6)
+    for verb in ("encode", "impute"):
+        line = [verb, str(path), "-m", stays_model, "-o", str(tmp_path / f"{verb}.csv"), *said]
+        result = CliRunner().invoke(main, line)
+        assert result.exit_code == 0, result.output
+
+
+def test_null_values_are_those_of_the_model_and_what_is_said(stays, stays_model, tmp_path):
+    path = tmp_path / "in.txt"
+    path.write_bytes(stays.read_bytes().replace(b"~-1~", b"~-2~", 5))
+    filled = pipelines.impute(path, model=stays_model, reading=ReadOptions(null_values=("-2",)))
+    assert filled["column_2"].min() > 0
+
+
+def test_new_rows_with_the_delimiter_of_their_suffix_can_be_read(stays_model, tmp_path):
+    pipelines.generate(stays_model, 20, seed=0, output=tmp_path / "new.tsv")
+    assert b"\t" in (tmp_path / "new.tsv").read_bytes()
+    assert np.isfinite(pipelines.score(tmp_path / "new.tsv", model=stays_model)["log_prob"]).all()
