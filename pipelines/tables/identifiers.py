@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import fixed_width, from_numpy, scalar
+from pipelines.tables.entry_checks import FLAG, STEP, TEXT, WHOLE, check_entries, up_to
 from pipelines.tables.schema import Column
 
 __all__ = ["is_plain_sequence", "make_identifiers"]
@@ -37,6 +38,19 @@ _LARGEST = 1 << 62
 _ALPHABETS = {"A": string.ascii_uppercase, "a": string.ascii_lowercase, "9": string.digits}
 _HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint8).reshape(256, 2)
 _UUID_DASHES = (8, 13, 18, 23)
+_CHECKS = {
+    "sequence": {
+        "kind": TEXT,
+        "start": WHOLE,
+        "step": STEP,
+        "width": up_to(100),
+        "prefix": TEXT,
+        "suffix": TEXT,
+        "count": WHOLE,
+    },
+    "uuid": {"kind": TEXT, "upper": FLAG},
+    "pattern": {"kind": TEXT, "pattern": TEXT},
+}
 
 
 def make_identifiers(column: Column, first_index: int, num_rows: int, seed: int) -> pa.Array:
@@ -49,22 +63,25 @@ def make_identifiers(column: Column, first_index: int, num_rows: int, seed: int)
         seed: As for the rows; each column has its own identifiers of it.
 
     Raises:
-        AugmentError: If the column does not say how, or has too few identifiers for so many rows.
+        AugmentError: If the column does not say how, or in a way that cannot be followed, or has too few identifiers
+            for so many rows.
     """
     how = column.identifier or {}
-    kind = how.get("kind")
+    kind = str(how.get("kind"))
+    if kind not in _CHECKS or (kind == "pattern" and "pattern" not in how):
+        raise AugmentError(
+            f"column {column.name!r}: identifiers cannot be made from {dict(how)}; kinds are sequence, uuid and "
+            "pattern, which needs a pattern."
+        )
+    check_entries(f"column {column.name!r}: its identifier", how, _CHECKS[kind])
     if kind == "sequence":
         return _sequence(column, how, first_index, num_rows)
     # The noise of the rows has the seed alone as its key; the second word keeps them apart, and columns too.
     digest = hashlib.sha256(column.name.encode()).digest()
     key = seed | int.from_bytes(digest[:8], "little") << 64
     if kind == "uuid":
-        return _uuids(first_index, num_rows, key, upper=bool(how.get("upper")))
-    if kind == "pattern" and isinstance(how.get("pattern"), str):
-        return _patterned(column, how["pattern"], first_index, num_rows, key)
-    raise AugmentError(
-        f"column {column.name!r}: identifiers cannot be made from {dict(how)}; kinds are sequence, uuid and pattern."
-    )
+        return _uuids(first_index, num_rows, key, upper=how.get("upper", False))
+    return _patterned(column, how["pattern"], first_index, num_rows, key)
 
 
 def is_plain_sequence(column: Column) -> bool:
@@ -74,14 +91,13 @@ def is_plain_sequence(column: Column) -> bool:
 
 
 def _sequence(column: Column, how: Mapping[str, Any], first_index: int, num_rows: int) -> pa.Array:
-    start, step, done = int(how.get("start", 1)), int(how.get("step", 1)), int(how.get("count", 0))
+    start, step, done = how.get("start", 1), how.get("step", 1), how.get("count", 0)
     first = start + step * (done + first_index)
     last = first + step * max(num_rows - 1, 0)
-    if max(abs(first), abs(last)) >= 1 << 63:
+    if max(abs(first), abs(last), abs(step)) >= 1 << 63:
         raise AugmentError(f"column {column.name!r}: its numbers do not go on to {last}, beyond 64 bits.")
     numbers = first + step * np.arange(num_rows, dtype=np.int64)
-    width = int(how.get("width", 0))
-    prefix, suffix = str(how.get("prefix", "")), str(how.get("suffix", ""))
+    width, prefix, suffix = how.get("width", 0), how.get("prefix", ""), how.get("suffix", "")
     if width and num_rows and min(first, last) < 0:
         text = pc.utf8_lpad(pc.cast(from_numpy(np.abs(numbers)), pa.string()), width, "0")
         sign = pc.if_else(pc.less(from_numpy(numbers), scalar(0)), scalar("-"), scalar(""))

@@ -199,7 +199,8 @@ def _infer(source: Source, given: Mapping[str, Mapping[str, Any]], drop: Sequenc
             arrow_type=str(source.table.schema.field(name).type) if source.is_typed else None,
         )
         keep = {k: v for k, v in given.get(name, {}).items() if k not in ("name", "missing_share", "arrow_type")}
-        columns.append(dataclasses.replace(found, **keep))
+        left_open = [k for k, v in keep.items() if (v is None and k != "decimals") or (k == "levels" and not v)]
+        columns.append(dataclasses.replace(found, **{k: v for k, v in keep.items() if k not in left_open}))
     if problems:
         named = "; ".join(f"column {name!r} {problem}" for name, problem in problems.items())
         advice = "; ".join(dict.fromkeys(problem.advice for problem in problems.values()))

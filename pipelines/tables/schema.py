@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from pipelines.errors import AugmentError
+from pipelines.tables.entry_checks import OBJECT, SHARE, TEXT, TEXTS, check_entries, or_null, up_to
 
 __all__ = ["KINDS", "Column", "Kind", "Schema"]
 
@@ -26,6 +27,21 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _NUMERIC = ("float", "integer", "date", "time", "datetime")
 _CATEGORICAL = ("boolean", "categorical", "ordered")
+_MAX_DECIMALS = 15  # what float64 tells apart
+_CHECKS = {
+    "name": TEXT,
+    "kind": TEXT,
+    "why": TEXT,
+    "decimals": or_null(up_to(_MAX_DECIMALS)),
+    "min_decimals": up_to(_MAX_DECIMALS),
+    "format": or_null(TEXT),
+    "levels": TEXTS,
+    "missing": TEXTS,
+    "missing_share": SHARE,
+    "value": or_null(TEXT),
+    "identifier": or_null(OBJECT),
+    "arrow_type": or_null(TEXT),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,9 +146,9 @@ class Schema:
         """Returns the schema that `to_json` wrote, or a person.
 
         Raises:
-            AugmentError: If an entry has no name, an unknown kind or an unknown key.
+            AugmentError: If an entry has no name, an unknown kind, an unknown key, or a value that new rows could not
+                be made with.
         """
-        fields = {field.name for field in dataclasses.fields(Column)}
         found = []
         for number, entry in enumerate(columns, start=1):
             if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
@@ -142,9 +158,25 @@ class Schema:
                 raise AugmentError(
                     f"{where}: column {name!r} has the kind {entry.get('kind')!r}; kinds are {', '.join(KINDS)}."
                 )
-            unknown = sorted(set(entry) - fields)
-            if unknown:
-                raise AugmentError(f"{where}: column {name!r} has an unknown entry {unknown[0]!r}.")
+            check_entries(f"{where}: column {name!r}", entry, _CHECKS)
             arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
-            found.append(Column(**arguments))
+            column = Column(**arguments)
+            _try_out(column, where)
+            found.append(column)
         return cls(tuple(found))
+
+
+def _try_out(column: Column, where: str) -> None:
+    """Makes one cell of a column, as its identifier or its format say."""
+    import numpy as np
+
+    from pipelines.tables.identifiers import make_identifiers
+    from pipelines.tables.spelling import spell
+
+    try:
+        if column.identifier is not None:
+            make_identifiers(column, first_index=0, num_rows=1, seed=0)
+        if column.format is not None and column.kind in ("date", "time", "datetime"):
+            spell(column, np.zeros(1))
+    except AugmentError as error:
+        raise AugmentError(f"{where}: {error}") from error

@@ -414,6 +414,23 @@ def test_a_schema_says_what_counts():
     assert schema["b"].format == "%m/%d/%Y"
 
 
+def test_what_a_schema_leaves_open_is_found_out():
+    source = source_of(
+        {"a": ["1.50", "2.25"], "b": ["25-34", "18-24"], "c": ["x", "x"], "d": ["2020-01-31", "2020-02-01"]}
+    )
+    entries = [
+        {"name": "a", "kind": "float", "decimals": None},  # at full precision
+        {"name": "b", "kind": "ordered", "levels": []},
+        {"name": "c", "kind": "constant", "value": None},
+        {"name": "d", "kind": "date", "format": None},
+    ]
+    schema = read_schema(source, entries)
+    assert schema["a"].decimals is None
+    assert schema["b"].levels == ("18-24", "25-34")
+    assert schema["c"].value == "x"
+    assert schema["d"].format == "%Y-%m-%d"
+
+
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
