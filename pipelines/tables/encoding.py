@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell
+from pipelines.tables.unseen import nearest_seen, unseen_shares
 
 __all__ = ["OTHER", "ColumnEncoding", "Encoding", "Rows"]
 
@@ -65,6 +66,9 @@ class ColumnEncoding:
         is_missing: For each class, whether it means that the cell is missing.
         margin: How its numbers are seen, or None if every cell is a class.
         other_count: How many rare categories are one.
+        unseen: For a column of few numbers on a lattice, the share of each class that goes to numbers that were not
+            seen and are nearest to its own (see `unseen.py`); empty if there are none. They are scored, not drawn:
+            going back, a class is its own number.
     """
 
     name: str
@@ -73,6 +77,7 @@ class ColumnEncoding:
     is_missing: tuple[bool, ...]
     margin: Margin | None
     other_count: int = 0
+    unseen: tuple[float, ...] = ()
 
     @property
     def is_discrete(self) -> bool:
@@ -86,11 +91,16 @@ class ColumnEncoding:
         return self.is_missing.count(False) - 1 if self.other_count else -1
 
     def log_shares(self, classes: np.ndarray) -> np.ndarray:
-        """Returns the logarithm of each cell's share of the probability of its class, `[n]`, nats.
+        """Returns the logarithm of the share of the probability of its class that each cell has, `[n]`, nats.
 
-        A rare category has one of `other_count` equal shares; one that was never seen counts as one of them.
+        A rare category has one of `other_count` equal shares; one that was never seen counts as one of them. A number
+        that was seen has all of it but what goes to those that were not.
         """
-        shares: np.ndarray = np.where((classes == self.other) & (classes >= 0), -np.log(max(self.other_count, 1)), 0.0)
+        by_class = np.zeros(len(self.levels) + 1)  # and for -1
+        by_class[: len(self.unseen)] = np.log1p(-np.array(self.unseen))
+        if self.other_count:
+            by_class[self.other] = -np.log(self.other_count)
+        shares: np.ndarray = by_class[classes]
         return shares
 
     @classmethod
@@ -114,6 +124,7 @@ class ColumnEncoding:
                 (*distinct.tolist(), *[np.nan] * len(gone)),
                 (*[False] * len(distinct), *[True] * len(gone)),
                 None,
+                unseen=tuple(unseen_shares(distinct, counts, _step(column)).tolist()),
             )
         share = counts / len(present)
         is_spike = share > max(_SPIKE_SHARE, _SPIKE_FACTOR / len(distinct))
@@ -154,7 +165,10 @@ class ColumnEncoding:
     def encode(
         self, column: Column, cells: Any, source: Source
     ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-        """Returns classes int32 `[n]`, numbers float64 `[n]` and which of these are present, each or None."""
+        """Returns classes int32 `[n]`, numbers float64 `[n]` and which of these are present, each or None.
+
+        The class is -1 where a cell is none of them.
+        """
         missing = parsing.missing_codes(cells, column, source.dialect)
         if column.is_categorical:
             return self._encode_categories(column, cells, source, missing), None, None
@@ -170,8 +184,20 @@ class ColumnEncoding:
             classes[is_known] = order[place][is_known]
         classes = self._mark_missing(column, classes, missing)
         if self.margin is None:
-            return classes, None, None
+            return classes, numbers, None
         return classes, numbers, (classes == self.levels.index(None)) & ~np.isnan(numbers)
+
+    def weigh(self, column: Column, classes: np.ndarray, numbers: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns classes and `log_shares`, those of numbers that were not seen with what these have of the nearest."""
+        shares = self.log_shares(classes)
+        if not self.unseen or numbers is None:
+            return classes, shares
+        rows = np.flatnonzero((classes < 0) & ~np.isnan(numbers))
+        values, unseen = np.array(self.values[: len(self.unseen)]), np.array(self.unseen)
+        found, log_shares = nearest_seen(numbers[rows], values, unseen, _step(column))
+        classes = classes.copy()
+        classes[rows], shares[rows] = found, log_shares
+        return classes, shares
 
     def _encode_categories(self, column: Column, cells: Any, source: Source, missing: np.ndarray) -> np.ndarray:
         import pyarrow.compute as pc
@@ -257,45 +283,55 @@ class Encoding:
             rng: Where the places within the cells of a lattice and the scores of absent numbers come from.
             spread: Whether numbers are moved at random within their cells, as in training, or stay in the middle.
         """
-        cells = (
-            encoded.encode(schema[encoded.name], source.table.column(encoded.name), source) for encoded in self.columns
-        )
-        return self._rows(((codes, numbers) for codes, numbers, _ in cells), source.table.num_rows, rng, spread=spread)
+        return self._rows(self._weighed(source, schema), source.table.num_rows, rng, spread=spread)
+
+    def _weighed(
+        self, source: Source, schema: Schema
+    ) -> Iterator[tuple[tuple[np.ndarray, np.ndarray] | None, np.ndarray | None]]:
+        """Yields each column's classes with their `log_shares`, and its numbers."""
+        for encoded in self.columns:
+            column = schema[encoded.name]
+            classes, numbers, _ = encoded.encode(column, source.table.column(column.name), source)
+            yield None if classes is None else encoded.weigh(column, classes, numbers), numbers
 
     def encode_cells(self, cells: Mapping[str, Cells], rng: np.random.Generator) -> Rows:
-        """Returns the cells that `decode` gives as a model sees them; numbers stay in the middle of their cells.
+        """Returns rows of the cells that `decode` gives as a model sees them, numbers in the middle of theirs.
 
         Args:
             cells: The cells of each column.
             rng: Where the scores of absent numbers come from.
         """
         parts = [cells[column.name] for column in self.columns]
-        return self._rows(((part.codes, part.values) for part in parts), len(parts[0]), rng, spread=False)
+        weighed = (
+            (None if part.codes is None else (part.codes, column.log_shares(part.codes)), part.values)
+            for column, part in zip(self.columns, parts, strict=True)
+        )
+        return self._rows(weighed, len(parts[0]), rng, spread=False)
 
     def _rows(
         self,
-        cells: Iterable[tuple[np.ndarray | None, np.ndarray | None]],
+        cells: Iterable[tuple[tuple[np.ndarray, np.ndarray] | None, np.ndarray | None]],
         rows: int,
         rng: np.random.Generator,
         *,
         spread: bool,
     ) -> Rows:
-        """Rows as a model sees them, of each column's classes and numbers, NaN where there is none."""
+        """Rows as a model sees them, of each column's classes with their `log_shares`, and its numbers."""
         classes = np.empty((rows, len(self.discrete)), np.int32)
         scores = np.empty((rows, len(self.continuous)), np.float32)
         is_present = np.ones((rows, len(self.continuous)), bool)
         log_det = np.zeros(rows)
         c = d = 0
-        for column, (codes, numbers) in zip(self.columns, cells, strict=True):
-            if codes is not None:
-                classes[:, c] = codes
-                log_det += column.log_shares(codes)
+        for column, (weighed, numbers) in zip(self.columns, cells, strict=True):
+            if weighed is not None:
+                classes[:, c] = weighed[0]
+                log_det += weighed[1]
                 c += 1
             if column.margin is None or numbers is None:
                 continue
             present = ~np.isnan(numbers)
-            if codes is not None:
-                present &= codes == column.levels.index(None)
+            if weighed is not None:
+                present &= weighed[0] == column.levels.index(None)
             filled = np.where(present, numbers, column.margin.low)
             if spread:
                 filled = column.margin.spread(filled, rng)
@@ -336,6 +372,7 @@ class Encoding:
                 "is_missing": list(column.is_missing),
                 "margin": None if column.margin is None else column.margin.to_json(),
                 "other_count": column.other_count,
+                "unseen": list(column.unseen),
             }
             for column in self.columns
         ]
@@ -352,6 +389,7 @@ class Encoding:
                     is_missing=tuple(map(bool, column["is_missing"])),
                     margin=None if column["margin"] is None else Margin.from_json(column["margin"]),
                     other_count=int(column["other_count"]),
+                    unseen=tuple(map(float, column.get("unseen", ()))),  # a model may be older
                 )
                 for column in columns
             )

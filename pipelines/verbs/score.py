@@ -45,7 +45,8 @@ def score(
 
     Columns are found by name; columns the model does not know pass through. A row that differs from the model in a
     constant column, has a value the model does not know, or lacks a number in a column where no cell was missing, has
-    log-density minus infinity.
+    log-density minus infinity. In a column of few numbers with a common step, those in
+    between and beyond are known: each has a small share of the nearest one's probability.
 
     Args:
         data: A CSV or Parquet file or a DataFrame with the model's columns.

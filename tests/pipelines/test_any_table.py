@@ -362,8 +362,10 @@ def test_the_probabilities_of_a_small_table_sum_to_one(dice_model):
 
 
 def test_the_probabilities_of_classes_sum_to_one(answers_model):
+    """Over the pieces that were seen, 1 to 4, and those that could have been."""
+    pieces = range(-40, 46)
     grid = pd.MultiIndex.from_product(
-        [["east", "west"], ["S", "M", "L"], [False, True], [1, 2, 3, 4]], names=["shop", "size", "sold", "pieces"]
+        [["east", "west"], ["S", "M", "L"], [False, True], pieces], names=["shop", "size", "sold", "pieces"]
     ).to_frame(index=False)
     log_prob = pipelines.score(grid, model=answers_model)["log_prob"]
     assert np.exp(log_prob).sum() == pytest.approx(1.0, abs=1e-5)

@@ -166,7 +166,66 @@ def test_numbers_with_few_values_are_classes_in_their_order():
     assert column.values == (-1.0, 9.0, 10.0)
     assert column.margin is None
     rows = encoding.encode(source_of({"a": ["9.0", "8", "10", ""]}), schema, generator())
-    np.testing.assert_array_equal(rows.classes[:, 0], [1, -1, 2, -1])  # neither 8 nor a missing cell was ever seen
+    np.testing.assert_array_equal(rows.classes[:, 0], [1, 1, 2, -1])  # no missing cell was ever seen, and 8 is near 9
+
+
+FEW = {
+    "gaps": (["0", "3", "4", "9", "9", "13"] * 9, Column("a", "integer", decimals=0), 1.0),
+    "adjoining": (["7", "8", "8", "9"] * 20, Column("a", "integer", decimals=0), 1.0),
+    "one and missing": (["5", "5", "5", ""] * 20, Column("a", "integer", decimals=0, missing=("",)), 1.0),
+    "decimals": (["0.1", "0.3", "0.30", "-1.2"] * 20, Column("a", "float", decimals=1, min_decimals=1), 0.1),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_few_numbers_and_those_never_seen_have_all_of_the_probability(name):
+    cells, column, step = FEW[name]
+    encoding, _, schema = learn(cells, column)
+    (known,) = encoding.columns
+    of_class = generator().dirichlet(np.ones(len(known.levels)))  # whatever a model says
+    # Beyond, a step is e times less likely after a tenth of the range, or a step: nothing is left after 400.
+    numbers = np.arange(-400, 400) * step
+    lattice = source_of({"a": [f"{number:.1f}" for number in numbers]})
+    rows = encoding.encode(lattice, schema, generator())
+    classes = rows.classes[:, 0]
+    assert np.isfinite(rows.log_det).all()
+    missing = sum(of_class[code] for code in np.flatnonzero(known.is_missing))
+    np.testing.assert_allclose((of_class[classes] * np.exp(rows.log_det)).sum() + missing, 1.0, rtol=1e-12)
+    values = np.array([value for value in known.values if not np.isnan(value)])
+    off = np.abs(numbers[:, None] - values)
+    np.testing.assert_allclose(off[np.arange(800), classes], off.min(axis=1), atol=1e-9)
+    # One of a class's n + 1 shares is for those not seen, if there are any.
+    counts = np.array([cells.count(level) + (level == "0.3") * cells.count("0.30") for level in known.levels])
+    seen = encoding.encode(source_of({"a": cells}), schema, generator())
+    shares = np.exp(seen.log_det)
+    is_alone = np.isin(cells, ["8"]) if name == "adjoining" else np.array([cell == "" for cell in cells])
+    np.testing.assert_allclose(shares, np.where(is_alone, 1.0, (counts / (counts + 1))[seen.classes[:, 0]]))
+
+
+def test_a_number_off_the_lattice_is_none_of_few():
+    cells, column, _ = FEW["decimals"]
+    encoding, _, schema = learn(cells, column)
+    rows = encoding.encode(source_of({"a": ["0.25", "0.2", "1e300", "-7"]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [-1, 1, -1, 0])
+    encoding, _, schema = learn(["0.1", "0.33333"] * 20, Column("a", "float"))  # as many digits as there are
+    assert encoding.encode(source_of({"a": ["0.2"]}), schema, generator()).classes[0, 0] == -1
+
+
+def test_a_number_as_near_to_two_is_the_lower_and_one_far_out_is_less_likely():
+    encoding, _, schema = learn(["0", "2", "12"] * 30, Column("a", "integer", decimals=0))
+    rows = encoding.encode(source_of({"a": ["1", "7", "8", "13", "40", "90000"]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [0, 1, 2, 2, 2, 2])
+    assert (np.diff(rows.log_det[3:]) < 0).all()
+    assert np.isfinite(rows.log_det).all()
+
+
+def test_an_older_model_does_not_know_numbers_never_seen():
+    encoding, _, schema = learn(*FEW["gaps"][:2])
+    older = encoding.to_json()
+    del older[0]["unseen"]
+    rows = Encoding.from_json(older).encode(source_of({"a": ["1", "3"]}), schema, generator())
+    np.testing.assert_array_equal(rows.classes[:, 0], [-1, 1])
+    assert rows.log_det[1] == 0
 
 
 def test_a_spike_is_a_class_and_the_rest_is_not():

@@ -116,6 +116,14 @@ def test_a_missing_number_rules_a_row_out_where_none_was_missing(moons_model, na
     pd.testing.assert_frame_equal(result.drop(1), expected.drop(1))
 
 
+def test_a_number_beside_the_few_that_were_seen_is_possible(answers_model):
+    """`pieces` were 1, 2, 3 and 4."""
+    frame = pd.DataFrame({"shop": "east", "size": "M", "sold": True, "pieces": [4, 5, 6, 0, 70]})
+    result = pipelines.score(frame, model=answers_model)["log_prob"]
+    assert np.isfinite(result).all()
+    assert result[0] > result[1] > result[2] > result[4]
+
+
 # Constants.
 
 
