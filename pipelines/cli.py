@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipelines.errors import MAX_SEED, AugmentError, UsageError
+from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable
 from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
@@ -467,10 +467,10 @@ def _private_stderr() -> Any:
 def _show_fits(results: Sequence[FitResult], failures: Sequence[tuple[str, AugmentError]]) -> None:
     for result in results if len(results) + len(failures) == 1 else ():
         for note in result.notes:
-            click.echo(f"note: {_safe(note)}", err=True)
-        width = min(30, max(len(_safe(name)) for name in result.handled))
+            click.echo(f"note: {printable(note)}", err=True)
+        width = min(30, max(len(printable(name)) for name in result.handled))
         for name, words in result.handled.items():
-            click.echo(f"  {_safe(name):<{width}}  {_safe(words)}", err=True)
+            click.echo(f"  {printable(name):<{width}}  {printable(words)}", err=True)
         if result.stopped_by:
             click.echo(f"stopped by {result.stopped_by.replace('_', '-')} after {result.epochs} epochs", err=True)
         click.echo(
@@ -494,19 +494,14 @@ def _show_fits(results: Sequence[FitResult], failures: Sequence[tuple[str, Augme
             click.echo("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), err=True)
 
 
-def _safe(text: str) -> str:
-    """Text without control characters, which could steer the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def _description(head: dict[str, Any]) -> str:
     training, architecture = head["training"], head["architecture"]
     source = ", ".join(
         f"{s['name']} ({s['rows']:,} rows, SHA-256 {(s['sha256'] or 'none')[:12]})" for s in head["source"]
     )
-    width = min(30, max(len(_safe(c["name"])) for c in head["columns"]))
+    width = min(30, max(len(printable(c["name"])) for c in head["columns"]))
     columns = "\n".join(
-        f"  {_safe(c['name']):<{width}}  {c['kind']:<12} {_safe(c.get('why', ''))}" for c in head["columns"]
+        f"  {printable(c['name']):<{width}}  {c['kind']:<12} {printable(c.get('why', ''))}" for c in head["columns"]
     )
     return "\n".join(
         [

@@ -1,6 +1,6 @@
-"""Errors for the person at the terminal: one line, and the exit code it ends with (docs/design.md, decision 14)."""
+"""For the person at the terminal: errors, one line each with an exit code (docs/design.md, decision 14), and texts."""
 
-__all__ = ["MAX_SEED", "AugmentError", "UsageError", "check_seed"]
+__all__ = ["MAX_SEED", "AugmentError", "UsageError", "check_seed", "printable"]
 
 MAX_SEED = (1 << 64) - 1
 
@@ -21,3 +21,8 @@ def check_seed(seed: int) -> None:
     """Raises `UsageError` if `seed` is not between 0 and 2**64 - 1."""
     if not 0 <= seed <= MAX_SEED:
         raise UsageError(f"seed must be between 0 and 2**64 - 1, got {seed}.")
+
+
+def printable(text: str) -> str:
+    """Returns text without control characters, which could steer the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

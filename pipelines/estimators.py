@@ -227,7 +227,7 @@ class RealNVPSampler(BaseOverSampler):
         labels, codes = np.unique(np.asarray(y), return_inverse=True)
         kinds = {**_kinds(frame, self.kinds, is_array=is_array), target: "categorical"}
         rows = frame.assign(**{target: [f"class {code}" for code in codes]})
-        options = {"max_time": self.max_time, "epochs": self.epochs, "steps": self.steps}
+        options = {"target": target, "max_time": self.max_time, "epochs": self.epochs, "steps": self.steps}
         random = check_random_state(self.random_state)
         self.model_, _ = _fitted(rows, kinds, _seed(random), options)
         parts, new_labels = [], []

@@ -149,8 +149,9 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
 
 
 def default_name(data: str | os.PathLike[str]) -> str:
-    """Returns the name of the model fitted to a file: its stem and `.augment`."""
-    return pathlib.Path(data).stem + SUFFIX
+    """Returns the name of the model fitted to a file: its stem, without `.gz` and the like, and `.augment`."""
+    path = pathlib.Path(data)
+    return (path.with_suffix("") if path.suffix.lower() in (".gz", ".zst", ".bz2") else path).stem + SUFFIX
 
 
 def find_model(path: str | os.PathLike[str] | None) -> pathlib.Path:

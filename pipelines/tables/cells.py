@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["Cells"]
+__all__ = ["OTHER", "Cells"]
+
+OTHER = "(other)"  # the text of the class of the rare categories
 
 
 @dataclasses.dataclass(frozen=True)

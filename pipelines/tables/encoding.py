@@ -10,24 +10,16 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.tables import parsing
-from pipelines.tables.cells import Cells
+from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell
+from pipelines.tables.spikes import has_few_values, is_spike
 from pipelines.tables.unseen import nearest_seen, unseen_shares
 
 __all__ = ["OTHER", "ColumnEncoding", "Encoding", "Rows"]
 
-OTHER = "(other)"
-# A column of numbers is modelled value by value if it has at most so many values ...
-_MAX_VALUES = 128
-# ... and that many rows for each; a short table may have some anyway.
-_ROWS_PER_VALUE = 100
-_MIN_VALUES = 10
-# A value that more of a column's rows hold is a class of its own, unless the column's other values do the same.
-_SPIKE_SHARE = 0.02
-_SPIKE_FACTOR = 10
 # Categories beyond so many, or of fewer rows, are one class.
 _MAX_CATEGORIES = 200
 _MIN_CATEGORY_ROWS = 2
@@ -104,19 +96,20 @@ class ColumnEncoding:
         return shares
 
     @classmethod
-    def learn(cls, column: Column, cells: Any, source: Source, rng: np.random.Generator) -> ColumnEncoding:
-        """Learns from a column's cells, whose kind is known."""
+    def learn(
+        cls, column: Column, cells: Any, source: Source, rng: np.random.Generator, *, keep_rare: bool = False
+    ) -> ColumnEncoding:
+        """Learns from a column's cells, whose kind is known; `keep_rare` keeps categories of a single row."""
         missing = parsing.missing_codes(cells, column, source.dialect)
         spelled = list(column.missing) or [""]
         lost = [code for code in range(len(spelled)) if (missing == code).any()]
         gone = [spelled[code] for code in lost]
         if column.is_categorical:
-            return cls._learn_categories(column, cells, source, gone)
+            return cls._learn_categories(column, cells, source, gone, 1 if keep_rare else _MIN_CATEGORY_ROWS)
         numbers = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
         present = numbers[~np.isnan(numbers)]
         distinct, counts = np.unique(present, return_counts=True)
-        most = min(_MAX_VALUES, max(_MIN_VALUES, len(present) // _ROWS_PER_VALUE))
-        if len(distinct) <= most:
+        if has_few_values(counts):
             levels = [*spell(column, distinct, source.dialect.decimal).to_pylist(), *gone]
             return cls(
                 column.name,
@@ -126,9 +119,7 @@ class ColumnEncoding:
                 None,
                 unseen=tuple(unseen_shares(distinct, counts, _step(column)).tolist()),
             )
-        share = counts / len(present)
-        is_spike = share > max(_SPIKE_SHARE, _SPIKE_FACTOR / len(distinct))
-        spikes = distinct[is_spike]
+        spikes = distinct[is_spike(counts)]
         rest = present[~np.isin(present, spikes)]
         margin = Margin.learn(rest, _step(column), rng)
         if not len(spikes) and not gone:
@@ -143,7 +134,9 @@ class ColumnEncoding:
         )
 
     @classmethod
-    def _learn_categories(cls, column: Column, cells: Any, source: Source, gone: Sequence[str]) -> ColumnEncoding:
+    def _learn_categories(
+        cls, column: Column, cells: Any, source: Source, gone: Sequence[str], min_rows: int
+    ) -> ColumnEncoding:
         texts = parsing.texts(cells, column, source.dialect)
         counted = texts.value_counts()
         names = counted.field("values").to_pylist()
@@ -151,7 +144,7 @@ class ColumnEncoding:
         found = sorted(
             ((-int(count), name) for name, count in zip(names, counts, strict=True) if name is not None),
         )
-        kept = [name for count, name in found[:_MAX_CATEGORIES] if -count >= _MIN_CATEGORY_ROWS]
+        kept = [name for count, name in found[:_MAX_CATEGORIES] if -count >= min_rows]
         if len(found) - len(kept) <= 1 and len(found) <= _MAX_CATEGORIES:
             kept = [name for _, name in found]
         others = len(found) - len(kept)
@@ -240,11 +233,13 @@ class Encoding:
     columns: tuple[ColumnEncoding, ...]
 
     @classmethod
-    def learn(cls, source: Source, schema: Schema, rng: np.random.Generator) -> Encoding:
-        """Learns from a table."""
+    def learn(cls, source: Source, schema: Schema, rng: np.random.Generator, *, target: str | None = None) -> Encoding:
+        """Learns from a table; the rare categories of its `target` are not merged."""
         return cls(
             tuple(
-                ColumnEncoding.learn(column, source.table.column(column.name), source, rng)
+                ColumnEncoding.learn(
+                    column, source.table.column(column.name), source, rng, keep_rare=column.name == target
+                )
                 for column in schema.modelled
             )
         )

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.tables.identifiers import ALPHABETS
+
 __all__ = ["find_pattern", "find_sequence", "is_uuids"]
 
 _UUID = r"\A([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12})\z"
-_CLASSES = {"9": "0123456789", "A": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "a": "abcdefghijklmnopqrstuvwxyz"}
 _MAX_DIGITS = 15  # exact in float64, and in int64 after a step
 _MIN_SHUFFLED = 50
 
@@ -95,13 +96,13 @@ def find_pattern(texts: pa.Array, at_least: int = 10) -> dict[str, Any] | None:
         seen = {chr(code) for code in np.unique(letters[:, place])}
         if len(seen) == 1:
             (literal,) = seen
-            pattern += f"\\{literal}" if literal in (*_CLASSES, "\\") else literal
+            pattern += f"\\{literal}" if literal in (*ALPHABETS, "\\") else literal
             continue
-        symbol = next((symbol for symbol, group in _CLASSES.items() if seen <= set(group)), None)
+        symbol = next((symbol for symbol, group in ALPHABETS.items() if seen <= set(group)), None)
         if symbol is None:
             return None
         pattern += symbol
-        capacity += np.log10(len(_CLASSES[symbol]))
-    if not re.search(r"(?<!\\)9", pattern) or capacity < np.log10(at_least * len(texts)):
+        capacity += np.log10(len(ALPHABETS[symbol]))
+    if not re.search(r"(?<!\\)[9hH]", pattern) or capacity < np.log10(at_least * len(texts)):
         return None
     return {"kind": "pattern", "pattern": pattern}

@@ -6,9 +6,10 @@ r"""Identifiers of new rows, made anew: no two new rows share one, and none is c
   the source's `count` rows ended: row i has `prefix`, the number `start + step * (count + i)` with zeros to `width`
   digits, `suffix`. Only `start` is needed. A source that counts down to its last row is gone on with above its first.
 - `{"kind": "uuid"}` gives random UUIDs of version 4 (RFC 9562, section 5.4); `"upper": true` in capitals.
-- `{"kind": "pattern", "pattern": "AA-9999"}` puts a capital for each A, a small letter for each a, a digit for each 9;
-  the rest stays, and so does what follows a backslash. Row i has the i-th identifier of a random order of all there
-  are, so that no two rows share one until all are used up. A short pattern may give one that the source has too.
+- `{"kind": "pattern", "pattern": "AA-9999"}` puts a capital for each A, a small letter for each a, a digit for each 9,
+  a hexadecimal digit for each h, or H in capitals; the rest stays, and so does what follows a backslash. Row i has the
+  i-th identifier of a random order of all there are, so that no two rows share one until all are used up. A short
+  pattern may give one that the source has too.
 
 Row i has the same identifier however the rows are divided into batches. Another seed gives other UUIDs and another
 order.
@@ -30,12 +31,19 @@ from pipelines.tables.arrays import fixed_width, from_numpy, scalar
 from pipelines.tables.entry_checks import FLAG, STEP, TEXT, WHOLE, check_entries, up_to
 from pipelines.tables.schema import Column
 
-__all__ = ["is_plain_sequence", "make_identifiers"]
+__all__ = ["ALPHABETS", "is_plain_sequence", "make_identifiers"]
 
 _BLOCK_ROWS = 4096
 _ROUNDS = 8
 _LARGEST = 1 << 62
-_ALPHABETS = {"A": string.ascii_uppercase, "a": string.ascii_lowercase, "9": string.digits}
+# The narrower come first: a place of a pattern has the first that fits.
+ALPHABETS = {
+    "9": string.digits,
+    "A": string.ascii_uppercase,
+    "a": string.ascii_lowercase,
+    "h": string.digits + "abcdef",
+    "H": string.digits + "ABCDEF",
+}
 _HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint8).reshape(256, 2)
 _UUID_DASHES = (8, 13, 18, 23)
 _CHECKS = {
@@ -133,7 +141,7 @@ def _random_words(first_index: int, num_rows: int, key: int, words: int) -> np.n
 
 def _patterned(column: Column, pattern: str, first_index: int, num_rows: int, key: int) -> pa.Array:
     symbols = _symbols(pattern)
-    places = [(place, _ALPHABETS[symbol]) for place, (symbol, is_drawn) in enumerate(symbols) if is_drawn]
+    places = [(place, ALPHABETS[symbol]) for place, (symbol, is_drawn) in enumerate(symbols) if is_drawn]
     capacity = 1
     for _, alphabet in places:
         capacity *= len(alphabet)
@@ -182,7 +190,7 @@ def _symbols(pattern: str) -> Sequence[tuple[str, bool]]:
         if character == "\\" and not is_literal:
             is_literal = True
             continue
-        symbols.append((character, not is_literal and character in _ALPHABETS))
+        symbols.append((character, not is_literal and character in ALPHABETS))
         is_literal = False
     return symbols
 

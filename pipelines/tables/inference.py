@@ -112,7 +112,6 @@ def infer_schema(
     *,
     kinds: Mapping[str, Kind] | None = None,
     drop: Sequence[str] = (),
-    keep_text: bool = False,
 ) -> Schema:
     """Finds out what each column is.
 
@@ -126,7 +125,6 @@ def infer_schema(
         source: The table.
         kinds: The kinds of some columns, by name, instead of what would be found.
         drop: The names of columns to leave out.
-        keep_text: Whether free text is categorical, not left out.
 
     Raises:
         UsageError: If `kinds` or `drop` name a column that does not exist, or nothing is left.
@@ -134,7 +132,7 @@ def infer_schema(
             texts; all of them are named.
     """
     given = {name: {"kind": kind} for name, kind in (kinds or {}).items()}
-    return _infer(source, given, drop, keep_text)
+    return _infer(source, given, drop)
 
 
 def read_schema(source: Source, columns: Sequence[Mapping[str, Any]], where: str = "the schema") -> Schema:
@@ -165,10 +163,10 @@ def read_schema(source: Source, columns: Sequence[Mapping[str, Any]], where: str
         twice = next(name for name in wanted.names if wanted.names.count(name) > 1)
         raise AugmentError(f"{where}: column {twice!r} has two entries.")
     given = {entry["name"]: {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()} for entry in columns}
-    return _infer(source, given, (), keep_text=False)
+    return _infer(source, given, ())
 
 
-def _infer(source: Source, given: Mapping[str, Mapping[str, Any]], drop: Sequence[str], keep_text: bool) -> Schema:
+def _infer(source: Source, given: Mapping[str, Mapping[str, Any]], drop: Sequence[str]) -> Schema:
     names = source.table.column_names
     for name in [*given, *drop]:
         if name not in names:
@@ -183,12 +181,7 @@ def _infer(source: Source, given: Mapping[str, Mapping[str, Any]], drop: Sequenc
             continue
         look = _look(name, source)
         try:
-            if name in given:
-                column = _as_given(look, given[name])
-            else:
-                column = _find(look)
-                if keep_text and column.kind == "text" and look.is_text:
-                    column = Column(name, "categorical", why=f"{column.why}, kept as asked")
+            column = _as_given(look, given[name]) if name in given else _find(look)
         except _UnfitError as problem:
             problems[name] = problem
             continue

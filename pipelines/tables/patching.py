@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import IO
 
 from pipelines.errors import AugmentError
-from pipelines.tables.reading import _UNSAFE, Source, records
+from pipelines.tables.reading import Source, check_records, is_recoded, records
 
 __all__ = ["patch_records"]
 
@@ -28,14 +28,9 @@ def patch_records(file: IO[bytes], source: Source, patches: Mapping[int, Mapping
     if source.path is None:
         raise ValueError(f"{source.name} is no file.")
     dialect = source.dialect
-    found = sum(1 for _ in records(source.path, dialect)) - dialect.has_header
-    if found != source.num_rows:
-        raise AugmentError(
-            f"{source.name}: its quotes can be read in two ways ({found} or {source.num_rows} rows). Quote "
-            "fields that hold quotes, and double the quotes in them."
-        )
-    is_recoded = dialect.compression is not None or dialect.encoding.startswith(_UNSAFE)
-    encoding = "utf-8" if is_recoded else dialect.encoding
+    check_records(source)
+    recoded = is_recoded(dialect)
+    encoding = "utf-8" if recoded else dialect.encoding
     for row, record in enumerate(records(source.path, dialect), start=-int(dialect.has_header)):
         patch = patches.get(row)
         if patch:
@@ -53,7 +48,7 @@ def patch_records(file: IO[bytes], source: Source, patches: Mapping[int, Mapping
                         f"{text!r} cannot be written in {encoding}, the encoding of the source."
                     ) from error
             record = dialect.delimiter.encode().join(fields) + record[len(bare) :]
-        file.write(record.decode().encode(dialect.encoding) if is_recoded else record)
+        file.write(record.decode().encode(dialect.encoding) if recoded else record)
 
 
 def _fields(record: bytes, delimiter: str) -> list[bytes]:

@@ -31,7 +31,7 @@ from pipelines.tables.dialect import HEAD_BYTES, Dialect, ReadOptions, compressi
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Source", "is_parquet", "read_source", "records"]
+__all__ = ["Source", "check_records", "is_parquet", "is_recoded", "read_source", "records"]
 
 _ROWS_PER_BATCH = 1 << 16
 _BLOCK_BYTES = 1 << 22
@@ -47,7 +47,7 @@ class Source:
     Attributes:
         table: The rows; the columns of a CSV are text.
         name: A name for messages and for the model's file.
-        path: The file, or None for a DataFrame and standard input.
+        path: The file, a passing copy of it for standard input, or None for a DataFrame.
         sha256: Of the file's bytes, or None for a DataFrame.
         dialect: How it is spelled as CSV.
         num_rows: The number of rows there are in the file, blank ones not counted; more than in `table` if that is a
@@ -56,6 +56,7 @@ class Source:
         is_typed: Whether the columns have types of their own, as in Parquet and DataFrames.
         rows: `[n]`, int64, where each row of `table` stands among the rows of the file, or None if all are there.
         notes: What a person should know about the way it was read, a sentence each.
+        copy: Keeps the passing copy of standard input for as long as it is in use.
     """
 
     table: pa.Table
@@ -68,6 +69,7 @@ class Source:
     is_typed: bool = False
     rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    copy: Any = dataclasses.field(default=None, repr=False)
 
     @property
     def row_numbers(self) -> int | np.ndarray:
@@ -107,11 +109,10 @@ def read_source(
     if not isinstance(data, str | os.PathLike):
         source = _take_frame(data, options, sample)
     elif str(data) == "-":
-        with tempfile.NamedTemporaryFile(prefix="augment-") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
-            copy.flush()
-            source = _read_file(pathlib.Path(copy.name), _STDIN, _STDIN, options, sample)
-        source = dataclasses.replace(source, path=None)
+        copy = tempfile.NamedTemporaryFile(prefix="augment-")  # noqa: SIM115 (it goes with the source)
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        source = dataclasses.replace(_read_file(pathlib.Path(copy.name), _STDIN, _STDIN, options, sample), copy=copy)
     else:
         path = pathlib.Path(data)
         source = _read_file(path, str(path), path.name, options, sample)
@@ -148,6 +149,17 @@ def records(path: str | os.PathLike[str], dialect: Dialect = Dialect()) -> Itera
                     yield found
 
 
+def check_records(source: Source) -> None:
+    """Raises `AugmentError` if `records` finds other rows in the file than were read."""
+    assert source.path is not None
+    found = sum(1 for _ in records(source.path, source.dialect)) - source.dialect.has_header
+    if found != source.num_rows:
+        raise AugmentError(
+            f"{source.name}: its quotes can be read in two ways ({found} or {source.num_rows} rows). Quote "
+            "fields that hold quotes, and double the quotes in them."
+        )
+
+
 @functools.cache
 def _record_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """What a record looks like, and one of two and more fields that are all empty."""
@@ -158,10 +170,15 @@ def _record_patterns(delimiter: str) -> tuple[re.Pattern[bytes], re.Pattern[byte
     return re.compile(record), re.compile(blank)
 
 
+def is_recoded(dialect: Dialect) -> bool:
+    """Whether `records` gives UTF-8 and not the file's own bytes."""
+    return dialect.compression is not None or dialect.encoding.startswith(_UNSAFE)
+
+
 @contextlib.contextmanager
 def _records_file(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[bytes]]:
     """An open file of the records' bytes: the file itself, or a passing copy, decompressed and recoded."""
-    if dialect.compression is None and not dialect.encoding.startswith(_UNSAFE):
+    if not is_recoded(dialect):
         with path.open("rb") as file:
             yield file
         return
@@ -178,6 +195,7 @@ def _records_file(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[bytes]]:
 
 def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: _Sample) -> Source:
     _check_names(list(data.columns), "the DataFrame")
+    data = data.assign(**{name: _as_text(data[name]) for name in data.columns if _is_span(data[name].dtype)})
     try:
         table = pa.Table.from_pandas(data, preserve_index=False)
     except pa.ArrowException as error:
@@ -187,6 +205,23 @@ def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: _Sample) -> So
     rows, positions = sample.result(table.schema)
     dialect = Dialect(null_values=options.all_null_values)
     return Source(rows, "the DataFrame", None, None, dialect, table.num_rows, 0, True, positions)
+
+
+def _is_span(dtype: Any) -> bool:
+    """Whether cells are intervals or periods, or categories that are."""
+    import pandas as pd
+
+    dtype = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
+    return isinstance(dtype, pd.IntervalDtype | pd.PeriodDtype)
+
+
+def _as_text(cells: pd.Series[Any]) -> pd.Series[Any]:
+    """Intervals and periods as text, in their order if they are ordered categories."""
+    import pandas as pd
+
+    if isinstance(cells.dtype, pd.CategoricalDtype):
+        return cells.cat.rename_categories(list(map(str, cells.cat.categories)))
+    return cells.astype(str).where(cells.notna())
 
 
 def _read_file(path: pathlib.Path, where: str, name: str, options: ReadOptions, sample: _Sample) -> Source:

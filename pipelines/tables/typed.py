@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import from_numpy, from_texts
-from pipelines.tables.cells import Cells
+from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.identifiers import is_plain_sequence, make_identifiers
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import on_lattice, parse, spell, ticks
 
-__all__ = ["arrow_schema", "arrow_type", "to_table", "typed_column"]
+__all__ = ["arrow_schema", "arrow_type", "holds_text", "to_table", "typed_column"]
 
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _TRUE, _FALSE = {"true", "t", "yes", "y", "1", "1.0", "on"}, {"false", "f", "no", "n", "0", "0.0", "off"}
@@ -54,6 +54,11 @@ def arrow_type(column: Column, decimal: str = ".") -> pa.DataType:
         "datetime": pa.timestamp("us"),
     }
     return types.get(column.kind, pa.string())
+
+
+def holds_text(column: Column) -> bool:
+    """Whether the cells of a column can be any text."""
+    return _is_text(_plain(arrow_type(column)))
 
 
 def arrow_schema(schema: Schema, *, mark: str | None = None, with_text: bool = False, decimal: str = ".") -> pa.Schema:
@@ -110,7 +115,8 @@ def to_table(
 def typed_column(column: Column, cells: Cells, decimal: str = ".") -> pa.Array:
     """Returns cells with the type of their column, null where they are missing.
 
-    In a numeric column, a text that is no number is null as well. Numbers beyond what the type can hold become the last
+    In a numeric column, a text that is no number is null as well, and so are the rare categories of a column whose type
+    has no text for them. Numbers beyond what the type can hold become the last
     it can.
 
     Args:
@@ -123,15 +129,17 @@ def typed_column(column: Column, cells: Cells, decimal: str = ".") -> pa.Array:
     """
     target = arrow_type(column, decimal)
     if column.is_numeric:
-        plain = target.value_type if pa.types.is_dictionary(target) else target
-        array = _numbers(column, cells, plain, decimal)
+        array = _numbers(column, cells, _plain(target), decimal)
         if not pa.types.is_dictionary(target):
             return array
         found = array.dictionary_encode()
         indices = pc.cast(found.indices, target.index_type)
         return pa.DictionaryArray.from_arrays(indices, found.dictionary, ordered=target.ordered)
     codes = np.zeros(0, np.int32) if cells.codes is None else cells.codes
-    texts = from_texts([None if gone else text for text, gone in zip(cells.levels, cells.is_missing, strict=True)])
+    spare = None if _is_text(_plain(target)) else OTHER
+    texts = from_texts(
+        [None if gone or text == spare else text for text, gone in zip(cells.levels, cells.is_missing, strict=True)]
+    )
     if not pa.types.is_dictionary(target):
         return pc.take(_cast_texts(column, texts, target, decimal), from_numpy(codes))
     return _categories(column, texts, codes, target, decimal)
@@ -254,6 +262,11 @@ def _masked(array: pa.Array, valid: np.ndarray | None) -> pa.Array:
 
 def _no_text() -> pa.Scalar:
     return from_texts([None])[0]
+
+
+def _plain(target: pa.DataType) -> pa.DataType:
+    """The type of the values of a dictionary, or the type itself."""
+    return target.value_type if pa.types.is_dictionary(target) else target
 
 
 def _is_text(target: pa.DataType) -> bool:

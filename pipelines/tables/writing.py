@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import functools
 import gzip
+import json
 import os
 import pathlib
 import re
@@ -20,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 import pyarrow.parquet
 
 from pipelines.errors import AugmentError, UsageError
@@ -27,7 +29,7 @@ from pipelines.tables.arrays import from_numpy, from_texts, scalar
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import Dialect
 from pipelines.tables.identifiers import make_identifiers
-from pipelines.tables.reading import _UNSAFE, Source, is_parquet, records
+from pipelines.tables.reading import Source, check_records, is_parquet, is_recoded, records
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell
 from pipelines.tables.typed import arrow_schema, to_table, typed_column
@@ -48,6 +50,7 @@ __all__ = [
     "scalar",
     "to_frame",
     "typed_column",
+    "write_typed",
     "writer_for",
 ]
 
@@ -414,6 +417,19 @@ def to_frame(
     return frame
 
 
+def write_typed(path: str | os.PathLike[str], file: IO[bytes], table: pa.Table) -> None:
+    """Writes a table that has types: to Parquet as it is, to CSV with lists and records as JSON."""
+    if is_parquet(path):
+        pyarrow.parquet.write_table(table, file)
+        return
+    for place, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type) or isinstance(field.type, pa.BaseExtensionType):
+            cells = table.column(place).to_pylist()
+            texts = [None if cell is None else json.dumps(cell, default=str) for cell in cells]
+            table = table.set_column(place, field.name, from_texts(texts))
+    pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="needed"))
+
+
 def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Iterator[str]) -> None:
     """Copies the records of a CSV file as they are, with a further cell each if there is a `header` for it.
 
@@ -429,20 +445,15 @@ def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Ite
     if source.path is None:
         raise ValueError(f"{source.name} is no file.")
     dialect = source.dialect
-    found = sum(1 for _ in records(source.path, dialect)) - dialect.has_header
-    if found != source.num_rows:
-        raise AugmentError(
-            f"{source.name}: its quotes can be read in two ways ({found} or {source.num_rows} rows). Quote "
-            "fields that hold quotes, and double the quotes in them."
-        )
-    is_recoded = dialect.compression is not None or dialect.encoding.startswith(_UNSAFE)
+    check_records(source)
+    recoded = is_recoded(dialect)
     end = dialect.end_of_line.encode()
     is_header = dialect.has_header
     for record in records(source.path, dialect):
         bare = record.rstrip(b"\r\n")
         further = "" if header is None else dialect.delimiter + (header if is_header else next(cells))
         is_header = False
-        if is_recoded:
+        if recoded:
             file.write(_encoded((bare + further.encode() + (record[len(bare) :] or end)).decode(), dialect))
         else:
             file.write(bare + _encoded(further, dialect) + (record[len(bare) :] or end))

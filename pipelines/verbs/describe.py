@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.errors import printable
 from pipelines.model_file import SUFFIX, find_model, read_model
 from pipelines.tables.dialect import ReadOptions
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "describe_data", "format_columns", "is_model"]
 
-_SPIKE_SHARE = 0.02
-_MIN_DISTINCT = 20  # fewer are values of their own, not spikes among many
 _MAX_SPIKES = 5
 
 
@@ -86,8 +85,8 @@ def describe_data(
     Returns:
         A JSON value with `data`, `rows`, `dialect`, `notes`, `schema` (as `Schema.from_json` reads it) and `columns`:
         for each, `name`, `kind`, `why`, `missing_share`, `distinct`, and for numeric ones `decimals`, `least` and
-        `greatest` as they are spelled, and `spikes`, the values that more than 2 % of the cells hold, if there are many
-        distinct ones.
+        `greatest` as they are spelled, and `spikes`: of the values that many more cells hold than others, the most
+        frequent, with their share of all cells.
 
     Raises:
         AugmentError: If it cannot be read, or a column does not fit its kind.
@@ -117,8 +116,8 @@ def format_columns(description: Mapping[str, Any]) -> str:
         for line in lines
     ]
     count = len(description["columns"])
-    title = f"{_safe(description['data'])}: {description['rows']:,} rows, {count} column{'s' * (count != 1)}"
-    return "\n".join([title, *(f"note: {_safe(note)}" for note in description["notes"]), "", *rows])
+    title = f"{printable(description['data'])}: {description['rows']:,} rows, {count} column{'s' * (count != 1)}"
+    return "\n".join([title, *(f"note: {printable(note)}" for note in description["notes"]), "", *rows])
 
 
 def _describe_column(column: Column, source: Source) -> dict[str, Any]:
@@ -126,6 +125,7 @@ def _describe_column(column: Column, source: Source) -> dict[str, Any]:
     import pyarrow.compute as pc
 
     from pipelines.tables.parsing import bare_text, numbers, plain
+    from pipelines.tables.spikes import is_spike
 
     told: dict[str, Any] = {
         "name": column.name,
@@ -149,13 +149,9 @@ def _describe_column(column: Column, source: Source) -> dict[str, Any]:
             "decimals": column.decimals,
             "least": spelled(distinct[0]),
             "greatest": spelled(distinct[-1]),
-            "spikes": [],
         }
-        if len(distinct) > _MIN_DISTINCT:
-            spikes = [
-                i for i in np.argsort(-counts, kind="stable")[:_MAX_SPIKES] if counts[i] > _SPIKE_SHARE * len(values)
-            ]
-            told["spikes"] = [{"value": spelled(distinct[i]), "share": float(counts[i] / len(values))} for i in spikes]
+        spikes = [i for i in np.argsort(-counts, kind="stable")[:_MAX_SPIKES] if is_spike(counts)[i]]
+        told["spikes"] = [{"value": spelled(distinct[i]), "share": float(counts[i] / len(values))} for i in spikes]
     elif not pa.types.is_nested(cells.type) and not pa.types.is_binary(cells.type):
         told["distinct"] = pc.count_distinct(
             bare_text(cells).filter(pc.invert(_is_missing(cells, column, source)))
@@ -177,18 +173,14 @@ def _line(column: Mapping[str, Any]) -> tuple[str, ...]:
         why += "; often " + ", ".join(f"{spike['value']} ({_percent(spike['share'])})" for spike in column["spikes"])
     missing = column["missing_share"]
     return (
-        _safe(column["name"]),
+        printable(column["name"]),
         column["kind"],
         _percent(missing) if missing else "",
         f"{column['distinct']:,}" if "distinct" in column else "",
-        _safe(f"{column['least']} to {column['greatest']}") if "least" in column else "",
-        _safe(why),
+        printable(f"{column['least']} to {column['greatest']}") if "least" in column else "",
+        printable(why),
     )
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.001 else "<0.1 %"
-
-
-def _safe(text: str) -> str:
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

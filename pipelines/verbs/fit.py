@@ -18,11 +18,13 @@ import pyarrow as pa
 from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.model_file import default_name, write_model
 from pipelines.models import Progress, Recipe, train
+from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import OTHER, Encoding, Rows
+from pipelines.tables.encoding import Encoding, Rows
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.reading import Source, read_source
 from pipelines.tables.schema import Column, Kind, Schema
+from pipelines.tables.typed import holds_text
 from pipelines.tables.writing import refuse_existing
 
 if TYPE_CHECKING:
@@ -55,9 +57,10 @@ class FitResult:
         handled: For each column, what was done with it, in words.
         notes: What a person should know about the way the table was read.
         held_out_rows: Rows that judged the weights and were not trained on.
-        log_likelihood: Their mean log-density, in nats, data units.
+        log_likelihood: Their mean log-density, in nats, data units. They were not trained on, but the kinds, classes
+            and margins of the columns were found in all rows.
         independent_log_likelihood: The same if the columns were independent of each other.
-        epochs: Epochs done.
+        epochs: Epochs done; those of up to 10 passes over a small table count as one.
         steps: Optimizer steps planned; `steps=` repeats the run without a clock.
         steps_done: Optimizer steps done, fewer if something stopped it.
         stopped_by: "patience", "max_time", or None for the whole schedule.
@@ -109,7 +112,7 @@ def fit(
             joined.
         model: The file to write. Default: the stem of the first file's name with `.augment`, in the
             current folder.
-        target: The column that matters most; it is written down in the model, for the reports.
+        target: The column that matters most. Its rare categories are kept apart, and the model file names it.
         kinds: The kinds of some columns by name, instead of what is found out.
         schema: A JSON file of columns, as `augment describe --schema` writes it.
         drop: Names of columns to leave out.
@@ -117,10 +120,12 @@ def fit(
         max_rows: Of more rows, a uniform sample of this many is learnt from.
         seed: Seed of everything random: held-out rows, weights, order of the rows.
         max_time: Seconds for training, compilation included, or None.
-        epochs: Passes over the rows. Default: 20, or 60 if most columns are numbers, but 1,000 to 4,000 steps.
+        epochs: Passes over the rows. Default: 20, or 60 if most columns are numbers, but 1,000 to 4,000 steps, so
+            that many more for a table of a few hundred rows and fewer than one for one of millions.
         steps: Number of optimizer steps, which overrides `epochs`.
-        patience: Epochs without a better held-out likelihood before stopping. Default: the whole
-            schedule is run, as its low rates at the end do the fine work.
+        patience: Epochs without a better held-out likelihood before stopping; where rows are few, those of up to
+            10 passes, about 40 steps, count as one. Default: the whole schedule is run, as its low rates at the end
+            do the fine work.
         batch_size: Rows in a step. Default: by the number of rows, as the following.
         couplings: Coupling layers.
         width: Hidden units of each coupling's network.
@@ -141,14 +146,14 @@ def fit(
     path = _model_path(several[0], model)
     refuse_existing(path, force)
     sources = [read_source(one, reading, max_rows=max_rows, seed=seed) for one in several]
-    source = _join(sources)
+    source = _join(sources, max_rows, seed)
     found = _schema(source, kinds, schema, drop)
     if target is not None and target not in found.names:
         raise UsageError(f"{source.name} has no column {target!r}; it has {', '.join(found.names)}.")
     _check(source, found)
 
     rng = np.random.default_rng(seed)
-    encoding = Encoding.learn(source, found, rng)
+    encoding = Encoding.learn(source, found, rng, target=target)
     num_rows = source.table.num_rows
     order = rng.permutation(num_rows)
     num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
@@ -179,7 +184,8 @@ def fit(
         seed=seed,
         max_time=max_time,
         on_progress=on_progress,
-        **({"steps": steps} if steps else {"epochs": math.ceil(limit / (copies * steps_per_pass))}),
+        # The default ends with a whole epoch, which all rows have been in equally often.
+        **({"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}),
         patience=patience,
     )
     result = FitResult(
@@ -228,7 +234,8 @@ def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Pat
     return pathlib.Path(default_name(first))
 
 
-def _join(sources: Sequence[Source]) -> Source:
+def _join(sources: Sequence[Source], max_rows: int, seed: int) -> Source:
+    """The rows of all, or a uniform sample of so many of them."""
     first = sources[0]
     if len(sources) == 1:
         return first
@@ -238,8 +245,22 @@ def _join(sources: Sequence[Source]) -> Source:
                 f"{other.name} has the columns {', '.join(other.table.column_names)}; {first.name} has "
                 f"{', '.join(first.table.column_names)}. Only files of one schema can be joined."
             )
+        if other.dialect.decimal != first.dialect.decimal:
+            raise AugmentError(
+                f"{other.name} spells numbers with {other.dialect.decimal!r} and {first.name} with "
+                f"{first.dialect.decimal!r}. Fit them one by one, or convert one."
+            )
+    tables = [source.table for source in sources]
+    num_rows = [source.num_rows for source in sources]
+    notes = [note for source in sources for note in source.notes]
+    if sum(num_rows) > max_rows:
+        rng = np.random.default_rng(seed)
+        shares = rng.multivariate_hypergeometric(num_rows, max_rows)
+        chosen = [np.sort(rng.permutation(len(part))[:k]) for part, k in zip(tables, shares, strict=True)]
+        tables = [part.take(pa.array(rows)) for part, rows in zip(tables, chosen, strict=True)]
+        notes.append(f"{max_rows:,} of all {sum(num_rows):,} rows are used, a uniform sample.")
     try:
-        table = pa.concat_tables([source.table for source in sources], promote_options="permissive")
+        table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise AugmentError(f"the files' columns have different types: {error}") from error
     return dataclasses.replace(
@@ -248,9 +269,9 @@ def _join(sources: Sequence[Source]) -> Source:
         name=", ".join(source.name for source in sources),
         path=None,
         sha256=None,
-        num_rows=sum(source.num_rows for source in sources),
+        num_rows=sum(num_rows),
         rows=None,
-        notes=tuple(note for source in sources for note in source.notes),
+        notes=tuple(notes),
     )
 
 
@@ -297,18 +318,19 @@ def _handled(column: Column, encoding: Encoding) -> str:
     if column.kind == "identifier":
         return "made anew"
     if column.kind == "text":
-        return "left out: free text"
+        return "left out: free text (--type COL=categorical models it)"
     found = next(one for one in encoding.columns if one.name == column.name)
     values = sum(level is not None for level in found.levels) - sum(found.is_missing) - bool(found.other_count)
     words = []
     if found.margin is not None:
         words.append("numbers")
     if values:
-        words.append(f"{values} {'special values' if found.margin is not None else 'values'}")
+        words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")
     if any(found.is_missing):
         words.append("missing cells")
     if found.other_count:
-        words.append(f"{found.other_count:,} rare categories as {OTHER}")
+        kept = OTHER if holds_text(column) else "missing cells"
+        words.append(f"{found.other_count:,} rare categories as {kept}")
     return ", ".join(words)
 
 

@@ -300,7 +300,7 @@ def _writer(
                 parquet.close()  # else pyarrow would try when the file is closed
             raise AugmentError(f"{source.name} does not fit the model: {error}") from error
         return parquet
-    if source.path is None or is_parquet(source.path):
+    if source.path is None or source.is_typed:
         raise UsageError(f"the rows of {source.name} are not CSV; write to a .parquet file, or get a DataFrame.")
     header = None if mark is None else csv_field(mark, source.dialect)
     copy_records(file, source, header, repeat("0"))

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from pipelines.engines import local
 from pipelines.engines.imputer import Imputer
@@ -28,7 +26,7 @@ from pipelines.tables.patching import patch_records
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Column
 from pipelines.tables.typed import typed_column
-from pipelines.tables.writing import csv_field, open_output, refuse_existing
+from pipelines.tables.writing import csv_field, open_output, refuse_existing, write_typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +94,7 @@ def impute(
                 frame[name] = _put_in(frame[name], part)
         return frame
     table = source.table
-    if output is None or source.is_typed or source.path is None:
+    if output is None or source.is_typed:
         for name, part in filled.items():
             if len(part.rows):
                 place = table.column_names.index(name)
@@ -104,9 +102,8 @@ def impute(
     if output is None:
         return typed_frame(opened, dataclasses.replace(source, table=table))
     with open_output(output) as file:
-        if source.is_typed or source.path is None:
-            write = pyarrow.parquet.write_table if is_parquet(output) else pyarrow.csv.write_csv
-            write(table, file)
+        if source.is_typed:
+            write_typed(output, file, table)
         else:
             patch_records(file, source, _patches(source, filled))
     return None

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from pipelines.engines import local
 from pipelines.errors import UsageError
@@ -19,7 +17,7 @@ from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Rows
 from pipelines.tables.reading import Source, is_parquet
-from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing
+from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing, write_typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +72,7 @@ def score(
         raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
     if output is not None and str(output) != "-":
         refuse_existing(output, force)
-        if is_parquet(output) and not (source.path and is_parquet(source.path)):
+        if is_parquet(output) and not source.is_typed:
             raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
     log_prob = log_probs(opened, source, on_progress)
     percentile = 100 * np.searchsorted(own_log_probs(opened), log_prob, side="left") / local.BLOCK_ROWS
@@ -83,12 +81,11 @@ def score(
         frame = typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()
         return frame.assign(log_prob=log_prob, percentile=percentile, outlier=outlier)
     with open_output(output) as file:
-        if source.path is None or is_parquet(source.path):
+        if source.is_typed:
             table = source.table
             for name, values in zip(COLUMNS, (log_prob, percentile, outlier), strict=True):
                 table = table.append_column(name, pa.array(values))
-            write = pyarrow.parquet.write_table if is_parquet(output) else pyarrow.csv.write_csv
-            write(table, file)
+            write_typed(output, file, table)
         else:
             mark = source.dialect.delimiter
             decimal = source.dialect.decimal

@@ -57,13 +57,13 @@ def test_the_fit_says_what_it_did_with_each_column(visits_fit):
     assert visits_fit.handled == {
         "id": "made anew",
         "city": "5 values, 3 rare categories as (other)",
-        "paid": "numbers, 1 special values, missing cells",
+        "paid": "numbers, 1 special value, missing cells",
         "nights": "numbers",
         "stars": "5 values",
         "member": "2 values",
         "since": "numbers",
         "country": "kept: always 'NZ'",
-        "remark": "left out: free text",
+        "remark": "left out: free text (--type COL=categorical models it)",
         "spare": "kept: always ''",
     }
     assert np.isfinite([visits_fit.log_likelihood, visits_fit.independent_log_likelihood]).all()

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import MISSING, Dialect
-from pipelines.tables.encoding import OTHER, Encoding
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell

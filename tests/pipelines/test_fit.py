@@ -13,6 +13,7 @@ import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.model_file import read_model
 from pipelines.models import Trained
+from pipelines.tables.inference import infer_schema
 from pipelines.verbs import fit as fit_module
 
 
@@ -137,6 +138,62 @@ def test_of_many_rows_a_sample_is_learnt_from(heights, tmp_path):
     assert result.held_out_rows == 10
 
 
+@pytest.mark.usefixtures("no_training")
+def test_of_many_rows_in_several_files_a_uniform_sample_is_learnt_from(table, target, monkeypatch):
+    """Of 100 and 900 rows 200: 20 of the first file, within five standard errors."""
+    paths = [table(rows=100, name="a.csv", extra={"file": 0.5}), table(rows=900, name="b.csv", extra={"file": 1.5})]
+    seen = {}
+
+    def infer(source, **options):
+        seen.update(table=source.table, notes=source.notes, rows=source.num_rows)
+        return infer_schema(source, **options)
+
+    monkeypatch.setattr(fit_module, "infer_schema", infer)
+    with pytest.raises(_TrainedError):
+        pipelines.fit(paths, model=target, max_rows=200)
+    assert (len(seen["table"]), seen["rows"]) == (200, 1000)
+    first = seen["table"]["file"].to_pylist().count("0.5")
+    assert abs(first - 20) < 5 * np.sqrt(200 * 0.1 * 0.9 * 0.8)
+    assert "200 of all 1,000 rows are used, a uniform sample." in seen["notes"]
+
+
+@pytest.mark.usefixtures("no_training")
+def test_files_with_other_decimal_marks_are_not_joined(tmp_path, target):
+    rows = [f"{i}.25;{i % 7}.5" for i in range(60)]
+    for name, lines in (("a.csv", rows), ("b.csv", [row.replace(".", ",") for row in rows])):
+        (tmp_path / name).write_text("\n".join(["x;y", *lines]) + "\n")
+    assert "b.csv spells numbers with ',' and a.csv with '.'" in refusal(
+        [tmp_path / "a.csv", tmp_path / "b.csv"], model=target
+    )
+
+
+def test_rare_classes_of_the_target_stay_apart(fit_tiny):
+    kind = np.r_[np.repeat(["a", "b"], 100), [f"rare {i}" for i in range(10)]]
+    frame = pd.DataFrame({"kind": kind, "other": kind})
+    model = fit_tiny(frame, "targeted", target="kind", steps=2)
+    assert model.handled["kind"] == "12 values"
+    assert model.handled["other"] == "2 values, 10 rare categories as (other)"
+
+
+def test_rare_categories_of_a_column_without_text_are_missing(fit_tiny):
+    code = np.r_[np.repeat([1, 2], 100), np.arange(100, 150)]
+    result = fit_tiny(pd.DataFrame({"code": code}), "codes", kinds={"code": "categorical"}, steps=2)
+    assert result.handled["code"] == "2 values, 50 rare categories as missing cells"
+    new = pipelines.generate(result.model, 500, seed=0)
+    assert set(new["code"].dropna().astype(int)) <= {1, 2}
+    assert new["code"].isna().any()
+
+
+def test_intervals_and_periods_are_categories_and_dates(fit_tiny):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(200)
+    days = pd.PeriodIndex(rng.choice(pd.period_range("2020-01-01", periods=90, freq="D"), 200))
+    result = fit_tiny(pd.DataFrame({"x": x, "bin": pd.cut(x, 4), "day": days}), "spans", steps=2)
+    new = pipelines.generate(result.model, 20, seed=0)
+    assert set(new["bin"]) <= set(pd.cut(x, 4).categories.astype(str))
+    assert pd.to_datetime(new["day"]).between("2020-01-01", "2020-03-31").all()
+
+
 # How long.
 
 
@@ -159,9 +216,11 @@ def test_the_steps_are_those_asked_for_or_20_passes_within_limits(monkeypatch, t
     steps = told.get("steps") or told["epochs"] * per_epoch
     if "steps" in options:
         assert steps == 77
+    elif passes:
+        assert steps == passes * per_pass
     else:
         limits = recipe.min_steps, max(recipe.min_steps, fit_module._MAX_STEPS)
-        expected = passes * per_pass if passes else np.clip(recipe.passes * per_pass, *limits)
+        expected = np.clip(recipe.passes * per_pass, *limits)
         assert expected <= steps + per_epoch
         assert steps <= expected + fit_module._MAX_COPIES * per_pass
 

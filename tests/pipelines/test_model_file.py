@@ -13,7 +13,7 @@ import pytest
 import safetensors.numpy
 
 from pipelines import AugmentError, UsageError
-from pipelines.model_file import FORMAT_VERSION, find_model, read_model, write_model
+from pipelines.model_file import FORMAT_VERSION, default_name, find_model, read_model, write_model
 
 MEMBERS = ["model.json", "weights.safetensors", "sampler.tflite", "scorer.tflite", "history.csv"]
 
@@ -211,3 +211,8 @@ def test_the_only_model_here_is_found_and_several_are_listed(tmp_path, monkeypat
     with pytest.raises(UsageError, match=r"several models here.*: a\.augment, b\.augment$"):
         find_model(None)
     assert find_model("gone.augment") == pathlib.Path("gone.augment")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.CSV", "t.parquet", "t.csv.gz", "t.tsv.zst", "folder/t.csv", "t"])
+def test_a_model_is_named_after_its_table(name):
+    assert default_name(name) == "t.augment"

@@ -348,7 +348,8 @@ def test_standard_input_is_read(monkeypatch):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         source = read_source("-")
         assert text_of(source) == {"x": ["1"], "y": ["a"]}
-        assert (source.name, source.path, source.first_row, source.is_typed) == ("standard input", None, 2, False)
+        assert (source.name, source.first_row, source.is_typed) == ("standard input", 2, False)
+        assert source.path.read_bytes() == content
         assert source.sha256 == hashlib.sha256(content).hexdigest()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x,y\n1,2\n3\n")))
     assert refusal("-").startswith("standard input: line 3 has 1 fields")

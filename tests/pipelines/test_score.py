@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 
 import numpy as np
 import pandas as pd
@@ -202,6 +203,26 @@ def test_the_rows_stay_as_they_are_with_three_cells_more(scored, orders, spell):
         assert after.startswith(bare + b",")
         assert after.endswith(before[len(bare) :] or b"\n")
         assert after[len(bare) + 1 :].count(b",") == 2
+
+
+@pytest.mark.parametrize("verb", [pipelines.score, pipelines.impute])
+def test_standard_input_stays_as_it_is_too(tmp_path, monkeypatch, orders, orders_model, verb):
+    content = orders.read_bytes().replace(b"\n", b"\r\n")
+    (tmp_path / "in.csv").write_bytes(content)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    for number, data in enumerate([tmp_path / "in.csv", "-"]):
+        verb(data, model=orders_model, output=tmp_path / f"out{number}.csv")
+    assert (tmp_path / "out1.csv").read_bytes() == (tmp_path / "out0.csv").read_bytes()
+
+
+def test_lists_of_a_typed_table_are_json_in_csv(tmp_path, moons_model):
+    frame = pd.DataFrame({"x": [0.5, 1.0], "y": [0.25, 0.5], "tags": [["a", "b"], None], "at": [{"k": 1}, {"k": 2}]})
+    frame.to_parquet(tmp_path / "in.parquet")
+    pipelines.score(tmp_path / "in.parquet", model=moons_model, output=tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["tags"] for row in rows] == ['["a", "b"]', ""]
+    assert [row["at"] for row in rows] == ['{"k": 1}', '{"k": 2}']
 
 
 def test_the_written_log_prob_is_that_of_the_frame(scored, orders, orders_model):
