@@ -1,15 +1,12 @@
 """The results of the density benchmark as Markdown tables, kept between two comments of README.md."""
 
-import platform
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import density_data
-from figures import README
+from figures import aligned, measured, write_section
 
-BEGIN, END = "<!-- density: begin -->", "<!-- density: end -->"
 TRUTH = "the true density"
 
 
@@ -23,12 +20,8 @@ def write(records: Sequence[dict[str, Any]], methods: Sequence[str]) -> str:
     """
     if not records:
         raise ValueError("there are no results of this many seconds yet")
-    before, found, rest = README.read_text().partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise ValueError(f"{README} needs the comments {BEGIN} and {END}, in this order")
     text = tables(records, methods)
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    write_section("density", text)
     return text
 
 
@@ -48,8 +41,8 @@ def tables(records: Sequence[dict[str, Any]], methods: Sequence[str]) -> str:
         likelihoods.append([TRUTH, *("" if name != "mixture" else f"{true_log_prob.mean():.3f}" for name in datasets)])
         entropy, error = density_data.mixture_entropy()
         sentences.append(f"The entropy of the mixture is {entropy:.4f} ± {error:.4f} nats.")
-    sentences.append(_machine(records))
-    return "\n\n".join([_table(likelihoods), _table(efforts), " ".join(sentences)])
+    sentences.append(measured(records))
+    return "\n\n".join([aligned(likelihoods), aligned(efforts), " ".join(sentences)])
 
 
 def _likelihood(values: Sequence[float]) -> str:
@@ -60,19 +53,3 @@ def _likelihood(values: Sequence[float]) -> str:
 
 def _effort(runs: Sequence[dict[str, Any]]) -> str:
     return f"{statistics.mean(run['steps'] for run in runs):,.0f}; {runs[0]['parameters']:,}" if runs else ""
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded so that it can be read as text."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
-
-
-def _machine(records: Sequence[dict[str, Any]]) -> str:
-    """A sentence on when and with what the figures were measured."""
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
-    versions = {f"{name} {number}": None for record in records for name, number in record["versions"].items()}
-    when = max(record["date"] for record in records)
-    return f"Measured by {when} with {models[0] if models else platform.machine()}, {', '.join(versions)}."

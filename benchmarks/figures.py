@@ -1,4 +1,4 @@
-"""Measured figures beside their bounds, as a Markdown table kept between two comments of README.md."""
+"""Measured figures as Markdown tables, kept between two comments of README.md."""
 
 import platform
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from datetime import date
 from importlib.metadata import version
 from os import cpu_count
 from pathlib import Path
+from typing import Any
 
 README = Path(__file__).with_name("README.md")
 
@@ -50,26 +51,45 @@ class Figure:
         return self.name, f"{measured} {self.unit}".rstrip(), bound, verdict
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """A Markdown table of ``figures``, its columns padded so that it can be read as text."""
-    head = ("figure", "measured", "bound", "ok")
-    rows = [head, *(figure.cells() for figure in figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of texts, its columns padded so that it can be read as text; the first row is the head."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
-def machine() -> str:
-    """A sentence on when and where the figures were measured."""
+def processor() -> str:
+    """The model of the processor."""
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def measured(records: Sequence[dict[str, Any]], with_cores: bool = False) -> str:
+    """A sentence on when and with what records were measured, by their `date`, `versions` and `cores`."""
+    versions = {f"{name} {number}": None for one in records for name, number in one.get("versions", {}).items()}
+    cores = f"{max(one['cores'] for one in records)} cores of " if with_cores else ""
+    when = max(one["date"] for one in records)
+    return f"Measured by {when} with {cores}{processor()}, {', '.join(versions)}."
+
+
+def machine() -> str:
+    """A sentence on when and where figures are measured that this process measures."""
     packages = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "ai-edge-litert", "pyarrow"))
-    processor = f"{cpu_count()} cores of {models[0] if models else platform.machine()}"
-    return f"Measured on {date.today()} with {processor}, Python {platform.python_version()}, {packages}."
+    return (
+        f"Measured on {date.today()} with {cpu_count()} cores of {processor()}, Python {platform.python_version()}, "
+        f"{packages}."
+    )
 
 
 def write(section: str, figures: Sequence[Figure]) -> None:
-    """Puts the table of ``figures`` between the comments of README.md that name ``section``.
+    """Puts the table of ``figures`` between the comments of README.md that name ``section``."""
+    rows = [("figure", "measured", "bound", "ok"), *(figure.cells() for figure in figures)]
+    write_section(section, f"{aligned(rows)}\n\n{machine()}")
+
+
+def write_section(section: str, text: str) -> None:
+    """Puts ``text`` between the comments of README.md that name ``section``.
 
     Raises
     ------
@@ -81,4 +101,4 @@ def write(section: str, figures: Sequence[Figure]) -> None:
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(f"{README} needs the comments {begin} and {end}, in this order")
-    README.write_text(f"{before}{begin}\n{table(figures)}\n\n{machine()}\n{end}{after}")
+    README.write_text(f"{before}{begin}\n{text}\n{end}{after}")

@@ -1,14 +1,11 @@
 """The results of the tables benchmark as Markdown tables, kept between two comments of README.md."""
 
-import platform
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from figures import README
+from figures import aligned, measured, write_section
 
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
 REAL = "real rows"
 MARK = "†"
 
@@ -25,15 +22,11 @@ def write(records: Records, methods: Sequence[str]) -> str:
     """
     if not records:
         raise ValueError("there are no results with this cap yet")
-    before, found, rest = README.read_text().partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not (found and closed):
-        raise ValueError(f"{README} needs the comments {BEGIN} and {END}, in this order")
     datasets = list(dict.fromkeys(record["dataset"] for record in records))
     parts = [dataset([r for r in records if r["dataset"] == name], methods) for name in datasets]
     parts += [likelihoods(records), notes(records)]
     text = "\n\n".join(part for part in parts if part)
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    write_section("tables", text)
     return text
 
 
@@ -43,7 +36,7 @@ def dataset(records: Records, methods: Sequence[str]) -> str:
     head = ["fit, s", "sample, s", "shape, %", "trend, %", "c2st", f"tstr {model}", f"aug {model}", "memorised"]
     runs = {method: [record for record in records if record["method"] == method] for method in methods}
     lines = [[method, *_cells(done)] for method, done in runs.items() if done]
-    return _table([[records[0]["dataset"], *head, "copies, %"], *lines])
+    return aligned([[records[0]["dataset"], *head, "copies, %"], *lines])
 
 
 def _cells(runs: Records) -> list[str]:
@@ -79,12 +72,12 @@ def _mean(runs: Records, name: str, decimals: int, factor: float = 1.0) -> str:
 
 def likelihoods(records: Records) -> str:
     """Mean log-likelihoods of rows that were not trained on, in nats a row in the units of the data."""
-    measured = [record for record in records if "likelihood" in record]
-    if not measured:
+    judged = [record for record in records if "likelihood" in record]
+    if not judged:
         return ""
     head = ["nats a row", "seed", "rows held out", "columns independent", "augment"]
     rows = [[*head, "rows of test.csv", "augment", "rows it rules out"]]
-    for record in measured:
+    for record in judged:
         found = record["likelihood"]
         rows.append(
             [
@@ -98,7 +91,7 @@ def likelihoods(records: Records) -> str:
                 f"{found['impossible_rows']:,}",
             ]
         )
-    return _table(rows)
+    return aligned(rows)
 
 
 def notes(records: Records) -> str:
@@ -110,18 +103,5 @@ def notes(records: Records) -> str:
             f"{MARK} unfinished: stopped by its own time limit or by the cap of {cap:.0f} s before the end of its "
             "schedule; the rows are those of the model as it was then."
         )
-    cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
-    versions = {f"{n} {v}": None for record in records for n, v in record.get("versions", {}).items()}
-    cores = max(record["cores"] for record in records)
-    when = max(record["date"] for record in records)
-    processor = f"{cores} cores of {models[0] if models else platform.machine()}"
-    sentences.append(f"Measured by {when} with {processor}, {', '.join(versions)}.")
+    sentences.append(measured(records, with_cores=True))
     return " ".join(sentences)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its columns padded so that it can be read as text."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])

@@ -267,6 +267,7 @@ def _graphs(model: tfd.Distribution) -> dict[str, bytes]:
     graphs = {}
     if discrete is not None:
         graphs["discrete_sampler.tflite"] = tfr.export_sampler(discrete)
+        graphs["discrete_sampler_given.tflite"] = tfr.export_sampler(discrete, with_given=True)
         graphs["discrete_scorer.tflite"] = tfr.export_scorer(discrete)
     if flow is not None:
         graphs["sampler.tflite"] = tfr.export_sampler(flow)

@@ -24,29 +24,32 @@ class ExportError(ValueError):
     """A flow uses something that LiteRT's built-in float32 operators cannot do; the message names it."""
 
 
-def export_sampler(distribution: tfd.TransformedDistribution | AutoregressiveCategorical) -> bytes:
+def export_sampler(
+    distribution: tfd.TransformedDistribution | AutoregressiveCategorical, *, with_given: bool = False
+) -> bytes:
     """Returns a LiteRT graph that makes events from random numbers, which whoever runs the graph draws.
 
     Inputs by name, float32 unless said otherwise:
 
     - of a flow: `noise`, `[n, *event_shape]`, from `distribution.distribution`; of a conditional one also `context`;
-    - of an `AutoregressiveCategorical`: `uniforms` in [0, 1), `[n, C]`, and for `sample_given`: `classes` `[n, C]`,
+    - of an `AutoregressiveCategorical`: `uniforms` in [0, 1), `[n, C]`; with given classes also `classes` `[n, C]`,
       int32, and `is_given` `[C]`, which is 1 for the columns that stay as they are in `classes` and else 0.
 
     Args:
         distribution: Of batch shape [].
+        with_given: Of an `AutoregressiveCategorical`: whether some classes can be given; the graph is then that of
+            `sample_and_log_prob_given`, with two outputs.
 
     Raises:
         ExportError: If a bijector does not convert.
     """
     if isinstance(distribution, AutoregressiveCategorical):
         columns = len(distribution.num_classes)
-        specs = [
-            _spec("uniforms", columns),
-            _spec("classes", columns, tf.int32),
-            tf.TensorSpec([columns], name="is_given"),
-        ]
-        return _convert(distribution, distribution.sample_given, specs)
+        specs = [_spec("uniforms", columns)]
+        if not with_given:
+            return _convert(distribution, distribution.sample_from, specs)
+        specs += [_spec("classes", columns, tf.int32), tf.TensorSpec([columns], name="is_given")]
+        return _convert(distribution, distribution.sample_and_log_prob_given, specs)
     return _convert_flow(distribution, "noise", lambda flow, noise: flow.bijector.forward(noise))
 
 

@@ -71,7 +71,7 @@ class Imputer:
     def __init__(self, model: ModelFile) -> None:
         self._columns = model.encoding.columns
         self._scorer, self._decoder = local.Scorer(model), local.Decoder(model)
-        self._sampler = local.Graph(model, "discrete_sampler.tflite") if model.encoding.discrete else None
+        self._sampler = local.Graph(model, "discrete_sampler_given.tflite") if model.encoding.discrete else None
         self._flow = local.Graph(model, "scorer.tflite") if model.has("scorer.tflite") else None
         # Of each column, its place among the classes and among the scores.
         self._class_of: list[int | None] = []
@@ -151,7 +151,7 @@ class Imputer:
         if self._sampler is not None and pattern.any():
             uniforms = rng.random(classes.shape, dtype=np.float32)
             given = (~pattern).astype(np.float32)
-            (drawn,) = self._sampler(uniforms=uniforms, classes=classes, is_given=given)
+            _, drawn = self._sampler(uniforms=uniforms, classes=classes, is_given=given)
             for column in np.flatnonzero(pattern).tolist():
                 allowed = self._allowed[columns[column]][drawn[:, column]]
                 is_possible &= allowed

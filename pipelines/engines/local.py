@@ -15,6 +15,8 @@ from pipelines.tables.cells import Cells
 __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator"]
 
 BLOCK_ROWS = 16_384
+# Where classes are given, each row is one of so many proposals.
+_PROPOSALS = 8
 # Rows with a number beyond what was seen are drawn again, up to so often.
 _MAX_ROUNDS = 200
 
@@ -83,6 +85,11 @@ class Decoder:
 class Sampler:
     """Makes blocks of new rows.
 
+    Where classes are given, those of the other columns are proposed given these, and one of several proposals is kept
+    with a probability proportional to its own under the model over that of being proposed (sampling-importance
+    resampling: Rubin, 1988): the orders of columns in which some come first are trained less than the one that rows
+    are otherwise made in.
+
     Args:
         model: The model file.
         given: The class of some discrete columns, by the column's place among them.
@@ -91,8 +98,11 @@ class Sampler:
     def __init__(self, model: ModelFile, given: Mapping[int, int] | None = None) -> None:
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model)
-        self._discrete = Graph(model, "discrete_sampler.tflite") if model.encoding.discrete else None
         self._given = dict(given or {})
+        self._discrete = self._scorer = None
+        if model.encoding.discrete:
+            self._discrete = Graph(model, f"discrete_sampler{'_given' * bool(given)}.tflite")
+            self._scorer = Graph(model, "discrete_scorer.tflite") if given else None
 
     def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
         """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
@@ -120,14 +130,31 @@ class Sampler:
         """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for."""
         noise = rng.standard_normal((rows, self._columns), dtype=np.float32)
         classes = np.empty((rows, 0), np.int32)
-        if self._discrete is not None:
-            columns = len(self._model.encoding.discrete)
-            given, is_given = np.zeros((rows, columns), np.int32), np.zeros(columns, np.float32)
-            for column, value in self._given.items():
-                given[:, column], is_given[column] = value, 1.0
-            uniforms = rng.random((rows, columns), dtype=np.float32)
-            (classes,) = self._discrete(uniforms=uniforms, classes=given, is_given=is_given)
+        if self._scorer is not None:
+            classes = self._draw_given(rng, rows, self._scorer)
+        elif self._discrete is not None:
+            uniforms = rng.random((rows, len(self._model.encoding.discrete)), dtype=np.float32)
+            (classes,) = self._discrete(uniforms=uniforms)
         return classes, self._decoder(classes, noise)
+
+    def _draw_given(self, rng: np.random.Generator, rows: int, scorer: Graph) -> np.ndarray:
+        """The classes of rows that have the given ones."""
+        assert self._discrete is not None
+        columns = len(self._model.encoding.discrete)
+        classes, is_given = np.zeros((rows, columns), np.int32), np.zeros(columns, np.float32)
+        for column, value in self._given.items():
+            classes[:, column], is_given[column] = value, 1.0
+        highest = np.full(rows, -np.inf)
+        given = classes.copy()
+        for _ in range(_PROPOSALS):
+            uniforms = rng.random((rows, columns), dtype=np.float32)
+            log_proposal, proposed = self._discrete(uniforms=uniforms, classes=given, is_given=is_given)
+            (log_prob,) = scorer(classes=proposed)
+            # The greatest of log-weights plus Gumbel noise is each proposal's with a probability of its weight.
+            found = log_prob.astype(np.float64) - log_proposal + rng.gumbel(size=rows)
+            is_higher = found > highest
+            classes[is_higher], highest[is_higher] = proposed[is_higher], found[is_higher]
+        return classes
 
 
 class Scorer:

@@ -31,6 +31,7 @@ def untrained(num_classes, size):
     if num_classes:
         discrete = tfr.AutoregressiveCategorical(num_classes, width=1, seed=0)
         members["discrete_sampler.tflite"] = tfr.export_sampler(discrete)
+        members["discrete_sampler_given.tflite"] = tfr.export_sampler(discrete, with_given=True)
         members["discrete_scorer.tflite"] = tfr.export_scorer(discrete)
     if size:
         flow = tfr.Flow(tfd.Sample(tfd.Normal(0.0, 1.0), [size]), tfb.Shift(tf.zeros(size)))

@@ -142,12 +142,23 @@ def test_given_classes_are_in_every_row_and_the_rest_varies(visits_model):
     assert all(len(set(classes[:, column])) > 1 for column in (1, 2))
 
 
-def test_the_rest_is_drawn_given_the_given_ones_as_the_distribution_says(visits_model, flow_in):
-    model = read_model(visits_model)
-    discrete, _ = parts_of(flow_in(visits_model))
-    classes, _ = Sampler(model, {3: 1}).draw(generator(4, 0), 2000)
-    rng = generator(4, 0)
-    rng.standard_normal((2000, len(model.encoding.continuous)), dtype=np.float32)
-    uniforms = rng.random(classes.shape, dtype=np.float32)
-    expected = discrete.sample_given(uniforms, np.full(classes.shape, 1, np.int32), [False, False, False, True]).numpy()
-    assert (classes != expected).any(axis=1).sum() <= 1  # as above
+def test_the_rest_is_drawn_given_the_given_ones_as_the_distribution_has_them(answers_model, flow_in):
+    """Not as the networks of an order in which these come first, which have hardly been trained, propose them."""
+    model = read_model(answers_model)
+    discrete = flow_in(answers_model)
+    counts = model.encoding.num_classes
+    every = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), axis=-1).reshape(-1, len(counts))
+    every = every.astype(np.int32)
+    last = len(counts) - 1
+    classes, _ = Sampler(model, {last: 1}).draw(generator(4, 0), BLOCK_ROWS)
+    fits = every[:, last] == 1
+    p = np.where(fits, np.exp(discrete.log_prob(every).numpy().astype(np.float64)), 0.0)
+    is_given = np.arange(len(counts)) == last
+    q = np.where(fits, np.exp(discrete.log_prob_given(every, is_given).numpy().astype(np.float64)), 0.0)
+    found = (classes[:, None] == every).all(axis=-1).mean(axis=0)
+
+    def distance(wanted):
+        return 0.5 * np.abs(found - wanted / wanted.sum()).sum()
+
+    # The mean total variation of so many draws over so few vectors is below this.
+    assert distance(p) < 0.5 * np.sqrt(len(every) / BLOCK_ROWS) + 0.1 * distance(q)

@@ -11,7 +11,7 @@ from pipelines.models import Recipe, _offset, train
 from pipelines.tables.encoding import Rows
 
 GRAPHS = {"continuous": {"sampler.tflite", "scorer.tflite"}, "discrete": {"discrete_sampler.tflite",
-          "discrete_scorer.tflite"}}  # fmt: skip
+          "discrete_sampler_given.tflite", "discrete_scorer.tflite"}}  # fmt: skip
 
 
 @pytest.mark.parametrize("rows", [45, 1000, 10_001, 1_000_000])

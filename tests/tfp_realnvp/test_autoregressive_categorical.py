@@ -218,6 +218,9 @@ def test_samples_keep_what_is_given_and_follow_log_prob_given(is_given):
     # What stands in the other columns is of no account, even if it is no class.
     classes = np.tile(np.where(is_given, row, -7), [num_samples, 1])
     samples = distribution.sample_given(uniforms, classes, is_given).numpy()
+    again, log_probs = distribution.sample_and_log_prob_given(uniforms, classes, is_given)
+    np.testing.assert_array_equal(again, samples)
+    np.testing.assert_allclose(log_probs, distribution.log_prob_given(samples, is_given), atol=1e-5)
     assert samples.dtype == np.int32
     np.testing.assert_array_equal(samples[:, is_given], np.tile(row[is_given], [num_samples, 1]))
     vectors = all_vectors(SIZES)

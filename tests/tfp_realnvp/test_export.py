@@ -292,10 +292,15 @@ def test_one_graph_can_give_the_density_and_the_noise(exported):
 
 @pytest.fixture(scope="module", params=[[3], [2, 5, 3], [2, 70, 3, 9]], ids=str)
 def classes(request):
-    """A distribution over classes with random weights, and its two graphs."""
+    """A distribution over classes with random weights, and its graphs: sampler, the one with given classes, scorer."""
     distribution = AutoregressiveCategorical(request.param, width=8, embedding_size=3, dropout=0.3, seed=0)
     randomize(distribution)
-    return distribution, export_sampler(distribution), export_scorer(distribution)
+    return (
+        distribution,
+        export_sampler(distribution),
+        export_sampler(distribution, with_given=True),
+        export_scorer(distribution),
+    )
 
 
 def uniforms_for(distribution, num_rows):
@@ -304,10 +309,9 @@ def uniforms_for(distribution, num_rows):
 
 @pytest.mark.parametrize("num_rows", BATCH_SIZES)
 def test_a_sampler_of_classes_inverts_the_same_uniforms(classes, num_rows):
-    distribution, sampler, scorer = classes
+    distribution, sampler, _, scorer = classes
     uniforms = uniforms_for(distribution, num_rows)
-    nothing = np.zeros([num_rows, uniforms.shape[1]], np.int32), np.zeros(uniforms.shape[1], np.float32)
-    (sample,) = run_named(sampler, uniforms=uniforms, classes=nothing[0], is_given=nothing[1])
+    (sample,) = run_named(sampler, uniforms=uniforms)
     expected = distribution.sample_from(uniforms).numpy()
     # A uniform number within rounding of a threshold may fall on either side: some 1e-6 of all.
     assert (sample != expected).any(axis=1).sum() <= (num_rows >= 1000)
@@ -316,12 +320,13 @@ def test_a_sampler_of_classes_inverts_the_same_uniforms(classes, num_rows):
 
 
 def test_a_sampler_of_classes_keeps_the_given_ones_and_draws_the_rest_given_those(classes):
-    distribution, sampler, _ = classes
+    distribution, _, sampler, _ = classes
     columns = len(distribution.num_classes)
     given = np.random.default_rng(1).integers(0, distribution.num_classes, [500, columns]).astype(np.int32)
     uniforms = uniforms_for(distribution, 500)
     for is_given in np.eye(columns, dtype=np.float32):
-        (sample,) = run_named(sampler, uniforms=uniforms, classes=given, is_given=is_given)
+        log_prob, sample = run_named(sampler, uniforms=uniforms, classes=given, is_given=is_given)
+        assert_accurate(log_prob, distribution.log_prob_given(sample, is_given).numpy())
         column = int(is_given.argmax())
         np.testing.assert_array_equal(sample[:, column], given[:, column])
         expected = distribution.sample_given(uniforms, given, is_given).numpy()

@@ -164,7 +164,7 @@ class AutoregressiveCategorical(tfd.Distribution):
 
     def sample_from(self, uniforms: tf.Tensor) -> tf.Tensor:
         """Returns classes, int32 `[n, C]`, from uniform numbers in [0, 1), `[n, C]`, by inverting each conditional."""
-        return self.network.sample(tf.cast(uniforms, self.network.real_dtype))
+        return self.network.sample(tf.cast(uniforms, self.network.real_dtype))[0]
 
     def sample_given(self, uniforms: tf.Tensor, classes: tf.Tensor, is_given: tf.Tensor) -> tf.Tensor:
         """Returns classes, int32 `[n, C]`: the given ones as they are, the others drawn given those.
@@ -175,6 +175,18 @@ class AutoregressiveCategorical(tfd.Distribution):
             uniforms: `[n, C]`, in [0, 1); those of given columns are not used.
             classes: int32 `[n, C]`; those of other columns are of no account.
             is_given: Which columns are given, `[C]`, booleans or 1.0 and 0.0.
+        """
+        return self.sample_and_log_prob_given(uniforms, classes, is_given)[0]
+
+    def sample_and_log_prob_given(
+        self, uniforms: tf.Tensor, classes: tf.Tensor, is_given: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what `sample_given` does, and its `log_prob_given`, `[n]`, nats.
+
+        `log_prob(d) - log_prob_given(d)` is, but for a constant, how much more often than drawn the classes `d` occur
+        with the given ones in the distribution itself: the networks of one order and those of another only agree as
+        far as they are trained. Drawing several proposals and keeping one with a probability proportional to the
+        exponential of it mends that (Rubin, 1988, "Using the SIR Algorithm to Simulate Posterior Distributions").
         """
         dtype = self.network.real_dtype
         classes = tf.convert_to_tensor(classes, dtype_hint=tf.int32)
@@ -281,8 +293,11 @@ class _Network(tf_keras.Model):
 
     def sample(
         self, uniforms: tf.Tensor, given: tf.Tensor | None = None, is_given: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Draws column after column; see `AutoregressiveCategorical.sample_given`."""
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Draws column after column; see `AutoregressiveCategorical.sample_and_log_prob_given`.
+
+        Without given classes the log-probabilities, which take time, are zeros.
+        """
         columns = len(self._counts)
         first = tf.reshape(self.first, [columns * self._size, columns, self._width])
         seen = tf.zeros([tf.shape(uniforms)[0], 0], self.real_dtype)
@@ -290,6 +305,7 @@ class _Network(tf_keras.Model):
             given = tf.where(is_given > 0.5, given, 0)
             given_embeddings = self._embed(given) * is_given[:, tf.newaxis]
         drawn = []
+        log_prob = tf.zeros_like(uniforms[:, 0])
         for column in range(columns):
             kernel = first[:, column]
             h = (
@@ -305,16 +321,19 @@ class _Network(tf_keras.Model):
             (g, index), count = self._places[column], self._counts[column]
             group = self.groups[g]
             logits = tf.matmul(h, group.kernel[index, :, :count]) + group.bias[index, :, :count]
-            cumulative = tf.cumsum(tf.nn.softmax(logits), axis=-1)
+            probabilities = tf.nn.softmax(logits)
+            cumulative = tf.cumsum(probabilities, axis=-1)
             # The last sum may be a hair off one. Relative to it, a class of probability zero is never reached.
             exceeded = cumulative[:, :-1] <= uniforms[:, column, tf.newaxis] * cumulative[:, -1:]
             choice = tf.reduce_sum(tf.cast(exceeded, tf.int32), axis=-1)
             if given is not None and is_given is not None:
                 choice = tf.where(is_given[column] > 0.5, given[:, column], choice)
+                chosen = tf.reduce_sum(probabilities * tf.one_hot(choice, count, dtype=logits.dtype), axis=-1)
+                log_prob += tf.math.log(tf.where(is_given[column] > 0.5, tf.ones_like(chosen), chosen))
             drawn.append(choice)
             embedding = tf.gather(self.embeddings, choice + int(self._offsets[column]))
             seen = tf.concat([seen, embedding], axis=-1) if column else embedding
-        return tf.stack(drawn, axis=-1)
+        return tf.stack(drawn, axis=-1), log_prob
 
     def _embed(self, classes: tf.Tensor) -> tf.Tensor:
         """Returns `[n, C, embedding_size]`."""
