@@ -78,13 +78,14 @@ class Recipe:
     def for_table(cls, rows: int, num_classes: list[int], continuous: int) -> Recipe:
         """Chooses by the number of rows, discrete columns and continuous ones."""
         columns = max(1, len(num_classes))
+        is_large = rows > 5_000  # fewer are learnt by heart by a large model (docs/design.md, decision 28)
         recipe = cls(
             transform="spline",
-            couplings=2 if continuous == 1 else 5,
+            couplings=2 if continuous == 1 else 7 if is_large else 5,
             bins=8,
             width=96,
-            dropout=0.2 if rows > 5_000 else 0.3,
-            embedding_size=4 if columns <= 32 else 2,
+            dropout=0.2 if is_large else 0.3,
+            embedding_size=2 if columns > 32 else 8 if is_large else 4,
             discrete_width=int(np.clip(1024 // columns, 16, 64)),
             discrete_dropout=0.5,
             batch_size=512 if rows >= 2048 else 256,
