@@ -1,6 +1,6 @@
 # make demo   fits data/moons.csv, writes out.csv with 10,000 new rows and moons.png
 # make test   runs the tests;  make lint  runs ruff and mypy and builds the documentation
-# make docs   builds the documentation into site/;  make bench  measures (benchmarks/README.md)
+# make docs   builds the documentation into site/;  make bench and make bench-speed  measure (benchmarks/README.md)
 # make examples   runs every recipe of docs/examples at full size and writes its tables and pictures
 # Each sets up what it needs in .venv first. Needs Python 3.11 to 3.13, make and a package index.
 
@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs examples bench clean
+.PHONY: demo test lint docs examples bench bench-speed clean
 
 demo: $(READY)
 	$(BIN)/augment fit data/moons.csv -m moons.augment --force
@@ -33,6 +33,11 @@ examples: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/moons.py all
+
+# PEERS is a virtual environment with the other libraries (benchmarks/speed.py says how to make it), DATA the tables.
+bench-speed: $(READY)
+	$(BIN)/python benchmarks/speed.py run --peers-python $(PEERS)/bin/python --data $(DATA)
+	$(BIN)/python benchmarks/speed.py table
 
 clean:
 	rm -rf $(VENV) build site *.egg-info out.csv moons.png moons.augment
