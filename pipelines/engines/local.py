@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections import deque
+from collections.abc import Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from pipelines.model_file import ModelFile
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.cells import Cells
 
-__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator"]
+__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "new_blocks"]
 
 BLOCK_ROWS = 16_384
 # Where classes are given, each row is one of so many proposals.
@@ -27,14 +30,15 @@ class Graph:
     Args:
         model: The model file.
         name: The member, such as `sampler.tflite`.
+        threads: How many it uses. Default: as many as there are cores.
     """
 
-    def __init__(self, model: ModelFile, name: str) -> None:
+    def __init__(self, model: ModelFile, name: str, threads: int | None = None) -> None:
         content = model.member(name)
         with quiet_native_logs():
             from ai_edge_litert.interpreter import Interpreter
 
-            self._interpreter = Interpreter(model_content=content, num_threads=len(os.sched_getaffinity(0)))
+            self._interpreter = Interpreter(model_content=content, num_threads=threads or _cores())
         self._inputs = {entry["name"]: entry["index"] for entry in self._interpreter.get_input_details()}
         self._outputs = [entry["index"] for entry in self._interpreter.get_output_details()]
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -54,6 +58,10 @@ class Graph:
         return sorted((self._interpreter.get_tensor(index) for index in self._outputs), key=np.ndim)
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def generator(seed: int, block: int) -> np.random.Generator:
     """Returns the random numbers of a block.
 
@@ -68,11 +76,12 @@ class Decoder:
 
     Args:
         model: The model file.
+        threads: As for `Graph`.
     """
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
         self._columns = len(model.encoding.continuous)
-        self._graph = Graph(model, "sampler.tflite") if model.has("sampler.tflite") else None
+        self._graph = Graph(model, "sampler.tflite", threads) if model.has("sampler.tflite") else None
 
     def __call__(self, classes: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Returns scores float32 `[n, D]` from classes int32 `[n, C]` and noise float32 `[n, D]`."""
@@ -93,16 +102,17 @@ class Sampler:
     Args:
         model: The model file.
         given: The class of some discrete columns, by the column's place among them.
+        threads: As for `Graph`.
     """
 
-    def __init__(self, model: ModelFile, given: Mapping[int, int] | None = None) -> None:
+    def __init__(self, model: ModelFile, given: Mapping[int, int] | None = None, threads: int | None = None) -> None:
         self._model, self._columns = model, len(model.encoding.continuous)
-        self._decoder = Decoder(model)
+        self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
         self._discrete = self._scorer = None
         if model.encoding.discrete:
-            self._discrete = Graph(model, f"discrete_sampler{'_given' * bool(given)}.tflite")
-            self._scorer = Graph(model, "discrete_scorer.tflite") if given else None
+            self._discrete = Graph(model, f"discrete_sampler{'_given' * bool(given)}.tflite", threads)
+            self._scorer = Graph(model, "discrete_scorer.tflite", threads) if given else None
 
     def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
         """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
@@ -155,6 +165,43 @@ class Sampler:
             is_higher = found > highest
             classes[is_higher], highest[is_higher] = proposed[is_higher], found[is_higher]
         return classes
+
+
+def new_blocks(
+    model: ModelFile, seed: int, first: int, count: int | None = None, given: Mapping[int, int] | None = None
+) -> Generator[dict[str, Cells], None, None]:
+    """Yields whole blocks of new rows in order, made by as many threads as there are cores.
+
+    Each thread has a sampler of its own: two blocks at once on one thread each take less time than one after the other
+    on two, and what is done with a block overlaps with the making of the next.
+
+    Args:
+        model: The model file.
+        seed: The seed.
+        first: The number of the first block.
+        count: How many, or None to go on for as long as somebody asks.
+        given: As for `Sampler`.
+    """
+    workers = _cores() if count is None else min(_cores(), count)
+    own = threading.local()
+
+    def make(number: int) -> dict[str, Cells]:
+        if not hasattr(own, "sampler"):
+            own.sampler = Sampler(model, given, None if workers == 1 else 1)
+        block: dict[str, Cells] = own.sampler.block(seed, number)
+        return block
+
+    pool = ThreadPoolExecutor(workers)
+    pending: deque[Future[dict[str, Cells]]] = deque()
+    number = first
+    try:
+        while count is None or number < first + count or pending:
+            while len(pending) <= workers and (count is None or number < first + count):
+                pending.append(pool.submit(make, number))
+                number += 1
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class Scorer:

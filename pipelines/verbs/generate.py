@@ -224,12 +224,13 @@ def _batches(
 ) -> Iterator[tuple[dict[str, Cells], int]]:
     """Yields the cells of new rows and their number, request after request."""
     for number, request in enumerate(requests):
-        sampler = local.Sampler(model, request.given)
-        missing, drawn, fulfilled, block = request.rows, 0, 0, number * _BLOCKS_PER_REQUEST
+        missing, drawn, fulfilled = request.rows, 0, 0
+        count = None if request.conditions else -(-missing // local.BLOCK_ROWS)
+        blocks = local.new_blocks(model, seed, number * _BLOCKS_PER_REQUEST, count, request.given)
         while missing:
             rows = local.BLOCK_ROWS if request.conditions else min(missing, local.BLOCK_ROWS)
-            cells = sampler.block(seed, block, rows)
-            block, drawn = block + 1, drawn + rows
+            cells = {name: part.between(0, rows) for name, part in next(blocks).items()}
+            drawn += rows
             right = np.flatnonzero(all_hold(request.conditions, cells, rows))
             fulfilled += len(right)
             if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
@@ -245,6 +246,7 @@ def _batches(
             made.rows += rows
             if rows:
                 yield cells, rows
+        blocks.close()
         made.drawn += drawn
         made.fulfilled += fulfilled
 
