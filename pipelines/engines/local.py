@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Graph:
             from ai_edge_litert.interpreter import Interpreter
 
             self._interpreter = Interpreter(model_content=content, num_threads=threads or _cores())
+            self._interpreter.allocate_tensors()  # prints; later calls, perhaps in threads, do not
         self._inputs = {entry["name"]: entry["index"] for entry in self._interpreter.get_input_details()}
         self._outputs = [entry["index"] for entry in self._interpreter.get_output_details()]
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -47,10 +48,9 @@ class Graph:
         """Runs the graph on inputs by name; returns its outputs, those of the lowest rank first."""
         shapes = {name: value.shape for name, value in inputs.items() if name in self._inputs}
         if shapes != self._shapes:
-            with quiet_native_logs():
-                for name, shape in shapes.items():
-                    self._interpreter.resize_tensor_input(self._inputs[name], shape)
-                self._interpreter.allocate_tensors()
+            for name, shape in shapes.items():
+                self._interpreter.resize_tensor_input(self._inputs[name], shape)
+            self._interpreter.allocate_tensors()
             self._shapes = shapes
         for name in shapes:
             self._interpreter.set_tensor(self._inputs[name], np.ascontiguousarray(inputs[name]))
@@ -183,13 +183,17 @@ def new_blocks(
         given: As for `Sampler`.
     """
     workers = _cores() if count is None else min(_cores(), count)
-    own = threading.local()
+    # Samplers are made here, not by the threads: what keeps their logs quiet holds for the whole process.
+    free: SimpleQueue[Sampler] = SimpleQueue()
+    for _ in range(workers):
+        free.put(Sampler(model, given, None if workers == 1 else 1))
 
     def make(number: int) -> dict[str, Cells]:
-        if not hasattr(own, "sampler"):
-            own.sampler = Sampler(model, given, None if workers == 1 else 1)
-        block: dict[str, Cells] = own.sampler.block(seed, number)
-        return block
+        sampler = free.get()
+        try:
+            return sampler.block(seed, number)
+        finally:
+            free.put(sampler)
 
     pool = ThreadPoolExecutor(workers)
     pending: deque[Future[dict[str, Cells]]] = deque()
