@@ -55,8 +55,9 @@ def _bind(value: Any, context: Any, seen: dict[int, Any]) -> Any:
 
 def context_specs(model: tf.Module) -> list[tf.TensorSpec]:
     """Returns what `n` contexts of a conditional model are, `[n, *context_shape]`, or nothing if it takes none."""
-    bound = {id(part.coupling) for part in model.submodules if isinstance(part, BoundCoupling)}
-    for part in model.submodules:
+    parts = (model, *model.submodules)
+    bound = {id(part.coupling) for part in parts if isinstance(part, BoundCoupling)}
+    for part in parts:
         if isinstance(part, Coupling) and part.context_shape is not None and id(part) not in bound:
             return [tf.TensorSpec([None, *part.context_shape], part.context_dtype, name="context")]
     return []

@@ -163,6 +163,14 @@ def test_the_one_that_does_not_convert_in_the_direction_asked_for_is_named(capfd
         export_sampler(over_a_gaussian(innocent, tfb.NormalCDF(name="culprit")))
 
 
+def test_a_coupling_with_a_context_is_not_named_for_another_s_fault(capfd):
+    flow = vector_flow(context=FeatureContext(2))
+    with pytest.raises(ExportError, match=r"bijector 'culprit' cannot be exported.*Erf"):
+        export_sampler(
+            tfd.TransformedDistribution(flow.distribution, tfb.Chain([flow.bijector, tfb.NormalCDF(name="culprit")]))
+        )
+
+
 def test_a_graph_that_converts_but_does_not_run_is_refused(make_coupling, capfd):
     # The converter accepts the lgamma of a Poisson and writes a graph whose shapes do not fit each other.
     base = tfd.Sample(tfd.Poisson(3.0), 3)
@@ -195,6 +203,8 @@ PARTS = {
     "spline": lambda: vector_flow(transform=RationalQuadraticSpline(num_bins=4)),
     "act_norm": lambda: vector_flow(use_act_norm=True),
     "lu": lambda: vector_flow(use_lu=True),
+    # TensorFlow folds the solves of constant triangles of up to 10 KiB, or 50 columns, itself.
+    "lu of many columns": lambda: real_nvp(60, num_couplings=2, hidden_units=[5], use_lu=True, seed=0),
     "layer norm": lambda: vector_flow(conditioner=functools.partial(mlp, hidden_units=[5], use_layer_norm=True)),
     "residual_mlp": lambda: vector_flow(
         conditioner=functools.partial(residual_mlp, width=5, num_blocks=1, use_layer_norm=True, dropout=0.2)
