@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Progress", "Recipe", "Trained", "train"]
 
+_MAX_LU_SIZE = 64  # Adam moves all entries of a layer at once: the inverses of larger triangles explode
+
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
@@ -242,7 +244,7 @@ def _build(
         num_couplings=recipe.couplings,
         transform=tfr.transforms.RationalQuadraticSpline(num_bins=recipe.bins),
         conditioner=functools.partial(tfr.residual_mlp, width=recipe.width, num_blocks=1, dropout=recipe.dropout),
-        use_lu=size > 1,
+        use_lu=1 < size <= _MAX_LU_SIZE,
         context=tfr.ClassContext(num_classes, embedding_size=recipe.embedding_size, seed=seed) if num_classes else None,
         seed=seed,
     )
