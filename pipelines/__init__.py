@@ -1,7 +1,7 @@
 """Rows in, rows out: datasets enlarged with RealNVP flows.
 
-`fit`, `generate`, `score`, `encode`, `decode`, `impute` and `describe` are the verbs of the `augment` command as
-functions. They are imported when they are first used, so that importing this package is free. The faces for
+`fit`, `generate`, `score`, `encode`, `decode`, `impute`, `describe` and `evaluate` are the verbs of the `augment`
+command as functions. They are imported when they are first used, so that importing this package is free. The faces for
 scikit-learn are in `pipelines.estimators`.
 """
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.verbs.decode import decode
     from pipelines.verbs.describe import describe
     from pipelines.verbs.encode import encode
+    from pipelines.verbs.evaluate import evaluate
     from pipelines.verbs.fit import FitResult, Progress, fit
     from pipelines.verbs.generate import generate
     from pipelines.verbs.impute import impute
@@ -29,6 +30,7 @@ __all__ = [
     "decode",
     "describe",
     "encode",
+    "evaluate",
     "fit",
     "generate",
     "impute",

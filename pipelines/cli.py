@@ -127,7 +127,7 @@ def main() -> None:
     augment fit data/moons.csv
     augment generate --n 10000 -o out.csv
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked, 4 below --fail-under.
     """
 
 
@@ -355,6 +355,57 @@ def describe(
         click.echo(verb.format_columns(told))
 
 
+def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """`KEY=BOUND` as a dictionary."""
+    found = {}
+    for value in values:
+        key, sign, bound = value.rpartition("=")
+        try:
+            found[key if sign else ""] = float(bound)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not KEY=BOUND, such as fidelity.c2st=0.6.") from None
+        if not sign:
+            raise click.BadParameter(f"{value!r} is not KEY=BOUND, such as fidelity.c2st=0.6.")
+    return found
+
+
+@main.command(cls=_Command)
+@click.argument("real", type=click.Path(allow_dash=True))
+@click.argument("synthetic", type=click.Path())
+@click.option("--holdout", type=click.Path(), metavar="TEST", help="Real rows that SYNTHETIC was not learnt from; "
+              "utility and privacy are measured on them.")  # fmt: skip
+@click.option("--target", metavar="COL", help="The column that models are to predict.")
+@_kinds
+@_drop
+@_reading
+@_max_rows
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
+@click.option("--fail-under", "bounds", multiple=True, callback=_bounds, metavar="KEY=BOUND", help="End with exit code "
+              "4 if a figure, such as fidelity.c2st, is worse than BOUND. May be repeated.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_quiet
+def evaluate(
+    real: str, synthetic: str, holdout: str | None, bounds: Any, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Measure whether the rows of SYNTHETIC are like those of REAL, whether they help, and whom they give away.
+
+    Each figure stands beside what real rows give in the place of the synthetic ones. SYNTHETIC may be of any tool.
+    """
+    from pipelines.verbs import evaluate as verb
+
+    verb.check_bounds(bounds)
+    with _StageProgress(shown=not quiet) as progress:
+        found = verb.evaluate(
+            real, synthetic, held_out=holdout, reading=_read_options(options), on_progress=progress, **options
+        )
+    click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else verb.format_evaluation(found))
+    wrong = verb.failed(found, bounds)
+    for words in wrong:
+        click.echo(f"below: {words}", err=True)
+    if wrong:
+        sys.exit(4)
+
+
 def _balance(text: str) -> dict[str, Any]:
     """`COL` or `COL=HOW` as options of `generate`."""
     name, sign, how = text.rpartition("=")
@@ -456,6 +507,24 @@ class _RowProgress:
     def __exit__(self, *exc: Any) -> None:
         if self._bar is not None:
             self._bar.__exit__(*exc)
+
+
+class _StageProgress:
+    """On a terminal, one line that says what is being done; nothing elsewhere."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._is_shown = shown and sys.stderr.isatty()
+
+    def __enter__(self) -> _StageProgress:
+        return self
+
+    def __call__(self, what: str) -> None:
+        if self._is_shown:
+            click.echo(f"\r{what} ...\x1b[K", err=True, nl=False)
+
+    def __exit__(self, *exc: object) -> None:
+        if self._is_shown:
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _private_stderr() -> Any:

@@ -1,7 +1,4 @@
-"""Faces for scikit-learn: a density estimator, and an over-sampler for imbalanced-learn.
-
-They need the extra `sklearn`: `pip install 'tfp-realnvp[sklearn]'`.
-"""
+"""Faces for scikit-learn: a density estimator, and an over-sampler for imbalanced-learn."""
 
 from __future__ import annotations
 
@@ -15,6 +12,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from imblearn.over_sampling.base import BaseOverSampler
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pipelines.errors import AugmentError
 from pipelines.matching import read_for
@@ -22,17 +24,6 @@ from pipelines.model_file import read_model
 from pipelines.verbs import fit as fitting
 from pipelines.verbs import generate as generating
 from pipelines.verbs import score as scoring
-
-try:
-    from imblearn.over_sampling.base import BaseOverSampler
-    from sklearn.base import BaseEstimator, DensityMixin
-    from sklearn.utils import check_random_state
-    from sklearn.utils._param_validation import Interval
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as missing:
-    raise ImportError(
-        "pipelines.estimators needs scikit-learn and imbalanced-learn: pip install 'tfp-realnvp[sklearn]'"
-    ) from missing
 
 __all__ = ["RealNVPDensity", "RealNVPSampler"]
 

@@ -681,18 +681,21 @@ print(json.dumps([name for name in ("tensorflow", "tf_keras", "tensorflow_probab
     assert python(code, tmp_path) == []
 
 
-@pytest.mark.parametrize("line", ["score {moons} -m {model} -q -o out.csv", "describe {model} --json"])
+@pytest.mark.parametrize(
+    "line", ["score {moons} -m {model} -q -o out.csv", "describe {model} --json", "evaluate {moons} {moons} --json"]
+)
 def test_only_fit_loads_tensorflow(model, tmp_path, line):
     arguments = shlex.split(line.format(model=model, moons=MOONS))
     code = f"""
-import json, sys
+import contextlib, io, json, sys
 from pipelines.cli import main
-main({arguments!r}, standalone_mode=False)
+with contextlib.redirect_stdout(io.StringIO()):
+    main({arguments!r}, standalone_mode=False)
 print(json.dumps([name for name in ("tensorflow", "tf_keras", "tensorflow_probability") if name in sys.modules]))"""
     assert python(code, tmp_path) == []
 
 
-@pytest.mark.parametrize("line", ["--help", "-h", "fit --help", "generate --help", "score --help", "describe --help"])
+@pytest.mark.parametrize("line", ["--help", "-h", "fit --help", "generate --help", "score --help", "evaluate --help"])
 def test_help_is_there_at_once(tmp_path, line):
     """numpy alone would take longer than all the rest."""
     code = f"""
@@ -710,6 +713,13 @@ print(json.dumps([shown.getvalue(), loaded]))"""
 
 def test_help_lists_the_commands_and_the_exit_codes(tmp_path):
     shown = succeed("--help", tmp_path).stdout
-    for word in ("fit", "generate", "score", "describe", "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer"):
+    for word in (
+        "fit",
+        "generate",
+        "score",
+        "describe",
+        "evaluate",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer",
+    ):
         assert word in shown
     assert re.fullmatch(r"augment, version \d+\.\d+.*\n", succeed("--version", tmp_path).stdout)

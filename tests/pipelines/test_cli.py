@@ -1,6 +1,7 @@
 """What is typed becomes the arguments of the verbs, or is refused with what would be accepted."""
 
 import importlib
+import json
 import signal
 
 import click
@@ -12,7 +13,7 @@ import pipelines.cli
 from pipelines.cli import _balance, _Duration, main
 from pipelines.tables.dialect import ReadOptions
 
-verbs = {name: importlib.import_module(f"pipelines.verbs.{name}") for name in ("fit", "generate", "score")}
+verbs = {name: importlib.import_module(f"pipelines.verbs.{name}") for name in ("evaluate", "fit", "generate", "score")}
 
 
 @pytest.mark.parametrize(
@@ -152,3 +153,78 @@ def test_importing_the_package_loads_nothing_and_every_name_is_there():
         assert getattr(pipelines, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = pipelines.nothing
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """What `evaluate` was called with; it returns two figures."""
+    calls = []
+
+    def evaluate(*arguments, **options):
+        calls.append((arguments, options))
+        figure = {"value": 0.7, "floor": 0.5, "error": 0.01}
+        return {
+            "real": "a.csv", "synthetic": "b.csv", "held_out": None, "seed": 3, "target": None,
+            "rows": {"real": 10, "synthetic": 20, "held_out": None},
+            "fidelity": {"shape": figure, "trend": figure, "c2st": figure, "columns": [], "pairs": []},
+            "utility": dict.fromkeys(("metric", "gains", "trtr", "tstr", "augmented", "smote", "bootstrap")),
+            "privacy": {**dict.fromkeys(("memorised", "nearest_ratio", "membership")), "copies": figure},
+            "notes": ["no --target"],
+            "verdicts": [{"about": "fidelity.c2st", "grade": "fair", "words": "it differs"}],
+        }  # fmt: skip
+
+    monkeypatch.setattr(verbs["evaluate"], "evaluate", evaluate)
+    return calls
+
+
+def test_tables_to_evaluate_reach_the_verb(evaluated):
+    line = (
+        "evaluate a.csv b.csv --holdout c.csv --target t --type x=float --drop y --seed 3 --max-rows 9 --encoding cp949"
+    )
+    assert CliRunner().invoke(main, line.split()).exit_code == 0
+    ((arguments, options),) = evaluated
+    options.pop("on_progress")
+    assert arguments == ("a.csv", "b.csv")
+    assert options == {
+        "held_out": "c.csv", "target": "t", "kinds": {"x": "float"}, "drop": ("y",), "seed": 3, "max_rows": 9,
+        "reading": ReadOptions(encoding="cp949"),
+    }  # fmt: skip
+
+
+def test_an_evaluation_is_a_table_or_json(evaluated):
+    shown = CliRunner().invoke(main, ["evaluate", "a.csv", "b.csv"]).stdout
+    assert "classifier tells them apart, AUC 0.7000 ± 0.0100 0.5000 fair it differs" in " ".join(shown.split())
+    assert "note: no --target" in shown
+    found = json.loads(CliRunner().invoke(main, ["evaluate", "a.csv", "b.csv", "--json"]).stdout)
+    assert found["fidelity"]["c2st"] == {"value": 0.7, "floor": 0.5, "error": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("bound", "code"), [("fidelity.c2st=0.71", 0), ("fidelity.c2st=0.69", 4), ("privacy.copies=0.5", 4)]
+)
+def test_an_evaluation_below_a_bound_ends_with_4(evaluated, bound, code):
+    result = CliRunner().invoke(main, ["evaluate", "a.csv", "b.csv", "--fail-under", bound])
+    assert result.exit_code == code
+    assert ("worse than" in result.stderr) == bool(code)
+    assert "classifier tells them apart" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        ("fidelity.c2st", "is not KEY=BOUND, such as fidelity.c2st=0.6"),
+        ("fidelity.c2st=low", "is not KEY=BOUND"),
+        ("c2st=0.6", "there is no figure 'c2st'; there are fidelity.shape"),
+    ],
+)
+def test_what_is_no_bound_is_refused_before_anything_is_measured(evaluated, bound, words):
+    result = CliRunner().invoke(main, ["evaluate", "a.csv", "b.csv", "--fail-under", bound])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+    assert not evaluated
+
+
+def test_a_bound_on_what_was_not_measured_says_why(evaluated):
+    result = CliRunner().invoke(main, ["evaluate", "a.csv", "b.csv", "--fail-under", "utility.tstr=0.9"])
+    assert result.exit_code == 2
+    assert "utility.tstr was not measured; no --target" in result.stderr

@@ -1,0 +1,182 @@
+"""Tables that are to be compared, read alike: what a column is, the real table says."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import AugmentError, UsageError
+from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.inference import infer_schema
+from pipelines.tables.parsing import numbers, texts
+from pipelines.tables.reading import Source, read_source
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pipelines.tables.schema import Column, Kind
+
+__all__ = ["Alike", "Rows", "read_alike"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of a table.
+
+    Attributes:
+        numbers: float64 `[n, N]`, NaN where a cell is missing.
+        classes: int32 `[n, C]`: 0 where a cell is missing, the place of its text among `Alike.levels` from 1 on, or
+            more than that where the real table does not have it.
+    """
+
+    numbers: np.ndarray
+    classes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Returns some of the rows."""
+        return Rows(self.numbers[index], self.classes[index])
+
+    def sample(self, rng: np.random.Generator, rows: int) -> Rows:
+        """Returns so many rows drawn without replacement, or all in random order if there are no more."""
+        return self.take(rng.permutation(len(self))[:rows])
+
+    def joined(self, other: Rows) -> Rows:
+        """Returns these rows and then others."""
+        return Rows(np.vstack([self.numbers, other.numbers]), np.vstack([self.classes, other.classes]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Alike:
+    """Tables with the same columns.
+
+    Attributes:
+        numeric: The names of the columns of numbers, dates and times; N.
+        categorical: The names of the columns of texts that repeat; C.
+        levels: For each categorical column the texts of the real table, sorted.
+        real: The rows that the synthetic ones are like.
+        synthetic: The rows that are judged.
+        held_out: Real rows that neither was made from, or None.
+        left_out: Why columns of the real table are not compared, by their name.
+        names: What the three tables are called.
+    """
+
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+    real: Rows
+    synthetic: Rows
+    held_out: Rows | None
+    left_out: Mapping[str, str]
+    names: tuple[str, str, str | None]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns that are compared: first the numeric ones."""
+        return self.numeric + self.categorical
+
+    def known(self, rows: Rows) -> np.ndarray:
+        """Returns rows as features for trees, float64 `[n, N + C]`: a text the real table does not have is -1."""
+        counts = np.array([len(levels) for levels in self.levels], np.int32)
+        return np.hstack([rows.numbers, np.where(rows.classes > counts, -1, rows.classes)])
+
+
+def read_alike(
+    real: str | os.PathLike[str] | pd.DataFrame,
+    synthetic: str | os.PathLike[str] | pd.DataFrame,
+    held_out: str | os.PathLike[str] | pd.DataFrame | None = None,
+    *,
+    kinds: Mapping[str, Kind] | None = None,
+    drop: Sequence[str] = (),
+    reading: ReadOptions = ReadOptions(),
+    max_rows: int | None = None,
+    seed: int = 0,
+) -> Alike:
+    """Reads two or three tables.
+
+    Args:
+        real: A CSV or Parquet file or a DataFrame. Its columns of numbers, dates and texts that repeat are compared.
+        synthetic: The same for the rows to judge. Further columns are passed over.
+        held_out: The same for real rows that were not learnt from, or None.
+        kinds: The kinds of some columns by name (see `pipelines.fit`).
+        drop: Columns to leave out.
+        reading: How CSVs are spelled, as far as it is not to be found out.
+        max_rows: Of longer tables, a uniform sample of so many rows.
+        seed: The seed of the sample.
+
+    Raises:
+        AugmentError: If a table cannot be read, lacks a column, or has a cell that is not of the column's kind.
+    """
+    first = read_source(real, reading, max_rows=max_rows, seed=seed)
+    schema = infer_schema(first, kinds=kinds, drop=drop)
+    spelled = ReadOptions(null_values=first.dialect.null_values)
+    others = [
+        None if data is None else read_source(data, reading.over(spelled), max_rows=max_rows, seed=seed + place)
+        for place, data in enumerate((synthetic, held_out), start=1)
+    ]
+    sources = [source for source in (first, *others) if source is not None]
+    numeric = [column for column in schema.columns if column.is_numeric]
+    categorical = [column for column in schema.columns if column.is_categorical]
+    if not numeric and not categorical:
+        raise AugmentError(f"{first.name} has no column to compare; --type says what a column is.")
+    for source in sources[1:]:
+        _check_columns(source, [*numeric, *categorical], first.name)
+    levels, classes = _classes(categorical, sources)
+    rows = [Rows(_numbers(numeric, source), codes) for source, codes in zip(sources, classes, strict=True)]
+    left_out = {column.name: column.why for column in schema.columns if not column.is_modelled}
+    return Alike(
+        tuple(column.name for column in numeric),
+        tuple(column.name for column in categorical),
+        tuple(levels),
+        rows[0],
+        rows[1],
+        rows[2] if held_out is not None else None,
+        left_out,
+        (first.name, sources[1].name, sources[2].name if held_out is not None else None),
+    )
+
+
+def _check_columns(source: Source, columns: Sequence[Column], real: str) -> None:
+    missing = [column.name for column in columns if column.name not in source.table.column_names]
+    if missing:
+        raise UsageError(
+            f"{source.name} has no column {missing[0]!r}, {real} has. Compare without it: --drop {missing[0]!r}."
+        )
+
+
+def _numbers(columns: Sequence[Column], source: Source) -> np.ndarray:
+    found = np.empty((source.table.num_rows, len(columns)))
+    for place, column in enumerate(columns):
+        cells = source.table.column(column.name)
+        # Whole numbers are what the real table has; those of another need not be.
+        spec = dataclasses.replace(column, kind="float") if column.kind == "integer" else column
+        found[:, place] = numbers(cells, spec, source.dialect, source.name, source.row_numbers)
+    return found
+
+
+def _classes(columns: Sequence[Column], sources: Sequence[Source]) -> tuple[list[tuple[str, ...]], list[np.ndarray]]:
+    """The levels of the first source, and the codes of each."""
+    levels = []
+    codes = [np.zeros((source.table.num_rows, len(columns)), np.int32) for source in sources]
+    for place, column in enumerate(columns):
+        cells = [
+            pc.utf8_trim_whitespace(texts(source.table.column(column.name), column, source.dialect))
+            for source in sources
+        ]
+        known = sorted(set(pc.unique(cells[0]).to_pylist()) - {None})
+        every = list(known)
+        for other in cells[1:]:
+            every += sorted(set(pc.unique(other).to_pylist()) - {None, *every})
+        for found, text in zip(codes, cells, strict=True):
+            index = pc.index_in(text, value_set=pa.array(every, pa.string()))
+            found[:, place] = pc.fill_null(index, -1).to_numpy() + 1
+        levels.append(tuple(known))
+    return levels, codes

@@ -1,0 +1,48 @@
+"""How strongly the columns of a table go together."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.evaluation.alike import Alike, Rows
+from pipelines.evaluation.fidelity import bin_edges, binned, correlations, standardised
+
+__all__ = ["associations"]
+
+
+def associations(tables: Alike, rows: Rows, columns: list[int]) -> np.ndarray:
+    """Returns a symmetric matrix `[P, P]`, 1 on its diagonal.
+
+    Of two numeric columns it is Pearson's correlation, in [-1, 1]; otherwise Cramér's V of their contingency table
+    (Cramér, 1946, section 21.9), in [0, 1], numbers in ten bins of the real range.
+
+    Args:
+        tables: What the columns are.
+        rows: Some rows of them.
+        columns: The places of P columns in `tables.columns`.
+    """
+    numeric = len(tables.numeric)
+    pearson = correlations(standardised(tables.real.numbers, rows.numbers), np.ones(len(rows)))
+    codes = [
+        binned(rows.numbers[:, place], bin_edges(tables.real.numbers[:, place]))
+        if place < numeric
+        else rows.classes[:, place - numeric]
+        for place in columns
+    ]
+    codes = [np.unique(part, return_inverse=True)[1] for part in codes]
+    found = np.eye(len(columns))
+    for a, first in enumerate(columns):
+        for b, second in enumerate(columns[:a]):
+            is_number = first < numeric and second < numeric
+            found[a, b] = found[b, a] = pearson[first, second] if is_number else _cramers_v(codes[a], codes[b])
+    return found
+
+
+def _cramers_v(a: np.ndarray, b: np.ndarray) -> float:
+    counts = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
+    np.add.at(counts, (a, b), 1.0)
+    least = min(counts.shape) - 1
+    if not least:
+        return 0.0
+    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / len(a)
+    return float(np.sqrt(((counts - expected) ** 2 / expected).sum() / len(a) / least))
