@@ -1,5 +1,6 @@
-# make demo   fits data/moons.csv, writes out.csv with 10,000 new rows and moons.png
+# make demo   fits data/moons.csv, writes out.csv with 10,000 new rows, moons.png and moons.html, and judges them
 # make test   runs the tests;  make lint  runs ruff and mypy and builds the documentation
+# make check-report and make check-sdmetrics  look at reports in a browser, and compare figures with SDMetrics
 # make docs   builds the documentation into site/;  make bench and make bench-speed  measure (benchmarks/README.md)
 # make examples   runs every recipe of docs/examples at full size and writes its tables and pictures
 # Each sets up what it needs in .venv first. Needs Python 3.11 to 3.13, make and a package index.
@@ -9,12 +10,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs examples bench bench-speed clean
+.PHONY: demo test lint docs examples check-report check-sdmetrics bench bench-speed clean
 
 demo: $(READY)
 	$(BIN)/augment fit data/moons.csv -m moons.augment --force
 	$(BIN)/augment generate -m moons.augment --n 10000 --seed 0 -o out.csv --force
-	$(BIN)/python docs/draw_moons.py data/moons.csv out.csv moons.png
+	$(BIN)/augment plot data/moons.csv -m moons.augment --force
+	$(BIN)/augment report data/moons.csv -m moons.augment --holdout data/moons_test.csv --target y --force
+	$(BIN)/augment evaluate data/moons.csv out.csv --holdout data/moons_test.csv --target y
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -31,6 +34,22 @@ docs: $(READY)
 examples: $(READY)
 	for recipe in $$(grep -l '^def run(' docs/examples/*.py); do $(BIN)/python $$recipe || exit 1; done
 
+# Needs npm and BROWSER, a Chromium; with DATA, a folder of tables, adult's report is looked at, too.
+check-report: $(READY)
+	mkdir -p build/report
+	$(BIN)/augment fit data/moons.csv -m build/report/moons.augment --seed 0 --force --quiet
+	$(BIN)/augment report data/moons.csv -m build/report/moons.augment --holdout data/moons_test.csv --target y --force
+ifdef DATA
+	$(BIN)/augment fit $(DATA)/adult/train.csv -m build/report/adult.augment --target income --max-time 60s --force --quiet
+	$(BIN)/augment report $(DATA)/adult/train.csv -m build/report/adult.augment --holdout $(DATA)/adult/test.csv --force
+endif
+	npm install --prefix tests/browser --no-package-lock --no-audit --no-fund --silent
+	node tests/browser/check_report.mjs $(BROWSER) build/report/screens build/report/*.html
+
+# With TABLES, pairs of a real table and a synthetic one, these are compared; otherwise made ones.
+check-sdmetrics: $(READY)
+	$(BIN)/python tests/peers/check_sdmetrics.py build/sdmetrics $(TABLES)
+
 bench: $(READY)
 	$(BIN)/python benchmarks/moons.py all
 
@@ -40,7 +59,7 @@ bench-speed: $(READY)
 	$(BIN)/python benchmarks/speed.py table
 
 clean:
-	rm -rf $(VENV) build site *.egg-info out.csv moons.png moons.augment
+	rm -rf $(VENV) build site *.egg-info tests/browser/node_modules out.csv moons.png moons.html moons.augment
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed; set PYTHON=")'

@@ -1,8 +1,8 @@
 """Rows in, rows out: datasets enlarged with RealNVP flows.
 
-`fit`, `generate`, `score`, `encode`, `decode`, `impute`, `describe` and `evaluate` are the verbs of the `augment`
-command as functions. They are imported when they are first used, so that importing this package is free. The faces for
-scikit-learn are in `pipelines.estimators`.
+`fit`, `generate`, `score`, `encode`, `decode`, `impute`, `describe`, `evaluate`, `report` and `plot` are the verbs of
+the `augment` command as functions. They are imported when they are first used, so that importing this package is free.
+The faces for scikit-learn are in `pipelines.estimators`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pipelines.verbs.fit import FitResult, Progress, fit
     from pipelines.verbs.generate import generate
     from pipelines.verbs.impute import impute
+    from pipelines.verbs.plot import plot
+    from pipelines.verbs.report import report
     from pipelines.verbs.score import score
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
     "fit",
     "generate",
     "impute",
+    "plot",
+    "report",
     "score",
 ]
 

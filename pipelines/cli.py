@@ -114,6 +114,13 @@ _drop = click.option("--drop", multiple=True, metavar="COL", help="Column to lea
 _max_rows = click.option(
     "--max-rows", type=click.IntRange(min=1), default=1_000_000, help="Of more rows, a uniform sample is learnt from."
 )
+_held_out = click.option(
+    "--holdout",
+    type=click.Path(),
+    metavar="TEST",
+    help="Real rows that were not learnt from; utility and privacy are measured on them.",
+)
+_predicted = click.option("--target", metavar="COL", help="The column that models are to predict, with --holdout.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 _force = click.option("--force", is_flag=True, help="Replace an existing output.")
 
@@ -160,8 +167,17 @@ def main() -> None:
 @click.option("--width", type=click.IntRange(min=1), help="Hidden units of each coupling's network.")
 @_force
 @_quiet
+@click.option("--report", "with_report", is_flag=True, help="Write a page about each model, <stem>.html beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
-def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_json: bool, **options: Any) -> None:
+def fit(
+    data: tuple[str, ...],
+    model: str | None,
+    as_one: bool,
+    with_report: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Fit a model to DATA (CSV or Parquet; - is standard input) and write a model file.
 
     Several DATA are fitted one after another, a model each, unless --as-one joins them.
@@ -180,6 +196,8 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
         jobs = [(list(data), target)]
     else:
         jobs = _a_model_each(data, model)
+    if with_report:
+        _refuse_reports(jobs, options["force"])
     results: list[FitResult] = []
     failures: list[tuple[str, AugmentError]] = []
     for table, target in jobs:
@@ -189,6 +207,19 @@ def fit(data: tuple[str, ...], model: str | None, as_one: bool, quiet: bool, as_
         try:
             with _FitProgress(shown=not quiet) as progress:
                 results.append(verb.fit(table, model=target, on_progress=progress, **options))
+            if with_report:
+                from pipelines.verbs.report import report as write_report
+
+                with _StageProgress(shown=not quiet) as stage:
+                    page = write_report(
+                        table[0],
+                        model=results[-1].model,
+                        reading=options["reading"],
+                        seed=options["seed"],
+                        force=options["force"],
+                        on_progress=stage,
+                    )
+                _say(quiet, f"report: {page}")
         except AugmentError as error:
             if len(jobs) == 1:
                 raise
@@ -372,9 +403,8 @@ def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 @main.command(cls=_Command)
 @click.argument("real", type=click.Path(allow_dash=True))
 @click.argument("synthetic", type=click.Path())
-@click.option("--holdout", type=click.Path(), metavar="TEST", help="Real rows that SYNTHETIC was not learnt from; "
-              "utility and privacy are measured on them.")  # fmt: skip
-@click.option("--target", metavar="COL", help="The column that models are to predict.")
+@_held_out
+@_predicted
 @_kinds
 @_drop
 @_reading
@@ -406,6 +436,44 @@ def evaluate(
         sys.exit(4)
 
 
+@main.command(cls=_Command)
+@click.argument("data", type=click.Path())
+@_model_option()
+@click.option("-o", "--output", type=click.Path(), help="HTML file. Default: named as the model and beside it.")
+@_held_out
+@_predicted
+@_reading
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
+@_force
+@_quiet
+def report(data: str, holdout: str | None, quiet: bool, **options: Any) -> None:
+    """Write a page about a model and the DATA it was fitted to: whether its rows can be trusted, and why.
+
+    One HTML file that needs no network: verdicts, columns, pairs, training, the latent space, privacy.
+    """
+    from pipelines.verbs import report as verb
+
+    reading = _read_options(options)
+    with _StageProgress(shown=not quiet) as progress:
+        written = verb.report(data, held_out=holdout, reading=reading, on_progress=progress, **options)
+    _say(quiet, f"wrote {written}")
+
+
+@main.command(cls=_Command)
+@click.argument("data", type=click.Path())
+@_model_option()
+@click.option("-o", "--output", type=click.Path(), help="PNG file. Default: named as the model and beside it.")
+@_reading
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of the new rows.")
+@_force
+@_quiet
+def plot(data: str, quiet: bool, **options: Any) -> None:
+    """Draw new rows of a model beside those of the DATA it was fitted to, as a PNG."""
+    from pipelines.verbs import plot as verb
+
+    _say(quiet, f"wrote {verb.plot(data, reading=_read_options(options), **options)}")
+
+
 def _balance(text: str) -> dict[str, Any]:
     """`COL` or `COL=HOW` as options of `generate`."""
     name, sign, how = text.rpartition("=")
@@ -429,6 +497,18 @@ def _a_model_each(data: Sequence[str], model: str | None) -> list[tuple[Any, str
         raise UsageError(f"two datasets would be written to {twice[0]}; fit them one at a time with -m.")
     folder = pathlib.Path(model or ".")
     return [([path], str(folder / name)) for path, name in zip(data, names, strict=True)]
+
+
+def _refuse_reports(jobs: Sequence[tuple[Any, str | None]], force: bool) -> None:
+    """Before hours of training, not after."""
+    from pipelines.model_file import default_name
+    from pipelines.tables.writing import refuse_existing
+    from pipelines.verbs.report import default_output
+
+    for table, target in jobs:
+        if len(table) > 1 or table[0] == "-":
+            raise UsageError("--report needs the data as one file.")
+        refuse_existing(default_output(target or default_name(table[0])), force)
 
 
 def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from pipelines.tables.encoding import Rows
 if TYPE_CHECKING:
     from tensorflow_probability import distributions as tfd
 
-__all__ = ["Progress", "Recipe", "Trained", "train"]
+__all__ = ["Progress", "Recipe", "Trained", "train", "walk"]
 
 _MAX_LU_SIZE = 64  # Adam moves all entries of a layer at once: the inverses of larger triangles explode
 
@@ -210,6 +210,43 @@ def train(
         steps_done=history.params["steps_done"],
         stopped_by=history.params["stopped_by"],
     )
+
+
+def walk(config: Any, weights: bytes, noise: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+    """Returns what becomes of noise on its way through a trained flow: itself, then the rows after each coupling.
+
+    Args:
+        config: `Trained.config`.
+        weights: The member "weights.safetensors".
+        noise: float32 `[n, D]`, D at least 2.
+        classes: int32 `[n, C]`, of the discrete columns.
+    """
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_native_logs():
+        import safetensors.numpy
+        from tensorflow_probability import bijectors as tfb
+
+        import tfp_realnvp as tfr
+
+        model = tfr.from_config(config, safetensors.numpy.load(weights))
+        flow = getattr(model, "continuous", model)
+        if classes.shape[1]:
+            flow = tfr.given(flow, classes)
+        layers = flow.bijector.bijectors[::-1]  # the last one is the first on the way to the data
+        steps, rows = [(0, noise)], noise
+        for done, layer in enumerate(layers, start=1):
+            rows = layer.forward(rows)
+            if isinstance(layer, tfr.Coupling | tfr.BoundCoupling):
+                steps.append((done, rows))
+        steps[-1] = (len(layers), rows)
+        shown = []
+        for done, found in steps:
+            for layer in layers[done:]:
+                if isinstance(layer, tfr.Permute | tfb.Permute):
+                    found = layer.forward(found)  # so that an entry has one place in all of them
+            shown.append(np.asarray(found))
+    return shown
 
 
 def _build(

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-__all__ = ["FIGURES", "Grade", "Verdict", "is_worse", "verdicts"]
+__all__ = ["FIGURES", "Grade", "Verdict", "is_worse", "spelled", "verdicts"]
 
 Grade = Literal["good", "fair", "poor"]
 _GRADES: tuple[Grade, ...] = ("good", "fair", "poor")
@@ -63,6 +63,16 @@ class Verdict:
     def to_json(self) -> dict[str, str]:
         """Returns the verdict as a JSON value."""
         return dataclasses.asdict(self)
+
+
+def spelled(key: str, value: float | None) -> str:
+    """Returns a figure, or its floor or error, as people are shown it."""
+    if value is None:
+        return "-"
+    unit = FIGURES[key].unit
+    if unit:
+        return f"{value * (100 if unit == 'share' else 1):.2f} %"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.5g}"
 
 
 def is_worse(key: str, value: float, bound: float, metric: str | None) -> bool:

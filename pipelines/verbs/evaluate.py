@@ -108,7 +108,7 @@ def failed(evaluation: Mapping[str, Any], bounds: Mapping[str, float]) -> list[s
 
 def format_evaluation(evaluation: Mapping[str, Any]) -> str:
     """Returns an evaluation as an aligned table for the terminal; control characters are escaped."""
-    from pipelines.evaluation.verdicts import FIGURES
+    from pipelines.evaluation.verdicts import FIGURES, spelled
 
     rows = evaluation["rows"]
     tables = [f"{rows[kind]:,} {words}" for kind, words in _KINDS.items() if rows[kind] is not None]
@@ -121,9 +121,7 @@ def format_evaluation(evaluation: Mapping[str, Any]) -> str:
         figure = evaluation[part][name]
         if figure is None:
             continue
-        unit = "%" if shown.unit else ""
-        factor = 100 if shown.unit == "share" else 1
-        cells = [_spell(figure[entry], factor, unit) for entry in ("value", "error", "floor")]
+        cells = [spelled(key, figure[entry]) for entry in ("value", "error", "floor")]
         words = said[key]["words"] if key in said else ""
         mark = said[key]["grade"] if key in said else ""
         lines.append((part, shown.title + _metric(key, evaluation), cells[0], f"± {cells[1]}", cells[2], mark, words))
@@ -156,9 +154,3 @@ def _most_off(evaluation: Mapping[str, Any]) -> list[Any]:
 def _metric(key: str, evaluation: Mapping[str, Any]) -> str:
     metric = evaluation["utility"]["metric"]
     return f", {'AUC' if metric == 'roc_auc' else 'RMSE'}" if key.startswith("utility.") else ""
-
-
-def _spell(value: float | None, factor: float, unit: str) -> str:
-    if value is None:
-        return "-"
-    return f"{factor * value:.2f} {unit}" if unit else f"{value:.4f}" if abs(value) < 10 else f"{value:.5g}"

@@ -274,6 +274,35 @@ def test_describe_is_text_or_json_on_standard_output(model, tmp_path):
     assert json.loads(data.stdout)["source"][0]["name"] == "moons.csv"
 
 
+def test_fit_writes_a_report_beside_the_model(tmp_path):
+    told = succeed(f"fit {MOONS} --steps 5 --report", tmp_path).stderr
+    assert "report: moons.html" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moons.augment", "moons.html"]
+    (tmp_path / "moons.augment").unlink()
+    refused = augment(f"fit {MOONS} --steps 5 --report", tmp_path)
+    assert refused.returncode == 2
+    assert "moons.html exists" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["moons.html"]  # nothing was trained first
+
+
+def test_report_and_plot_say_what_they_wrote(model, tmp_path):
+    shutil.copy(model, tmp_path / "m.augment")
+    for verb, name in (("report", "m.html"), ("plot", "m.png")):
+        told = succeed(f"{verb} {MOONS}", tmp_path)
+        assert told.stdout == ""
+        assert told.stderr.strip() == f"wrote {name}"
+        assert (tmp_path / name).stat().st_size < 3_000_000
+
+
+def test_an_evaluation_below_a_bound_ends_with_4(tmp_path):
+    rows = MOONS.read_text().splitlines(keepends=True)
+    (tmp_path / "shifted.csv").write_text(rows[0] + "".join(f"1{row}" for row in rows[1:] if row[0] != "-"))
+    ended = augment(f"evaluate {MOONS} shifted.csv --fail-under fidelity.c2st=0.6", tmp_path)
+    assert ended.returncode == 4
+    assert "below: fidelity.c2st is 1, worse than 0.6" in ended.stderr
+    assert "The rows differ from real ones" in ended.stdout
+
+
 def test_quiet_says_nothing_that_is_not_an_error(model, tmp_path):
     assert succeed(f"generate -m {model} -n 10 -q -o out.csv", tmp_path).stderr == ""
     assert succeed(f"score out.csv -m {model} -q -o scored.csv", tmp_path).stderr == ""
@@ -695,7 +724,9 @@ print(json.dumps([name for name in ("tensorflow", "tf_keras", "tensorflow_probab
     assert python(code, tmp_path) == []
 
 
-@pytest.mark.parametrize("line", ["--help", "-h", "fit --help", "generate --help", "score --help", "evaluate --help"])
+@pytest.mark.parametrize(
+    "line", ["--help", "-h", "fit --help", "generate --help", "score --help", "evaluate --help", "report --help"]
+)
 def test_help_is_there_at_once(tmp_path, line):
     """numpy alone would take longer than all the rest."""
     code = f"""
