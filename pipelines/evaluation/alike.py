@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from pipelines.tables.schema import Column, Kind
 
-__all__ = ["Alike", "Rows", "read_alike"]
+__all__ = ["LEAST_ROWS", "Alike", "Rows", "read_alike"]
+
+LEAST_ROWS = 20  # of each table; fewer say nothing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import sklearn
 
+from pipelines.errors import UsageError
 from pipelines.evaluation import fidelity, privacy, utility
-from pipelines.evaluation.alike import Alike
+from pipelines.evaluation.alike import LEAST_ROWS, Alike
 from pipelines.evaluation.fidelity import Errors
 from pipelines.evaluation.measures import Figure
 from pipelines.evaluation.verdicts import verdicts
@@ -31,8 +32,11 @@ def evaluate_alike(tables: Alike, target: str | None, seed: int, say: Callable[[
         say: Called with what is being measured.
 
     Raises:
-        UsageError: If there is no such target.
+        UsageError: If a table has too few rows, or there is no such target.
     """
+    for rows, name in zip((tables.real, tables.synthetic, tables.held_out), tables.names, strict=True):
+        if rows is not None and len(rows) < LEAST_ROWS:
+            raise UsageError(f"{name} has {len(rows)} rows; at least {LEAST_ROWS} are needed.")
     if target is not None:
         utility.check_target(tables, target)
     with sklearn.config_context(working_memory=_WORKING_MEMORY):

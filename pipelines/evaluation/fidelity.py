@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipelines.evaluation.alike import Alike, Rows
-from pipelines.evaluation.boosting import classifier
+from pipelines.evaluation.boosting import classifier, trainable
 from pipelines.evaluation.measures import Figure, roc_auc, standard_error
 
 __all__ = [
@@ -229,7 +229,7 @@ def _told_apart(tables: Alike, first: Rows, second: Rows, rng: np.random.Generat
     probabilities = np.empty(len(features))
     for number in range(_FOLDS):
         is_out = fold == number
-        model = classifier().fit(features[~is_out], is_first[~is_out])
+        model = classifier().fit(trainable(features[~is_out]), is_first[~is_out])
         probabilities[is_out] = model.predict_proba(features[is_out])[:, 1]
     auc, influence = roc_auc(is_first, probabilities)
     return auc, standard_error(influence), probabilities

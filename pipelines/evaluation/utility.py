@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import UsageError
-from pipelines.evaluation.alike import Alike, Rows
-from pipelines.evaluation.boosting import classifier, regressor
+from pipelines.evaluation.alike import LEAST_ROWS, Alike, Rows
+from pipelines.evaluation.boosting import classifier, regressor, trainable
 from pipelines.evaluation.measures import Figure, macro_roc_auc, root_mean_squared_error, standard_error
 
 __all__ = ["Utility", "check_target", "measure_utility"]
@@ -69,6 +69,9 @@ def measure_utility(tables: Alike, target: str, seed: int, on_step: Callable[[],
         raise UsageError(f"--target {target}: there is no other column to predict it from.")
     rng = np.random.default_rng(seed)
     task = _Task(tables, target)
+    for rows, name in ((tables.real, tables.names[0]), (tables.synthetic, tables.names[1])):
+        if len(task.split(rows)[1]) < LEAST_ROWS:
+            raise UsageError(f"--target {target}: {name} has fewer than {LEAST_ROWS} rows with a value of it.")
     real, synthetic = (part.sample(rng, _MAX_ROWS) for part in (tables.real, tables.synthetic))
     tables_to_try = {
         "trtr": real,
@@ -127,7 +130,7 @@ class _Task:
         """The measure of a model of these rows on the held-out ones, and its influence function."""
         features, target = self.split(rows)
         if not self.is_class:
-            predicted = regressor(seed).fit(features, target).predict(self._features)
+            predicted = regressor(seed).fit(trainable(features), target).predict(self._features)
             return root_mean_squared_error(self._target, predicted)
         seen = np.unique(target)
         probabilities = np.zeros((len(self._target), int(max(self._target.max(), target.max())) + 1))
@@ -136,7 +139,7 @@ class _Task:
             model = classifier(seed)
             if counts.min() < 2:  # rows to stop early by could not be stratified
                 model.set_params(early_stopping=False)
-            probabilities[:, seen.astype(int)] = model.fit(features, target).predict_proba(self._features)
+            probabilities[:, seen.astype(int)] = model.fit(trainable(features), target).predict_proba(self._features)
         return macro_roc_auc(self._target.astype(int), probabilities)
 
 

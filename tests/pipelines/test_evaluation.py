@@ -346,3 +346,25 @@ def test_the_table_for_the_terminal_has_a_line_a_figure_and_escapes_names():
     names = {"x": "x\x1b[31m", "y": "y", "paid": "paid", "city": "city", "buys": "buys"}
     odd = pipelines.evaluate(REAL[:100].rename(columns=names), FRESH[:100].rename(columns=names))
     assert "\x1b" not in format_evaluation(odd)
+
+
+@pytest.mark.parametrize("which", ["real", "synthetic", "held_out"])
+def test_too_few_rows_are_refused(which):
+    parts = {"real": REAL, "synthetic": FRESH, "held_out": FRESH}
+    parts[which] = parts[which][:19]
+    with pytest.raises(UsageError, match=r"has 19 rows; at least 20 are needed"):
+        pipelines.evaluate(**parts)
+
+
+def test_columns_without_a_value_are_judged_too():
+    rng = np.random.default_rng(0)
+    real = pd.DataFrame({"x": rng.normal(size=200), "z": [1.0] + [np.nan] * 199, "c": rng.choice(["a", "b"], 200)})
+    found = pipelines.evaluate(real, real.assign(x=np.nan), held_out=real, target="c", kinds={"z": "float"})
+    assert found["fidelity"]["shape"]["value"] > 30
+    assert found["fidelity"]["c2st"]["value"] > 0.99
+
+
+def test_a_target_that_the_synthetic_rows_lack_is_refused():
+    real = pd.DataFrame({"x": np.arange(100.0), "c": ["a", "b"] * 50})
+    with pytest.raises(UsageError, match=r"--target c: the DataFrame has fewer than 20 rows with a value of it"):
+        pipelines.evaluate(real, real.assign(c=None), held_out=real, target="c")
