@@ -13,7 +13,7 @@ Row = Sequence[str]
 
 def write(text: str) -> None:
     """Puts the tables into README.md."""
-    write_section("speed", text)
+    write_section("rates", text)
 
 
 def tables(records: Records) -> str:

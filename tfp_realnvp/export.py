@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.binding import context_specs, given
 from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveCategorical
+from tfp_realnvp.export_rewrites import prepared
 
 __all__ = ["ExportError", "export_sampler", "export_scorer"]
 
@@ -171,7 +171,7 @@ def _to_litert(function: Function, owner: tf.Module, specs: Sequence[tf.TensorSp
         traced = tf.function(lambda *inputs: function(*inputs), autograph=False).get_concrete_function(*specs)
         if any(t.dtype == tf.float64 for op in traced.graph.get_operations() for t in op.outputs):
             raise ExportError("it computes in float64; LiteRT graphs are float32.")
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([_prepare(traced, specs)], owner)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([prepared(traced, specs)], owner)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         graph: Any = converter.convert()
     except ExportError:
@@ -188,50 +188,3 @@ def _leaves(bijector: tfb.Bijector) -> list[tfb.Bijector]:
         inner = getattr(bijector, "bijector", None)
         return [bijector] if inner is None else _leaves(inner)
     return [leaf for part in parts for leaf in _leaves(part)]
-
-
-def _prepare(traced: Any, specs: Sequence[Any]) -> Any:
-    """Returns the function with its variables as constants, and what the converter does wrong done before it."""
-    frozen = convert_variables_to_constants_v2(traced)
-    graph = frozen.graph.as_graph_def()
-    _count_axes_from_the_front(frozen.graph, graph)
-    _solve_constants(frozen, graph)
-    entries, results = [entry.name for entry in frozen.inputs], [result.name for result in frozen.outputs]
-    return tf.compat.v1.wrap_function(
-        lambda *inputs: tf.import_graph_def(graph, dict(zip(entries, inputs, strict=True)), results, name=""),
-        list(specs),
-    )
-
-
-def _count_axes_from_the_front(frozen: tf.Graph, graph: Any) -> None:
-    """The converter folds a sum of constants over a negative axis to zero."""
-    constants = {node.name: node for node in graph.node if node.op == "Const"}
-    for operation in frozen.get_operations():
-        if operation.type == "Sum" and operation.inputs[0].shape.rank is not None:
-            node = constants.get(operation.inputs[1].op.name)
-            if node is not None:
-                axes = tf.make_ndarray(node.attr["value"].tensor)
-                axes = np.where(axes < 0, axes + operation.inputs[0].shape.rank, axes).astype(axes.dtype)
-                node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(axes))
-
-
-def _solve_constants(frozen: Any, graph: Any) -> None:
-    """LiteRT solves no linear equations, and TensorFlow folds those between constants of up to 10 KiB alone."""
-    depends: set[str] = set()
-    solved = []
-    for operation in frozen.graph.get_operations():  # in the order of their dependencies
-        if operation.type == "Placeholder" or any(entry.op.name in depends for entry in operation.inputs):
-            depends.add(operation.name)
-        elif operation.type == "MatrixTriangularSolve":
-            solved.append(operation)
-    if not solved:
-        return
-    values = frozen.prune([], [operation.outputs[0] for operation in solved])()
-    constants = {operation.name: value for operation, value in zip(solved, values, strict=True)}
-    for node in graph.node:
-        if node.name in constants:
-            name, value = node.name, constants[node.name]
-            node.Clear()
-            node.name, node.op = name, "Const"
-            node.attr["dtype"].type = value.dtype.as_datatype_enum
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))

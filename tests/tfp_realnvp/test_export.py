@@ -16,6 +16,7 @@ from tfp_realnvp import (
     ExportError,
     FeatureContext,
     conv_resnet,
+    export_rewrites,
     export_sampler,
     export_scorer,
     gaussian_mixture,
@@ -116,6 +117,24 @@ def test_only_built_in_operators_are_used(exported):
         operators = {op["op_name"] for op in open_graph(graph, 2, flow.event_shape[0])._get_ops_details()}
         assert len(operators) > 3
         assert not [name for name in operators if name.startswith("Flex") or "CUSTOM" in name.upper()]
+
+
+def test_an_affine_flow_is_products_and_slices_and_no_gather(make_coupling):
+    # XNNPACK knows neither a gather nor the strided slice of a dimension; each would cut its part of the graph in two.
+    flow = real_nvp(5, num_couplings=2, hidden_units=[8], seed=0)
+    randomize(flow)
+    operators = [op["op_name"] for op in open_graph(export_sampler(flow), 4, 5)._get_ops_details()]
+    assert not {"GATHER", "GATHER_ND", "RESHAPE"} & set(operators)
+    assert operators.count("DELEGATE") == 1  # the whole graph in one piece
+
+
+def test_products_that_cost_more_than_a_selection_are_not_made(monkeypatch):
+    monkeypatch.setattr(export_rewrites, "_MAX_PRODUCT_SIZE", 24)
+    flow = real_nvp(5, num_couplings=2, hidden_units=[8], seed=0)
+    randomize(flow)
+    graph, noise = export_sampler(flow), normal([7, 5])
+    assert "GATHER" in {op["op_name"] for op in open_graph(graph, 4, 5)._get_ops_details()}
+    assert_accurate(run(graph, noise), flow.bijector.forward(noise).numpy())
 
 
 def test_a_graph_is_of_the_weights_at_the_time_of_its_export(make_coupling):
