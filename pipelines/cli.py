@@ -229,7 +229,7 @@ def fit(
         from dataclasses import asdict
 
         found: Any = [asdict(result) for result in results]
-        click.echo(json.dumps(found[0] if len(jobs) == 1 else found, indent=1))
+        _print(json.dumps(found[0] if len(jobs) == 1 else found, indent=1))
     if not quiet:
         _show_fits(results, failures)
     if failures:
@@ -377,13 +377,13 @@ def describe(
         if schema:
             raise UsageError("--schema describes a table; for a model use --json.")
         head = verb.describe(what)
-        click.echo(json.dumps(head, indent=1, ensure_ascii=False) if as_json else _description(head))
+        _print(json.dumps(head, indent=1, ensure_ascii=False) if as_json else _description(head))
         return
     told = verb.describe_data(str(what), reading, kinds=kinds, drop=drop, max_rows=max_rows)
     if schema or as_json:
-        click.echo(json.dumps(told["schema"] if schema else told, indent=1, ensure_ascii=False))
+        _print(json.dumps(told["schema"] if schema else told, indent=1, ensure_ascii=False))
     else:
-        click.echo(verb.format_columns(told))
+        _print(verb.format_columns(told))
 
 
 def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -428,7 +428,7 @@ def evaluate(
         found = verb.evaluate(
             real, synthetic, held_out=holdout, reading=_read_options(options), on_progress=progress, **options
         )
-    click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else verb.format_evaluation(found))
+    _print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else verb.format_evaluation(found))
     wrong = verb.failed(found, bounds)
     for words in wrong:
         click.echo(f"below: {words}", err=True)
@@ -522,6 +522,14 @@ def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:
     if len(set(targets)) < len(targets):
         raise UsageError("two of the models have the same name; generate from them one at a time.")
     return list(zip(models, targets, strict=True))
+
+
+def _print(text: str) -> None:
+    """What is asked for, on standard output, which may be a file on a full disk."""
+    from pipelines.tables.writing import open_output
+
+    with open_output("-") as file:
+        file.write(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
 
 
 def _say(quiet: bool, message: str) -> None:

@@ -12,8 +12,6 @@ import json
 import os
 import pathlib
 import re
-import secrets
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -24,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import AugmentError, UsageError, same_command
 from pipelines.tables.arrays import from_numpy, from_texts, scalar
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import Dialect
@@ -33,6 +31,7 @@ from pipelines.tables.reading import Source, check_records, is_parquet, is_recod
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell
 from pipelines.tables.typed import arrow_schema, to_table, typed_column
+from pipelines.tables.whole_files import check_writable, whole_file, write_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,23 +66,23 @@ def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
     """Raises `UsageError` if `path` exists and `force` is not set, or if its folder does not exist.
 
     Done before any work, so that an hour's work is not lost to a file in the way.
+
+    Raises:
+        AugmentError: If nothing can be written there.
     """
     path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist.")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder.")
-    if path.is_file() and not force:
-        program = pathlib.Path(sys.argv[0]).name
-        command = shlex.join([program, *sys.argv[1:], "--force"]) if program == "augment" else "force=True"
-        raise UsageError(f"{path} exists. To replace it: {command}")
-    if not path.exists() or path.is_file():
-        trial = _temporary(path)
-        try:
-            trial.touch(exist_ok=False)
-            trial.unlink()
-        except OSError as error:
-            raise AugmentError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: the folder {path.parent} does not exist.")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder.")
+        if path.is_file() and not force:
+            raise UsageError(f"{path} exists. To replace it: {same_command('force')}")
+        is_replaced = not path.exists() or path.is_file()
+    except OSError as error:
+        raise write_error(path, error) from error
+    if is_replaced:
+        check_writable(path.resolve())
 
 
 @contextlib.contextmanager
@@ -100,35 +99,18 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         if str(path) == "-":
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
-            return
-        if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
+        elif path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
             with path.open("wb") as file, _compressing(path, file) as output:
                 yield output
-            return
-        target = path.resolve()  # what a link points to is replaced, not the link
-        temporary = _temporary(target)
-        try:
-            with temporary.open("xb") as file:
-                with _compressing(path, file) as output:
-                    yield output
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        else:  # what a link points to is replaced, not the link
+            with whole_file(path.resolve()) as file, _compressing(path, file) as output:
+                yield output
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
         if str(path) == "-":  # what is still in Python's buffer cannot be written at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        name = "standard output" if str(path) == "-" else path
-        raise AugmentError(f"{name} cannot be written: {error.strerror or error}.") from error
-
-
-def _temporary(path: pathlib.Path) -> pathlib.Path:
-    """A name beside `path` that is not taken. Not `tempfile`, which makes files only their owner may read."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        raise write_error("standard output" if str(path) == "-" else path, error) from error
 
 
 @contextlib.contextmanager

@@ -624,6 +624,15 @@ def test_a_reader_that_has_enough_is_no_error_to_tell(model, tmp_path, line):
     assert told == b""
 
 
+def is_writing(process, folder):
+    """Whether a process has written to a file in a folder, which may have no name yet."""
+    for descriptor in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor).startswith(f"{folder}/") and descriptor.stat().st_size:
+                return True
+    return False
+
+
 def test_an_interrupted_generate_leaves_nothing(model, tmp_path):
     process = subprocess.Popen(
         [AUGMENT, "generate", "-m", model, "-n", "100000000", "-q", "-o", "out.csv"],
@@ -634,7 +643,7 @@ def test_an_interrupted_generate_leaves_nothing(model, tmp_path):
         preexec_fn=hear_interrupts,
     )
     give_up = time.monotonic() + PATIENCE
-    while not any(path.stat().st_size for path in tmp_path.iterdir()):
+    while not is_writing(process, tmp_path):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < give_up
         time.sleep(0.05)
