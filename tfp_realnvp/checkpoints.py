@@ -21,7 +21,6 @@ import tf_keras
 __all__ = ["CheckpointError"]
 
 FORMAT_VERSION = 1
-_KEY = "checkpoint"  # of the JSON among the metadata of the safetensors file
 
 
 class CheckpointError(ValueError):
@@ -49,14 +48,9 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
     Raises:
         OSError: If it cannot be written; the one that was there stays.
     """
-    head = {
-        "format": FORMAT_VERSION,
-        "sha256": _digest(checkpoint.tensors),
-        "run": checkpoint.run,
-        "state": checkpoint.state,
-    }
+    head = json.dumps({"format": FORMAT_VERSION, "run": checkpoint.run, "state": checkpoint.state})
     tensors = {name: np.array(value, order="C") for name, value in checkpoint.tensors.items()}
-    data = safetensors.numpy.save(tensors, metadata={_KEY: json.dumps(head)})
+    data = safetensors.numpy.save(tensors, metadata={"checkpoint": head, "sha256": _digest(head, tensors)})
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.tmp")  # always the same: a kill leaves one at most, for the next to use
     try:
@@ -79,12 +73,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint | None:
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            head = json.loads((file.metadata() or {})[_KEY])
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+        if metadata["sha256"] != _digest(metadata["checkpoint"], tensors):
+            raise CheckpointError(f"{path} is damaged: it does not match its SHA-256. Remove it.")
+        head = json.loads(metadata["checkpoint"])
         if head["format"] != FORMAT_VERSION:
             raise CheckpointError(f"{path} has format version {head['format']!r}; this version reads {FORMAT_VERSION}.")
-        if head["sha256"] != _digest(tensors):
-            raise CheckpointError(f"{path} is damaged: its tensors do not match their SHA-256. Remove it.")
         return Checkpoint(head["run"], head["state"], tensors)
     except FileNotFoundError:
         return None
@@ -103,11 +98,11 @@ def check_same_run(path: str | os.PathLike[str], saved: Mapping[str, Any], run: 
 
 def hash_of(arrays: tuple[np.ndarray, ...]) -> str:
     """Returns the SHA-256 of arrays: their shapes, dtypes and values."""
-    return _digest({str(index): array for index, array in enumerate(arrays)})
+    return _digest("", {str(index): array for index, array in enumerate(arrays)})
 
 
-def _digest(tensors: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _digest(head: str, tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(head.encode())
     for name in sorted(tensors):
         value = np.array(tensors[name], order="C", copy=None)
         digest.update(f"{name} {value.dtype.str} {value.shape}\n".encode())

@@ -460,7 +460,8 @@ def fit(
     if best.best_epoch < 0:
         raise DivergenceError(f"The validation loss was never finite; the flow is as it was. {HINT}")
     history.params = {
-        **(history.params or {"verbose": verbose, "epochs": plan.epochs}),
+        "verbose": verbose,
+        "epochs": plan.epochs,
         "steps": plan.steps,
         "steps_done": int(model.optimizer.iterations.numpy()),
         "epoch": epoch,
