@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable
+from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable, same_command
 from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
@@ -253,6 +253,12 @@ def fit(
 )
 @click.option("--mark", metavar="COL", help="With --append: a last column, 0 for the rows of DATA, 1 for the new.")
 @click.option("--chunk-size", type=click.IntRange(min=1), default=65_536, help="Rows made and written at a time.")
+@click.option("--parts", type=click.Path(), metavar="DIR", help="Instead of one output: numbered files, and a manifest "
+              "of their hashes.")  # fmt: skip
+@click.option("--part-rows", type=click.IntRange(min=1), help="Rows of each part, a multiple of 16384. "
+              "Default: 1048576.")  # fmt: skip
+@click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
+@click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
 @_force
 @_quiet
 def generate(
@@ -261,6 +267,7 @@ def generate(
     output: str,
     seed: int | None,
     balance: str | None,
+    parts: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -269,6 +276,11 @@ def generate(
     from pipelines.verbs import generate as verb
 
     model = model or (str(find_model(None)),)
+    if parts is not None:
+        if len(model) > 1 or output != "-" or balance is not None:
+            raise UsageError("--parts takes one model, and neither -o nor --balance.")
+        _generate_parts(model[0], n, parts, seed, quiet, options)
+        return
     seed = verb.new_seed() if seed is None else seed
     if balance is not None:
         options |= _balance(balance)
@@ -280,6 +292,24 @@ def generate(
         if made.fulfilled < made.drawn:
             kept = f"; {100 * made.acceptance:.3g} % of {made.drawn:,} rows drawn fulfilled the conditions"
         _say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
+
+
+def _generate_parts(
+    model: str, n: int | None, parts: str, seed: int | None, quiet: bool, options: dict[str, Any]
+) -> None:
+    from pipelines.verbs import generate as verb
+
+    try:
+        with _RowProgress(n, shown=not quiet) as progress:
+            made = verb.generate(model, n, parts=parts, seed=seed, on_progress=progress, **options)
+    except KeyboardInterrupt:
+        click.echo(f"\nthe parts that are whole stay; to make the others: {same_command('resume')}", err=True)
+        raise
+    kept = f"; {made.parts_kept:,} were there" if made.parts_kept else ""
+    _say(
+        quiet,
+        f"wrote {made.rows:,} new rows, {made.parts:,} parts are in {parts} (model {model}, seed {made.seed}){kept}",
+    )
 
 
 @main.command(cls=_Command)

@@ -100,7 +100,7 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         elif path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
-            with path.open("wb") as file, _compressing(path, file) as output:
+            with path.open("wb") as device, _compressing(path, device) as output:
                 yield output
         else:  # what a link points to is replaced, not the link
             with whole_file(path.resolve()) as file, _compressing(path, file) as output:
