@@ -122,6 +122,9 @@ _held_out = click.option(
 )
 _predicted = click.option("--target", metavar="COL", help="The column that models are to predict, with --holdout.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+_escape = click.option(
+    "--escape-formulas", is_flag=True, help="For spreadsheets: an apostrophe before texts that are formulas to them."
+)
 _force = click.option("--force", is_flag=True, help="Replace an existing output.")
 
 
@@ -259,6 +262,7 @@ def fit(
               "Default: 1048576.")  # fmt: skip
 @click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
 @click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
+@_escape
 @_force
 @_quiet
 def generate(
@@ -319,6 +323,7 @@ def _generate_parts(
 @click.option("--outliers", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01,
               help="Share of the model's own rows that would be called outliers.")  # fmt: skip
 @_reading
+@_escape
 @_force
 @_quiet
 def score(data: str, model: str | None, output: str, outliers: float, quiet: bool, **options: Any) -> None:
@@ -337,6 +342,7 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of the noise of absent numbers.")
 @_reading
+@_escape
 @_force
 @_quiet
 def encode(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -354,6 +360,7 @@ def encode(data: str, model: str | None, output: str, quiet: bool, **options: An
 @_model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of identifiers that are made anew.")
+@_escape
 @_force
 @_quiet
 def decode(latents: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -373,6 +380,7 @@ def decode(latents: str, model: str | None, output: str, quiet: bool, **options:
 @click.option("--draw", is_flag=True, help="Draw each missing cell given its row, instead of the best guess.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @_reading
+@_escape
 @_force
 @_quiet
 def impute(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:

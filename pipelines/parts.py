@@ -22,6 +22,7 @@ from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
+from pipelines.tables.formulas import escaping
 from pipelines.tables.writing import open_output, writer_for
 
 __all__ = ["PART_ROWS", "SUFFIXES", "Part", "Plan", "differences", "file_digest", "make_part", "new_plan"]
@@ -111,6 +112,8 @@ def new_plan(
         UsageError: If parts cannot be made so.
     """
     check_seed(seed)
+    if escape_formulas:
+        escaping(model.dialect, f"part{suffix}")  # refuses Parquet
     if rows < 1:
         raise UsageError(f"n must be at least 1, got {rows}.")
     if part_rows < 1 or part_rows % local.BLOCK_ROWS:
@@ -186,7 +189,8 @@ def make_part(
     path = pathlib.Path(folder) / plan.name(number)
     blocks = local.new_blocks(model, plan.seed, first // local.BLOCK_ROWS, -(-left // local.BLOCK_ROWS), given)
     with open_output(path) as file, contextlib.closing(blocks):
-        writer = writer_for(path, file, model.schema, model.dialect, seed=plan.seed)
+        dialect = escaping(model.dialect, path) if plan.escape_formulas else model.dialect
+        writer = writer_for(path, file, model.schema, dialect, seed=plan.seed)
         for cells in blocks:
             rows = min(left, local.BLOCK_ROWS)
             writer.write({name: part.between(0, rows) for name, part in cells.items()}, first, rows)

@@ -23,6 +23,7 @@ from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.parts import make_part, new_plan
 from pipelines.tables.cells import Cells
+from pipelines.tables.formulas import escaping
 from pipelines.tables.parsing import numbers, plain
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Schema
@@ -117,6 +118,7 @@ def generate(
     part_rows: int | None = None,
     part_suffix: str | None = None,
     resume: bool = False,
+    escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | Generated:
@@ -143,6 +145,7 @@ def generate(
         part_suffix: Of the parts: ".csv" (the default), ".tsv", one of them with ".gz", ".zst" or ".bz2", ".parquet".
         resume: Make those parts only that are not there yet or not whole. What is not said is as it was when the parts
             were begun; what is said must be.
+        escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output, or the parts in a folder.
         on_progress: Called with the number of new rows as they are written.
 
@@ -164,13 +167,22 @@ def generate(
             raise UsageError(
                 "parts are made each on its own, of new rows alone: with them there is no output, balance or append."
             )
-        said = {"rows": n, "seed": seed, "part_rows": part_rows, "suffix": part_suffix, "where": tuple(where) or None}
+        said = {
+            "rows": n,
+            "seed": seed,
+            "part_rows": part_rows,
+            "suffix": part_suffix,
+            "where": tuple(where) or None,
+            "escape_formulas": escape_formulas or None,
+        }
         return _in_parts(read_model(find_model(model)), pathlib.Path(parts), said, resume, force, on_progress)
     if resume or part_rows is not None or part_suffix is not None:
         raise UsageError("only parts can be resumed, and have a number of rows and a suffix: name their folder.")
     seed = new_seed() if seed is None else seed
     check_seed(seed)
     opened = read_model(find_model(model))
+    if escape_formulas:
+        opened = dataclasses.replace(opened, dialect=escaping(opened.dialect, output))
     if mark is not None:
         _check_mark(mark, opened.schema)
     source = None if append is None else _source(opened, append)
@@ -336,6 +348,8 @@ def _regrouped(batches: Iterator[tuple[dict[str, Cells], int]], size: int) -> It
 
 def _source(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> Source:
     source = read_for(model, data)
+    escapes = model.dialect.escape_formulas
+    source = dataclasses.replace(source, dialect=dataclasses.replace(source.dialect, escape_formulas=escapes))
     schema, names = model.schema, source.table.column_names
     kept = [column.name for column in schema.columns if column.kind != "text"]
     if names not in (schema.names, kept):

@@ -243,7 +243,7 @@ def test_parts_of_another_condition_are_refused(visits_model, target):
 
 
 def test_parts_of_another_model_are_refused(visits_model, made, copy):
-    with pytest.raises(UsageError, match=r"the model file's SHA-256 [0-9a-f]{12} and not [0-9a-f]{12};"):
+    with pytest.raises(UsageError, match=r"the model file's SHA-256 [0-9a-f]{12} and not [0-9a-f]{12}\."):
         pipelines.generate(visits_model, N, parts=copy, resume=True, **SMALL)
     assert contents(copy) == contents(made)
 
