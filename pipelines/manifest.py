@@ -87,7 +87,10 @@ def begin(folder: pathlib.Path, plan: Plan, *, resume: bool, force: bool) -> dic
                 f"another folder, or begin anew: {same_command('force')}"
             )
         return whole_parts(folder, plan, found[1])
-    there = sorted(entry.name for entry in os.scandir(folder) if _PART_NAME.fullmatch(entry.name))
+    try:
+        there = sorted(name for name in os.listdir(folder) if _PART_NAME.fullmatch(name))
+    except OSError as error:
+        raise write_error(folder, error) from error
     if (there or (folder / MANIFEST).exists()) and not force:
         if resume:
             raise UsageError(f"{folder} has {there[0]} but no {MANIFEST}. To replace it: {same_command('force')}")
