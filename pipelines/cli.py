@@ -309,11 +309,9 @@ def _generate_parts(
     except KeyboardInterrupt:
         click.echo(f"\nthe parts that are whole stay; to make the others: {same_command('resume')}", err=True)
         raise
-    kept = f"; {made.parts_kept:,} were there" if made.parts_kept else ""
-    _say(
-        quiet,
-        f"wrote {made.rows:,} new rows, {made.parts:,} parts are in {parts} (model {model}, seed {made.seed}){kept}",
-    )
+    count = f"{made.parts:,} part{'s are' if made.parts > 1 else ' is'} in {parts}"
+    kept = f"; {made.parts_kept:,} of them before" if made.parts_kept else ""
+    _say(quiet, f"wrote {made.rows:,} new rows: {count}{kept} (model {model}, seed {made.seed})")
 
 
 @main.command(cls=_Command)

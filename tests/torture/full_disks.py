@@ -35,7 +35,8 @@ def run(scale: float, seed: int, folder: pathlib.Path) -> Iterator[Tally]:
     disk = folder / "disk"
     disk.mkdir()
     with contextlib.suppress(PermissionError):
-        yield full(Tally("a disk that fills up"), verbs, disk)
+        yield full(Tally("a disk that fills up, a new file"), verbs, disk, is_replaced=False)
+        yield full(Tally("a disk that fills up, a file that replaces another"), verbs, disk, is_replaced=True)
         yield read_only(Tally("a disk for reading only"), verbs, disk)
         yield parts_on_a_full_disk(Tally("parts on a disk that fills up, resumed"), verbs["generate --parts"], disk)
     yield limited(Tally("a limit to the size of files"), verbs, disk)
@@ -100,16 +101,16 @@ def mounted(disk: pathlib.Path, size: int) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def full(tally: Tally, verbs: dict[str, list[str]], disk: pathlib.Path) -> Tally:
+def full(tally: Tally, verbs: dict[str, list[str]], disk: pathlib.Path, *, is_replaced: bool) -> Tally:
     for verb, line in verbs.items():
-        for is_replaced in (False, True) if verb not in SLOW else (True,):
-            with mounted(disk, SMALL):
-                where = to(verb, disk)
-                if is_replaced and verb != "generate --parts":
-                    pathlib.Path(where[1]).write_text("old")
-                before = contents(disk)
-                done = finished([*line, *where, "--force"])
-                record(tally, verb, done, before, contents(disk))
+        if verb == "generate --parts" if is_replaced else verb in SLOW:
+            continue  # parts have a fault of their own; what takes long is done once
+        with mounted(disk, SMALL):
+            where = to(verb, disk)
+            if is_replaced:
+                pathlib.Path(where[1]).write_text("old")
+            before = contents(disk)
+            record(tally, verb, finished([*line, *where, "--force"]), before, contents(disk))
     return tally
 
 
