@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable
+from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable, same_command
 from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
@@ -122,6 +122,9 @@ _held_out = click.option(
 )
 _predicted = click.option("--target", metavar="COL", help="The column that models are to predict, with --holdout.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+_escape = click.option(
+    "--escape-formulas", is_flag=True, help="For spreadsheets: an apostrophe before texts that are formulas to them."
+)
 _force = click.option("--force", is_flag=True, help="Replace an existing output.")
 
 
@@ -253,6 +256,13 @@ def fit(
 )
 @click.option("--mark", metavar="COL", help="With --append: a last column, 0 for the rows of DATA, 1 for the new.")
 @click.option("--chunk-size", type=click.IntRange(min=1), default=65_536, help="Rows made and written at a time.")
+@click.option("--parts", type=click.Path(), metavar="DIR", help="Instead of one output: numbered files, and a manifest "
+              "of their hashes.")  # fmt: skip
+@click.option("--part-rows", type=click.IntRange(min=1), help="Rows of each part, a multiple of 16384. "
+              "Default: 1048576.")  # fmt: skip
+@click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
+@click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
+@_escape
 @_force
 @_quiet
 def generate(
@@ -261,6 +271,7 @@ def generate(
     output: str,
     seed: int | None,
     balance: str | None,
+    parts: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -269,6 +280,11 @@ def generate(
     from pipelines.verbs import generate as verb
 
     model = model or (str(find_model(None)),)
+    if parts is not None:
+        if len(model) > 1 or output != "-" or balance is not None:
+            raise UsageError("--parts takes one model, and neither -o nor --balance.")
+        _generate_parts(model[0], n, parts, seed, quiet, options)
+        return
     seed = verb.new_seed() if seed is None else seed
     if balance is not None:
         options |= _balance(balance)
@@ -282,6 +298,22 @@ def generate(
         _say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 
 
+def _generate_parts(
+    model: str, n: int | None, parts: str, seed: int | None, quiet: bool, options: dict[str, Any]
+) -> None:
+    from pipelines.verbs import generate as verb
+
+    try:
+        with _RowProgress(n, shown=not quiet) as progress:
+            made = verb.generate(model, n, parts=parts, seed=seed, on_progress=progress, **options)
+    except KeyboardInterrupt:
+        click.echo(f"\nthe parts that are whole stay; to make the others: {same_command('resume')}", err=True)
+        raise
+    count = f"{made.parts:,} part{'s are' if made.parts > 1 else ' is'} in {parts}"
+    kept = f"; {made.parts_kept:,} of them before" if made.parts_kept else ""
+    _say(quiet, f"wrote {made.rows:,} new rows: {count}{kept} (model {model}, seed {made.seed})")
+
+
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path())
 @_model_option()
@@ -289,6 +321,7 @@ def generate(
 @click.option("--outliers", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01,
               help="Share of the model's own rows that would be called outliers.")  # fmt: skip
 @_reading
+@_escape
 @_force
 @_quiet
 def score(data: str, model: str | None, output: str, outliers: float, quiet: bool, **options: Any) -> None:
@@ -307,6 +340,7 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of the noise of absent numbers.")
 @_reading
+@_escape
 @_force
 @_quiet
 def encode(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -324,6 +358,7 @@ def encode(data: str, model: str | None, output: str, quiet: bool, **options: An
 @_model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of identifiers that are made anew.")
+@_escape
 @_force
 @_quiet
 def decode(latents: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -343,6 +378,7 @@ def decode(latents: str, model: str | None, output: str, quiet: bool, **options:
 @click.option("--draw", is_flag=True, help="Draw each missing cell given its row, instead of the best guess.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @_reading
+@_escape
 @_force
 @_quiet
 def impute(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:

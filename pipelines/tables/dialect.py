@@ -49,6 +49,7 @@ class Dialect:
         compression: "gzip", "zstd", "bz2" or None.
         bom: Whether the file begins with a byte order mark.
         unnamed: The names given to columns that have none in the header.
+        escape_formulas: Whether texts that a spreadsheet would take for formulas get an apostrophe, in what is written.
     """
 
     encoding: str = "utf-8"
@@ -60,14 +61,17 @@ class Dialect:
     compression: str | None = None
     bom: bool = False
     unnamed: tuple[str, ...] = ()
+    escape_formulas: bool = False
 
     def header_cell(self, name: str) -> str:
         """Returns what the header says for a column: its name, or nothing if it has none there."""
         return "" if name in self.unnamed else name
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the dialect as a JSON value."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        """Returns the dialect as a JSON value, without what is only asked of a file to be written."""
+        found = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        del found["escape_formulas"]
+        return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Dialect:
