@@ -15,7 +15,7 @@ import safetensors.numpy
 from pipelines import AugmentError, UsageError
 from pipelines.model_file import FORMAT_VERSION, default_name, find_model, read_model, write_model
 
-MEMBERS = ["model.json", "weights.safetensors", "sampler.tflite", "scorer.tflite", "history.csv"]
+MEMBERS = ["model.json", "weights.safetensors", "sampler.tflite", "scorer.tflite", "history.csv", "seal"]
 
 
 def refusal(path, kind=AugmentError):
