@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pathlib
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable, same_command
+from pipelines.interruption import Interruption
 from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
@@ -168,6 +168,7 @@ def main() -> None:
 )
 @click.option("--couplings", type=click.IntRange(min=2), help="Coupling layers.")
 @click.option("--width", type=click.IntRange(min=1), help="Hidden units of each coupling's network.")
+@click.option("--resume", is_flag=True, help="Go on where a fit that was killed had come to; without one, begin.")
 @_force
 @_quiet
 @click.option("--report", "with_report", is_flag=True, help="Write a page about each model, <stem>.html beside it.")
@@ -184,7 +185,10 @@ def fit(
     """Fit a model to DATA (CSV or Parquet; - is standard input) and write a model file.
 
     Several DATA are fitted one after another, a model each, unless --as-one joins them.
+
+    A fit that was interrupted or killed goes on with the same command and --resume, and ends with the same weights.
     """
+    from pipelines.checkpoint_folder import CheckpointFolder
     from pipelines.model_file import default_name
     from pipelines.verbs import fit as verb
 
@@ -200,16 +204,18 @@ def fit(
     else:
         jobs = _a_model_each(data, model)
     if with_report:
-        _refuse_reports(jobs, options["force"])
+        _refuse_reports(jobs, options["force"] or options["resume"])
     results: list[FitResult] = []
     failures: list[tuple[str, AugmentError]] = []
     for table, target in jobs:
         name = ", ".join(table)
         if not quiet and len(jobs) > 1:
             click.echo(f"{name}:", err=True)
+        progress = _FitProgress(shown=not quiet)
         try:
-            with _FitProgress(shown=not quiet) as progress:
-                results.append(verb.fit(table, model=target, on_progress=progress, **options))
+            with progress:
+                told: dict[str, Any] = {"on_progress": progress, "interruption": progress.interruption}
+                results.append(verb.fit(table, model=target, **told, **options))
             if with_report:
                 from pipelines.verbs.report import report as write_report
 
@@ -219,10 +225,18 @@ def fit(
                         model=results[-1].model,
                         reading=options["reading"],
                         seed=options["seed"],
-                        force=options["force"],
+                        force=options["force"] or options["resume"],
                         on_progress=stage,
                     )
                 _say(quiet, f"report: {page}")
+        except KeyboardInterrupt:
+            if progress.interruption.signal is None:
+                raise
+            if CheckpointFolder(pathlib.Path(target or default_name(table[0]))).has_checkpoint:
+                click.echo(f"Interrupted. To go on: {same_command('resume')}", err=True)
+            else:
+                click.echo("Interrupted before training began; nothing is left behind.", err=True)
+            sys.exit(128 + progress.interruption.signal)
         except AugmentError as error:
             if len(jobs) == 1:
                 raise
@@ -574,27 +588,27 @@ def _say(quiet: bool, message: str) -> None:
 
 
 class _FitProgress:
-    """A bar on a terminal, a line for every tenth of the way elsewhere, nothing if not shown."""
+    """A bar on a terminal, a line for every tenth of the way elsewhere, nothing if not shown; signals are heard."""
 
     def __init__(self, *, shown: bool) -> None:
         self._tenth = -1
-        self._interrupted = False
         # Training keeps native libraries' prints away by taking descriptor 2; the bar keeps its own copy.
         self._file = _private_stderr() if shown else None
+        self.interruption = Interruption(self._put_off)
 
     def __enter__(self) -> _FitProgress:
-        self._previous = signal.signal(signal.SIGINT, self._interrupt)
+        self.interruption.__enter__()
         return self
 
-    def _interrupt(self, *_: Any) -> None:
-        self._interrupted = True  # a library may swallow the exception, as Python does in a finaliser
-        raise KeyboardInterrupt
+    def _put_off(self) -> None:
+        if self._file is not None:
+            print("\nfinishing the steps in flight ... (once more to leave them)", file=self._file, flush=True)
 
     def __call__(self, progress: Progress) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
         if self._file is None:
             return
+        for note in progress.notes:
+            print(f"\r{printable(note)}\x1b[K" if self._file.isatty() else printable(note), file=self._file, flush=True)
         if progress.epoch == 0:
             print("starting TensorFlow and compiling ...", file=self._file, flush=True)
             return
@@ -612,7 +626,7 @@ class _FitProgress:
         self._file.flush()
 
     def __exit__(self, *exc: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        self.interruption.__exit__()
         if self._file is not None:
             if self._file.isatty() and self._tenth == 0:
                 self._file.write("\n")
