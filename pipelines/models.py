@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DivergedError", "Progress", "Recipe", "Trained", "train", "walk"]
 
+_SECONDS_PER_CHECKPOINT = 30.0  # so much of the training is lost at most
 _MAX_LU_SIZE = 64  # Adam moves all entries of a layer at once: the inverses of larger triangles explode
 
 
@@ -213,6 +214,7 @@ def train(
                         ema_momentum=recipe.ema_momentum,
                         callbacks=[_report(on_progress, offsets, interruption)],
                         checkpoint=checkpoint,
+                        checkpoint_interval=_SECONDS_PER_CHECKPOINT,
                         resume=resume,
                         verbose=0,
                         **options,

@@ -20,7 +20,7 @@ import click
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-HARMS: tuple[str, ...] = ("killed_generates", "full_disks")
+HARMS: tuple[str, ...] = ("killed_fits", "killed_generates", "full_disks")
 
 
 @click.command()
