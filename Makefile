@@ -1,6 +1,7 @@
 # make demo   fits data/moons.csv, writes out.csv with 10,000 new rows, moons.png and moons.html, and judges them
 # make test   runs the tests;  make lint  runs ruff and mypy and builds the documentation
 # make check-report and make check-sdmetrics  look at reports in a browser, and compare figures with SDMetrics
+# make torture   kills, fills disks and mutates files for at most half an hour (docs/reliability.md)
 # make docs   builds the documentation into site/;  make bench and make bench-speed  measure (benchmarks/README.md)
 # make examples   runs every recipe of docs/examples at full size and writes its tables and pictures
 # Each sets up what it needs in .venv first. Needs Python 3.11 to 3.13, make and a package index.
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs examples check-report check-sdmetrics bench bench-speed clean
+.PHONY: demo test torture lint docs examples check-report check-sdmetrics bench bench-speed clean
 
 demo: $(READY)
 	$(BIN)/augment fit data/moons.csv -m moons.augment --force
@@ -21,6 +22,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# What is left alive after the harm that docs/reliability.md lists.
+torture: $(READY)
+	$(BIN)/python tests/torture/run.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

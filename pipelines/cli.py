@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import pathlib
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable
+from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable, same_command
+from pipelines.interruption import Interruption
 from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
@@ -122,6 +122,9 @@ _held_out = click.option(
 )
 _predicted = click.option("--target", metavar="COL", help="The column that models are to predict, with --holdout.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+_escape = click.option(
+    "--escape-formulas", is_flag=True, help="For spreadsheets: an apostrophe before texts that are formulas to them."
+)
 _force = click.option("--force", is_flag=True, help="Replace an existing output.")
 
 
@@ -165,6 +168,7 @@ def main() -> None:
 )
 @click.option("--couplings", type=click.IntRange(min=2), help="Coupling layers.")
 @click.option("--width", type=click.IntRange(min=1), help="Hidden units of each coupling's network.")
+@click.option("--resume", is_flag=True, help="Go on where a fit that was killed had come to; without one, begin.")
 @_force
 @_quiet
 @click.option("--report", "with_report", is_flag=True, help="Write a page about each model, <stem>.html beside it.")
@@ -181,7 +185,10 @@ def fit(
     """Fit a model to DATA (CSV or Parquet; - is standard input) and write a model file.
 
     Several DATA are fitted one after another, a model each, unless --as-one joins them.
+
+    A fit that was interrupted or killed goes on with the same command and --resume, and ends with the same weights.
     """
+    from pipelines.checkpoint_folder import CheckpointFolder
     from pipelines.model_file import default_name
     from pipelines.verbs import fit as verb
 
@@ -197,16 +204,18 @@ def fit(
     else:
         jobs = _a_model_each(data, model)
     if with_report:
-        _refuse_reports(jobs, options["force"])
+        _refuse_reports(jobs, options["force"] or options["resume"])
     results: list[FitResult] = []
     failures: list[tuple[str, AugmentError]] = []
     for table, target in jobs:
         name = ", ".join(table)
         if not quiet and len(jobs) > 1:
             click.echo(f"{name}:", err=True)
+        progress = _FitProgress(shown=not quiet)
         try:
-            with _FitProgress(shown=not quiet) as progress:
-                results.append(verb.fit(table, model=target, on_progress=progress, **options))
+            with progress:
+                told: dict[str, Any] = {"on_progress": progress, "interruption": progress.interruption}
+                results.append(verb.fit(table, model=target, **told, **options))
             if with_report:
                 from pipelines.verbs.report import report as write_report
 
@@ -216,10 +225,18 @@ def fit(
                         model=results[-1].model,
                         reading=options["reading"],
                         seed=options["seed"],
-                        force=options["force"],
+                        force=options["force"] or options["resume"],
                         on_progress=stage,
                     )
                 _say(quiet, f"report: {page}")
+        except KeyboardInterrupt:
+            if progress.interruption.signal is None:
+                raise
+            if CheckpointFolder(pathlib.Path(target or default_name(table[0]))).has_checkpoint:
+                click.echo(f"Interrupted. To go on: {same_command('resume')}", err=True)
+            else:
+                click.echo("Interrupted before training began; nothing is left behind.", err=True)
+            sys.exit(128 + progress.interruption.signal)
         except AugmentError as error:
             if len(jobs) == 1:
                 raise
@@ -229,7 +246,7 @@ def fit(
         from dataclasses import asdict
 
         found: Any = [asdict(result) for result in results]
-        click.echo(json.dumps(found[0] if len(jobs) == 1 else found, indent=1))
+        _print(json.dumps(found[0] if len(jobs) == 1 else found, indent=1))
     if not quiet:
         _show_fits(results, failures)
     if failures:
@@ -253,6 +270,13 @@ def fit(
 )
 @click.option("--mark", metavar="COL", help="With --append: a last column, 0 for the rows of DATA, 1 for the new.")
 @click.option("--chunk-size", type=click.IntRange(min=1), default=65_536, help="Rows made and written at a time.")
+@click.option("--parts", type=click.Path(), metavar="DIR", help="Instead of one output: numbered files, and a manifest "
+              "of their hashes.")  # fmt: skip
+@click.option("--part-rows", type=click.IntRange(min=1), help="Rows of each part, a multiple of 16384. "
+              "Default: 1048576.")  # fmt: skip
+@click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
+@click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
+@_escape
 @_force
 @_quiet
 def generate(
@@ -261,6 +285,7 @@ def generate(
     output: str,
     seed: int | None,
     balance: str | None,
+    parts: str | None,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -269,6 +294,11 @@ def generate(
     from pipelines.verbs import generate as verb
 
     model = model or (str(find_model(None)),)
+    if parts is not None:
+        if len(model) > 1 or output != "-" or balance is not None:
+            raise UsageError("--parts takes one model, and neither -o nor --balance.")
+        _generate_parts(model[0], n, parts, seed, quiet, options)
+        return
     seed = verb.new_seed() if seed is None else seed
     if balance is not None:
         options |= _balance(balance)
@@ -282,6 +312,22 @@ def generate(
         _say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 
 
+def _generate_parts(
+    model: str, n: int | None, parts: str, seed: int | None, quiet: bool, options: dict[str, Any]
+) -> None:
+    from pipelines.verbs import generate as verb
+
+    try:
+        with _RowProgress(n, shown=not quiet) as progress:
+            made = verb.generate(model, n, parts=parts, seed=seed, on_progress=progress, **options)
+    except KeyboardInterrupt:
+        click.echo(f"\nthe parts that are whole stay; to make the others: {same_command('resume')}", err=True)
+        raise
+    count = f"{made.parts:,} part{'s are' if made.parts > 1 else ' is'} in {parts}"
+    kept = f"; {made.parts_kept:,} of them before" if made.parts_kept else ""
+    _say(quiet, f"wrote {made.rows:,} new rows: {count}{kept} (model {model}, seed {made.seed})")
+
+
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path())
 @_model_option()
@@ -289,6 +335,7 @@ def generate(
 @click.option("--outliers", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01,
               help="Share of the model's own rows that would be called outliers.")  # fmt: skip
 @_reading
+@_escape
 @_force
 @_quiet
 def score(data: str, model: str | None, output: str, outliers: float, quiet: bool, **options: Any) -> None:
@@ -307,6 +354,7 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of the noise of absent numbers.")
 @_reading
+@_escape
 @_force
 @_quiet
 def encode(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -324,6 +372,7 @@ def encode(data: str, model: str | None, output: str, quiet: bool, **options: An
 @_model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of identifiers that are made anew.")
+@_escape
 @_force
 @_quiet
 def decode(latents: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -343,6 +392,7 @@ def decode(latents: str, model: str | None, output: str, quiet: bool, **options:
 @click.option("--draw", is_flag=True, help="Draw each missing cell given its row, instead of the best guess.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @_reading
+@_escape
 @_force
 @_quiet
 def impute(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
@@ -377,13 +427,13 @@ def describe(
         if schema:
             raise UsageError("--schema describes a table; for a model use --json.")
         head = verb.describe(what)
-        click.echo(json.dumps(head, indent=1, ensure_ascii=False) if as_json else _description(head))
+        _print(json.dumps(head, indent=1, ensure_ascii=False) if as_json else _description(head))
         return
     told = verb.describe_data(str(what), reading, kinds=kinds, drop=drop, max_rows=max_rows)
     if schema or as_json:
-        click.echo(json.dumps(told["schema"] if schema else told, indent=1, ensure_ascii=False))
+        _print(json.dumps(told["schema"] if schema else told, indent=1, ensure_ascii=False))
     else:
-        click.echo(verb.format_columns(told))
+        _print(verb.format_columns(told))
 
 
 def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -428,7 +478,7 @@ def evaluate(
         found = verb.evaluate(
             real, synthetic, held_out=holdout, reading=_read_options(options), on_progress=progress, **options
         )
-    click.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else verb.format_evaluation(found))
+    _print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else verb.format_evaluation(found))
     wrong = verb.failed(found, bounds)
     for words in wrong:
         click.echo(f"below: {words}", err=True)
@@ -524,33 +574,41 @@ def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:
     return list(zip(models, targets, strict=True))
 
 
+def _print(text: str) -> None:
+    """What is asked for, on standard output, which may be a file on a full disk."""
+    from pipelines.tables.writing import open_output
+
+    with open_output("-") as file:
+        file.write(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+
+
 def _say(quiet: bool, message: str) -> None:
     if not quiet:
         click.echo(message, err=True)
 
 
 class _FitProgress:
-    """A bar on a terminal, a line for every tenth of the way elsewhere, nothing if not shown."""
+    """A bar on a terminal, a line for every tenth of the way elsewhere, nothing if not shown; signals are heard."""
 
     def __init__(self, *, shown: bool) -> None:
         self._tenth = -1
-        self._interrupted = False
         # Training keeps native libraries' prints away by taking descriptor 2; the bar keeps its own copy.
         self._file = _private_stderr() if shown else None
+        self.interruption = Interruption(self._put_off)
 
     def __enter__(self) -> _FitProgress:
-        self._previous = signal.signal(signal.SIGINT, self._interrupt)
+        self.interruption.__enter__()
         return self
 
-    def _interrupt(self, *_: Any) -> None:
-        self._interrupted = True  # a library may swallow the exception, as Python does in a finaliser
-        raise KeyboardInterrupt
+    def _put_off(self) -> None:
+        if self._file is not None:
+            print("\nfinishing the steps in flight ... (once more to leave them)", file=self._file, flush=True)
 
     def __call__(self, progress: Progress) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
         if self._file is None:
             return
+        for note in progress.notes:
+            print(f"\r{printable(note)}\x1b[K" if self._file.isatty() else printable(note), file=self._file, flush=True)
         if progress.epoch == 0:
             print("starting TensorFlow and compiling ...", file=self._file, flush=True)
             return
@@ -568,7 +626,7 @@ class _FitProgress:
         self._file.flush()
 
     def __exit__(self, *exc: object) -> None:
-        signal.signal(signal.SIGINT, self._previous)
+        self.interruption.__exit__()
         if self._file is not None:
             if self._file.isatty() and self._tenth == 0:
                 self._file.write("\n")

@@ -7,14 +7,19 @@ import hashlib
 import json
 import os
 import pathlib
+import stat
+import weakref
 import zipfile
-import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
+from pipelines.archive import Archive, ArchiveError, OtherArchiveError
 from pipelines.errors import AugmentError, UsageError
+from pipelines.model_description import check_description, check_members, check_rows, parse_json
+from pipelines.provenance import is_sealed_here, seal
 from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.schema import Schema
 from pipelines.tables.writing import open_output
 
@@ -22,8 +27,14 @@ __all__ = ["FORMAT_VERSION", "SUFFIX", "ModelFile", "default_name", "find_model"
 
 FORMAT_VERSION = 2
 SUFFIX = ".augment"
-_MAX_MEMBER_BYTES = 1 << 31
-_MAX_RATIO = 200
+_SEAL = "seal"
+# The bytes that the members may have, beside `model.json` and the seal.
+_LARGEST = {
+    **dict.fromkeys(("sampler.tflite", "scorer.tflite"), 1 << 30),
+    **dict.fromkeys(("discrete_sampler.tflite", "discrete_sampler_given.tflite", "discrete_scorer.tflite"), 1 << 30),
+    "weights.safetensors": 1 << 30,
+    "history.csv": 1 << 24,
+}
 _KEYS = (
     "versions",
     "source",
@@ -37,8 +48,6 @@ _KEYS = (
     "flow",
     "sha256",
 )
-# What `zipfile` and `json` raise for bytes that are not what they were.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError, NotImplementedError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +61,8 @@ class ModelFile:
         encoding: From their cells to classes and scores.
         dialect: How the table was spelled as CSV.
         reading: What of it `fit` was told, and did not find out; nothing in files older than that.
+        archive: Its members; the file stays open, so that they are those of one model even if it is replaced.
+        is_own: Whether this person made it on this machine. Graphs of others run apart (see `engines/apart.py`).
     """
 
     path: pathlib.Path
@@ -59,7 +70,9 @@ class ModelFile:
     schema: Schema
     encoding: Encoding
     dialect: Dialect
-    reading: ReadOptions = ReadOptions()
+    reading: ReadOptions
+    archive: Archive
+    is_own: bool
 
     def has(self, name: str) -> bool:
         """Whether there is a member of that name."""
@@ -72,9 +85,8 @@ class ModelFile:
             AugmentError: If it is missing or damaged.
         """
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                data = _read(archive, name)
-        except (KeyError, *_DAMAGE) as error:
+            data = self.archive.read(name)
+        except ArchiveError as error:
             raise AugmentError(f"{self.path} is damaged: {name} cannot be read ({error}).") from error
         if hashlib.sha256(data).hexdigest() != self.description["sha256"].get(name):
             raise AugmentError(f"{self.path} is damaged: {name} does not match its SHA-256.")
@@ -94,10 +106,14 @@ def write_model(path: str | os.PathLike[str], description: Mapping[str, Any], me
         **description,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
+    text = json.dumps(head, indent=1, ensure_ascii=False).encode()
+    sealed = seal(text)
     with open_output(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.json", json.dumps(head, indent=1, ensure_ascii=False))
+        archive.writestr("model.json", text)
         for name, data in members.items():
             archive.writestr(name, data)
+        if sealed is not None:
+            archive.writestr(_SEAL, sealed)
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFile:
@@ -112,40 +128,57 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         raise UsageError(f"{path} is a folder, not a model file.")
     if not path.exists():
         raise UsageError(f"{path}: no such model file. To make one: augment fit DATA.csv -m {path}")
-    if not zipfile.is_zipfile(path):
-        try:
-            with path.open("rb") as file:
-                is_cut_off = file.read(4) == b"PK\x03\x04"
-        except OSError as error:
-            raise AugmentError(f"{path} cannot be read: {error.strerror}.") from error
-        if is_cut_off:
+    try:
+        # Not blocking: a pipe that nobody writes to would be waited for.
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError as error:
+        raise AugmentError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        opened = _read(path, file)
+    except BaseException:
+        file.close()
+        raise
+    weakref.finalize(opened, file.close)
+    return opened
+
+
+def _read(path: pathlib.Path, file: IO[bytes]) -> ModelFile:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise UsageError(f"{path} is a device or a pipe, not a model file.")
+    if not zipfile.is_zipfile(file):
+        file.seek(0)
+        if file.read(4) == b"PK\x03\x04":
             raise AugmentError(f"{path} is damaged: it ends too early. Fit it again, or fetch it again.")
         raise UsageError(f"{path} is not a model; it looks like data. To fit a model to it: augment fit {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            description = json.loads(_read(archive, "model.json"))
-    except KeyError as error:
-        raise UsageError(f"{path} is a zip file but not a model: it has no model.json.") from error
-    except _DAMAGE as error:
+        archive = Archive(file, _LARGEST | {"model.json": 1 << 27, _SEAL: 64}, "model.json")
+        text = archive.read("model.json")
+        description = parse_json(text)
+        is_own = _SEAL in archive and is_sealed_here(text, archive.read(_SEAL))
+    except OtherArchiveError as error:
+        raise UsageError(f"{path} is a zip file but not a model: {error}.") from error
+    except ArchiveError as error:
+        raise AugmentError(f"{path} is damaged or not a model: {error}.") from error
+    except (ValueError, RecursionError) as error:
         raise AugmentError(f"{path} is damaged: model.json cannot be read ({error}).") from error
     version = description.get("format") if isinstance(description, dict) else None
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise AugmentError(f"{path} has format version {version!r}; this version of augment reads {FORMAT_VERSION}.")
     missing = [key for key in _KEYS if key not in description]
     if missing:
         raise AugmentError(f"{path} is damaged: its description has no {missing[0]!r}.")
     try:
+        check_description(description, _LARGEST)
         schema = Schema.from_json(description["schema"])
         encoding = Encoding.from_json(description["encoding"])
         dialect = Dialect.from_json(description["dialect"])
         reading = ReadOptions.from_json(description.get("reading", {}))
+        check_encoding(encoding, schema)
+        check_members(encoding, description["sha256"])
+        check_rows(schema, encoding)
     except AugmentError as error:
         raise AugmentError(f"{path} is damaged: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise AugmentError(f"{path} is damaged: its description is incomplete ({error!r}).") from error
-    if [column.name for column in encoding.columns] != [column.name for column in schema.modelled]:
-        raise AugmentError(f"{path} is damaged: schema and encoding have different columns.")
-    return ModelFile(path, description, schema, encoding, dialect, reading)
+    return ModelFile(path, description, schema, encoding, dialect, reading, archive, is_own)
 
 
 def default_name(data: str | os.PathLike[str]) -> str:
@@ -168,10 +201,3 @@ def find_model(path: str | os.PathLike[str] | None) -> pathlib.Path:
     if len(found) > 1:
         raise UsageError(f"there are several models here; name one with -m: {', '.join(map(str, found))}")
     return found[0]
-
-
-def _read(archive: zipfile.ZipFile, name: str) -> bytes:
-    info = archive.getinfo(name)
-    if info.file_size > min(_MAX_MEMBER_BYTES, 10_000_000 + _MAX_RATIO * info.compress_size):
-        raise zipfile.BadZipFile(f"{name} claims {info.file_size:,} bytes")
-    return archive.read(info)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
 import os
+import pathlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.errors import AugmentError
+from pipelines.errors import AugmentError, same_command
+from pipelines.interruption import Interruption
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.encoding import Rows
+from pipelines.tables.whole_files import write_error
 
 if TYPE_CHECKING:
     from tensorflow_probability import distributions as tfd
 
-__all__ = ["Progress", "Recipe", "Trained", "train", "walk"]
+__all__ = ["DivergedError", "Progress", "Recipe", "Trained", "train", "walk"]
 
+_SECONDS_PER_CHECKPOINT = 30.0  # so much of the training is lost at most
 _MAX_LU_SIZE = 64  # Adam moves all entries of a layer at once: the inverses of larger triangles explode
+
+
+class DivergedError(AugmentError):
+    """Training diverged again and again; going on from its checkpoint would end like this, too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +42,14 @@ class Progress:
         epoch: Number of the epoch, from 1.
         train: Mean log-density of the training rows in the last epoch, in nats, data units.
         held_out: The same for the held-out rows.
+        notes: What a person should know of it, in words.
     """
 
     done: float
     epoch: int
     train: float
     held_out: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +137,8 @@ class Trained:
         steps: Steps planned.
         steps_done: Steps done.
         stopped_by: What ended training before the end of its schedule, or None.
+        seconds_before: Seconds of training in the processes whose checkpoint it went on from.
+        notes: What a person should know of it, in words.
     """
 
     config: Any
@@ -136,6 +149,8 @@ class Trained:
     steps: int
     steps_done: int
     stopped_by: str | None
+    seconds_before: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 def train(
@@ -147,6 +162,9 @@ def train(
     seed: int,
     max_time: float | None,
     on_progress: Callable[[Progress], None] | None,
+    interruption: Interruption | None = None,
+    checkpoint: pathlib.Path | None = None,
+    resume: bool = False,
     **options: Any,
 ) -> Trained:
     """Builds, trains and exports a model.
@@ -159,14 +177,19 @@ def train(
         seed: Of weights and of the order of the rows.
         max_time: Seconds for the call, export not included, or None.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
+        interruption: What is to be heard between two blocks of steps only.
+        checkpoint: File to keep the state of training in.
+        resume: Go on from it.
         **options: Of `tfp_realnvp.fit`.
 
     Raises:
-        AugmentError: If training diverges.
+        DivergedError: If training diverges.
+        AugmentError: If the checkpoint is damaged or cannot be written.
     """
     started = time.monotonic()
     if on_progress is not None:
-        on_progress(Progress(0.0, 0, math.nan, math.nan))
+        notes = (f"going on from {checkpoint}",) if resume else ()
+        on_progress(Progress(0.0, 0, math.nan, math.nan, notes))
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow then leaves Keras 3 alone, which saves seconds
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_native_logs():
@@ -179,21 +202,29 @@ def train(
         history = None
         if model.trainable_variables:
             try:
-                history = tfp_realnvp.fit(
-                    model,
-                    weighed(rows),
-                    validation_data=weighed(held_out),
-                    max_time=None if max_time is None else max(1.0, max_time - (time.monotonic() - started)),
-                    seed=seed,
-                    batch_size=recipe.batch_size,
-                    learning_rate=recipe.learning_rate,
-                    ema_momentum=recipe.ema_momentum,
-                    callbacks=[_report(on_progress, offsets)],
-                    verbose=0,
-                    **options,
-                )
+                with interruption.put_off() if interruption is not None else contextlib.nullcontext():
+                    history = tfp_realnvp.fit(
+                        model,
+                        weighed(rows),
+                        validation_data=weighed(held_out),
+                        max_time=None if max_time is None else max(1.0, max_time - (time.monotonic() - started)),
+                        seed=seed,
+                        batch_size=recipe.batch_size,
+                        learning_rate=recipe.learning_rate,
+                        ema_momentum=recipe.ema_momentum,
+                        callbacks=[_report(on_progress, offsets, interruption)],
+                        checkpoint=checkpoint,
+                        checkpoint_interval=_SECONDS_PER_CHECKPOINT,
+                        resume=resume,
+                        verbose=0,
+                        **options,
+                    )
             except tfp_realnvp.DivergenceError as error:
-                raise AugmentError(str(error)) from error
+                raise DivergedError(str(error)) from error
+            except tfp_realnvp.CheckpointError as error:
+                raise AugmentError(f"{error} To begin anew: {same_command('force')}") from error
+            except OSError as error:
+                raise write_error(checkpoint or "the checkpoint", error) from error
         config, tensors = tfp_realnvp.to_config(model)
         members = {"weights.safetensors": safetensors.numpy.save(tensors)} | _graphs(model)
         if history is None:
@@ -209,6 +240,8 @@ def train(
         steps=history.params["steps"],
         steps_done=history.params["steps_done"],
         stopped_by=history.params["stopped_by"],
+        seconds_before=history.params["seconds_before"],
+        notes=tuple(map(_fallback_in_words, history.params["fallbacks"])),
     )
 
 
@@ -315,18 +348,41 @@ def _graphs(model: tfd.Distribution) -> dict[str, bytes]:
     return graphs
 
 
-def _report(on_progress: Callable[[Progress], None] | None, offsets: list[float]) -> Any:
+def _report(
+    on_progress: Callable[[Progress], None] | None, offsets: list[float], interruption: Interruption | None
+) -> Any:
     import tf_keras
 
     class Report(tf_keras.callbacks.Callback):
-        """Hands each epoch's figures to `on_progress`, in data units."""
+        """Hands each epoch's figures to `on_progress`, in data units, and lets what interrupts training do so."""
+
+        told = 0
+
+        def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+            self.told = len(self.model.fallback.events)
+
+        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+            if interruption is not None:
+                interruption.check()
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            events = self.model.fallback.events
+            notes, self.told = tuple(map(_fallback_in_words, events[self.told :])), len(events)
             if on_progress is not None and logs is not None:
                 done = min(1.0, (epoch + 1) / self.params["epochs"])
-                on_progress(Progress(done, epoch + 1, offsets[0] - logs["loss"], offsets[1] - logs["val_loss"]))
+                on_progress(Progress(done, epoch + 1, offsets[0] - logs["loss"], offsets[1] - logs["val_loss"], notes))
+            if interruption is not None:
+                interruption.check()
 
     return Report()
+
+
+def _fallback_in_words(event: dict[str, Any]) -> str:
+    good = f"epoch {event['back_to'] + 1}" if event["back_to"] >= 0 else "the start"
+    return (
+        f"training diverged in epoch {event['epoch'] + 1} ({event['why']}): it went on from the weights of {good}, "
+        f"with {event['rate_scale']:g} of the learning rate."
+    )
 
 
 def _history_csv(history: dict[str, list[float]], offsets: list[float]) -> bytes:

@@ -3,11 +3,15 @@
 import os
 import pathlib
 import sys
+import tempfile
 
 from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
+# The key that seals models lies here, and not in a person's home.
+_STATE = tempfile.TemporaryDirectory(prefix="augment-state-")
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 # pytest's default import mode puts this folder first on the path, where its folders tfp_realnvp and pipelines would
 # hide the packages of those names.

@@ -19,15 +19,17 @@ from tfp_realnvp.bijectors import (
     bits_per_dim,
 )
 from tfp_realnvp.binding import given
+from tfp_realnvp.checkpoints import CheckpointError
 from tfp_realnvp.conditioners import Conditioner, conv_resnet, mlp, residual_mlp
 from tfp_realnvp.contexts import ClassContext, Context, FeatureContext
 from tfp_realnvp.distributions import AutoregressiveCategorical, Flow, Mixed, gaussian_mixture, image_real_nvp, real_nvp
+from tfp_realnvp.divergence import DivergenceError
 from tfp_realnvp.export import ExportError, export_sampler, export_scorer
 from tfp_realnvp.initialization import initialize
 from tfp_realnvp.masks import Mask, alternating_mask, channel_mask, checkerboard_mask, half_mask, random_mask
 from tfp_realnvp.saved_model import export_saved_model
 from tfp_realnvp.saving import LoadError, from_config, load, save, to_config
-from tfp_realnvp.training import DivergenceError, LikelihoodModel, fit
+from tfp_realnvp.training import LikelihoodModel, fit
 
 __all__ = [
     "ActNorm",
@@ -36,6 +38,7 @@ __all__ = [
     "AutoregressiveCategorical",
     "BoundCoupling",
     "BoundedLogit",
+    "CheckpointError",
     "ClassContext",
     "Conditioner",
     "Context",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,10 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.bijectors.coupling import BoundCoupling
 from tfp_realnvp.binding import given
+from tfp_realnvp.checkpoints import Checkpointer, Part, Variables, check_same_run, hash_of, read_checkpoint
+from tfp_realnvp.divergence import HINT, DivergenceError, Fallback, loss_limit
 
-__all__ = ["DivergenceError", "LikelihoodModel", "fit"]
+__all__ = ["LikelihoodModel", "fit"]
 
 
 # Steps in one compiled call. Long enough that Keras's own cost per call does not show, short enough
@@ -28,24 +32,17 @@ _WARM_UP_FRACTION = 0.05
 # moment that forgets it within a hundred steps, it does no lasting harm (docs/design.md, decision 16).
 _CLIP_NORM = 1.0
 _BETA_2 = 0.99
-_DIVERGENCE_HINT = (
-    "Try a smaller learning_rate, standardise the data (zero mean, unit variance), and look for columns that are "
-    "constant, copies of each other, or hold extreme values."
-)
 _MEASURING_SHARE = 0.03  # of max_time
 # Of the time left after compilation, what is planned for; the rest is for a machine that slows down.
 _TIME_MARGIN = 0.9
 
 
-class DivergenceError(ArithmeticError):
-    """The loss became infinite or NaN; the message says in which epoch and what to try."""
-
-
 class WarmUpCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up to `peak`, then half a cosine down to zero at `total_steps`.
+    """Linear warm-up to `peak`, then half a cosine down to zero at `total_steps`; all of it times `scale`.
 
     Keras's own `CosineDecay` bakes the number of steps into the compiled step; here it is a variable,
-    so that it can follow from a rate that is measured after compilation.
+    so that it can follow from a rate that is measured after compilation. So is the scale, which falls when training
+    diverges.
 
     References:
         Ilya Loshchilov, Frank Hutter. SGDR. ICLR 2017, equation 5. https://arxiv.org/abs/1608.03983
@@ -54,13 +51,15 @@ class WarmUpCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, peak: float, total_steps: int) -> None:
         self.peak = peak
         self.total_steps = tf.Variable(float(total_steps), trainable=False, name="total_steps")
+        self.scale = tf.Variable(1.0, trainable=False, name="rate_scale")
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the learning rate at `step`, a scalar."""
         step = tf.cast(step, tf.float32)
         warm_up = tf.maximum(1.0, _WARM_UP_FRACTION * self.total_steps)
         progress = tf.clip_by_value((step - warm_up) / tf.maximum(1.0, self.total_steps - warm_up), 0.0, 1.0)
-        return self.peak * tf.minimum((step + 1.0) / warm_up, 0.5 * (1.0 + tf.cos(math.pi * progress)))
+        rate = self.peak * tf.minimum((step + 1.0) / warm_up, 0.5 * (1.0 + tf.cos(math.pi * progress)))
+        return self.scale * rate
 
     def get_config(self) -> dict[str, float]:
         """Returns the arguments that build an equal schedule."""
@@ -125,12 +124,14 @@ class _InMemoryModel(LikelihoodModel):
         distribution: tfd.Distribution,
         rows: tuple[np.ndarray, ...],
         schedule: WarmUpCosine,
+        fallback: Fallback,
         is_compiled: bool,
     ) -> None:
         super().__init__(distribution)
-        self.is_compiled = is_compiled
+        self.fallback, self.is_compiled = fallback, is_compiled
         self.rows, self.schedule = tuple(tf.constant(part) for part in rows), schedule
         self.steps_per_call = tf.Variable(_MAX_STEPS_PER_CALL, trainable=False, name="steps_per_call")
+        self.calls_to_skip = 0  # of the first epoch, which an earlier process made
         self.train_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
         self.test_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
         self.row_losses = tf.function(lambda inputs: -self(inputs, training=False), autograph=False)
@@ -140,21 +141,30 @@ class _InMemoryModel(LikelihoodModel):
         if self.train_function is None or force:
 
             @tf.function(jit_compile=self.is_compiled, autograph=False)
-            def run(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                """Runs the first steps of a block, `[steps, batch]`; returns the mean loss and the steps done."""
+            def run(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+                """Runs the first steps of a block, `[steps, batch]`.
 
-                def step(index: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                Returns the mean loss, the share of rows above the limit and the steps done.
+                """
+
+                def step(index: tf.Tensor, total: tf.Tensor, above: tf.Tensor) -> tuple[tf.Tensor, ...]:
                     losses = self.minimize(_unwrap(tuple(tf.gather(part, block[index]) for part in self.rows)))
-                    return index + 1, total + tf.cast(tf.reduce_mean(losses), tf.float32)
+                    is_above = tf.logical_not(losses <= tf.cast(self.fallback.limit, losses.dtype))  # NaN is, too
+                    above += tf.reduce_mean(tf.cast(is_above, tf.float32))
+                    return index + 1, total + tf.cast(tf.reduce_mean(losses), tf.float32), above
 
                 left = tf.cast(self.schedule.total_steps, tf.int32) - tf.cast(self.optimizer.iterations, tf.int32)
                 steps = tf.minimum(self.steps_per_call, left)  # the schedule may end within a block
-                _, total = tf.while_loop(lambda index, _: index < steps, step, (0, 0.0))
-                return total / tf.cast(steps, tf.float32), steps
+                _, total, above = tf.while_loop(lambda index, *_: index < steps, step, (0, 0.0, 0.0))
+                return total / tf.cast(steps, tf.float32), above / tf.cast(steps, tf.float32), steps
 
             def train(iterator: Iterator[tf.Tensor]) -> dict[str, tf.Tensor]:
-                loss, steps = run(next(iterator))
-                self.mean_loss.update_state(loss, sample_weight=steps)
+                if self.calls_to_skip:
+                    self.calls_to_skip -= 1
+                else:
+                    loss, above, steps = run(next(iterator))
+                    self.fallback.block = float(loss), float(above)
+                    self.mean_loss.update_state(loss, sample_weight=steps)
                 return {"loss": self.mean_loss.result()}
 
             self.train_function = train
@@ -187,7 +197,8 @@ class _BestWeights(tf_keras.callbacks.Callback):
         self.weights: list[np.ndarray] | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.weights = [np.array(v) for v in self.model.trainable_variables]
+        if self.weights is None:
+            self.weights = [np.array(v) for v in self.model.trainable_variables]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {})[self.monitor]
@@ -204,6 +215,14 @@ class _BestWeights(tf_keras.callbacks.Callback):
     def assign(self, values: list[np.ndarray]) -> None:
         for variable, value in zip(self.model.trainable_variables, values, strict=True):
             variable.assign(value)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        values = {"best": self.best, "best_epoch": self.best_epoch, "stopped": self.stopped}
+        return values, {str(index): value for index, value in enumerate(self.weights or ())}
+
+    def put_back(self, values: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+        self.best, self.best_epoch, self.stopped = (values[name] for name in ("best", "best_epoch", "stopped"))
+        self.weights = [tensors[str(index)] for index in range(len(tensors))]
 
 
 class _Averaged(tf_keras.callbacks.Callback):
@@ -232,23 +251,6 @@ class _Averaged(tf_keras.callbacks.Callback):
             variable.assign(weight)
 
 
-class _StopOnDivergence(tf_keras.callbacks.Callback):
-    """Raises `DivergenceError` when a loss is not finite."""
-
-    epoch = 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {})["loss"]
-        if not np.isfinite(loss):
-            raise DivergenceError(
-                f"The loss became {loss} in epoch {self.epoch + 1}. The flow has its best weights from before that. "
-                + _DIVERGENCE_HINT
-            )
-
-
 class _StopAtEnd(tf_keras.callbacks.Callback):
     """Stops training at the end of the schedule or at a time of the monotonic clock."""
 
@@ -265,6 +267,12 @@ class _StopAtEnd(tf_keras.callbacks.Callback):
         else:
             return
         self.model.stop_training = True
+
+    def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"stopped_by": self.stopped_by}, {}
+
+    def put_back(self, values: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+        self.stopped_by = values["stopped_by"]
 
 
 def fit(
@@ -284,6 +292,9 @@ def fit(
     seed: int | None = None,
     jit_compile: bool = True,
     callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_interval: float = 30.0,
+    resume: bool = False,
     verbose: int | str = "auto",
 ) -> tf_keras.callbacks.History:
     """Trains `flow` on the rows of `x` by maximum likelihood.
@@ -300,6 +311,17 @@ def fit(
     The number of steps is fixed before the first one, as the schedule needs it. With `max_time` it is
     the smaller of what `epochs` asks for and what a rate measured after compilation allows, and is
     returned, so that `steps` can repeat the run without a clock.
+
+    When the loss becomes NaN or infinite, or explodes, training goes on from the weights and the optimizer's
+    averages of the last good epoch with half the rate, three times at most. It has exploded when more than half of
+    the rows of a block of steps have lost 100 nats since the start, or as many as they had then, if that is more; what
+    a single row loses counts for nothing.
+
+    With `checkpoint`, a process may die at any moment: the same call with `resume=True` goes on from the last
+    checkpoint, and on one machine ends with the same weights to the bit and the same history as if nothing had
+    happened. Of `flow` only the variables are put back; `callbacks` of your own begin anew, and hear of all calls of
+    the epoch in which training goes on. The file stays when training has ended, for whoever has not kept the weights
+    yet; remove it then.
 
     Args:
         flow: A distribution with trainable variables and batch shape `[]`.
@@ -319,48 +341,172 @@ def fit(
             ones, so it is worth its time where the last are too late: in small sets of many columns. None: none.
         patience: Epochs without a better validation loss after which training stops. None: the whole
             schedule is run, which ends with the low rates that do the fine work.
-        max_time: Seconds for the whole call, compilation included, or None.
+        max_time: Seconds for the whole call, compilation included, or None. With `resume` for all calls together, but
+            for what came after the last checkpoint of those that died.
         seed: Integer seed of the split and of the order of the rows; None for a fresh one.
         jit_compile: Whether XLA compiles the steps. It takes seconds to minutes, and makes the steps of flows over
             vectors several times as fast; those of convolutional networks on a CPU it does not.
-        callbacks: Keras callbacks. A "batch" is a block of up to 64 steps.
+        callbacks: Keras callbacks. A "batch" is a block of up to 64 steps. What they raise at the end of one, or of an
+            epoch, ends training after a last checkpoint.
+        checkpoint: File to write all to that `resume` needs, a few times the size of the weights, or None.
+        checkpoint_interval: Seconds from one checkpoint to the next, or more if a block of steps takes longer.
+        resume: Go on from `checkpoint` if the file is there. The number of steps is that planned by the first call.
         verbose: As in Keras: 0, 1, 2 or "auto".
 
     Returns:
         The Keras `History`: `loss` and `val_loss` by epoch, in nats a row. Its `params` also hold
         `steps` (planned), `steps_done`, `epoch` (from 0, the one whose weights the flow has) and
-        `stopped_by` (None, "patience", "max_time" or "callback", one of `callbacks`).
+        `stopped_by` (None, "patience", "max_time" or "callback", one of `callbacks`), `seconds_before` (those of
+        the calls before this one, 0 without `resume`), and `fallbacks`, a list with a dictionary for each time that
+        training diverged: `epoch` and `step` when it was noticed, `why` in words, `back_to` (the epoch after which
+        it went on, -1 the start) and `rate_scale` (the factor of the learning rate since). Callbacks find these as
+        they happen in `self.model.fallback.events`.
 
     Raises:
-        DivergenceError: If the loss becomes NaN or infinite.
+        DivergenceError: If training diverges a fourth time.
+        CheckpointError: If `checkpoint` is damaged, or is one of another run.
+        OSError: If a checkpoint cannot be written; the last one is still there.
         ValueError: If the rows do not fit the flow, hold NaN or infinity, or an option is out of range.
     """
     started = time.monotonic()
+    if resume and checkpoint is None:
+        raise ValueError("resume needs checkpoint, the file to go on from.")
+    saved = read_checkpoint(checkpoint) if resume and checkpoint is not None else None
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0]) if saved is None else saved.run["seed"]
     rows, held_out = _split(flow, x, context, validation_data, validation_split, seed)
     if not flow.trainable_variables:
         raise ValueError(
             "flow has no trainable variables, or none that tf.Module finds: build networks with tf_keras and hand "
             "them to a coupling."
         )
-    options = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    for what, value in {**options, "patience": patience, "max_time": max_time}.items():
+    options: dict[str, Any] = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
+    options |= {"learning_rate": learning_rate, "patience": patience, "max_time": max_time}
+    for what, value in options.items():
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
+    if checkpoint_interval < 0:
+        raise ValueError(f"checkpoint_interval must be at least 0, got {checkpoint_interval}.")
 
-    num_rows = len(rows[0])
-    steps_per_pass = math.ceil(num_rows / batch_size)
-    planned = steps or epochs * steps_per_pass
-    schedule = WarmUpCosine(learning_rate, planned)
-    model = _InMemoryModel(flow, rows, schedule, jit_compile)
+    schedule = WarmUpCosine(learning_rate, steps or 1)
+    fallback = Fallback(schedule.scale)
+    model = _InMemoryModel(flow, rows, schedule, fallback, jit_compile)
     averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
     model.compile(tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, **averaging))
     model.optimizer.build(model.trainable_variables)  # in the first step it would cost a second tracing
     validation = None
     if len(held_out[0]):
         validation = _untuned(tf.data.Dataset.from_tensor_slices(_unwrap(held_out)).batch(_VALIDATION_BATCH_SIZE))
-    deadline = math.inf if max_time is None else started + max_time
+
+    variables = Variables(list(flow.variables))
+    run: dict[str, Any] = {}
+    if checkpoint is not None:
+        del options["max_time"]  # it says when to stop, not what to do until then
+        run = options | {"seed": int(seed), "ema_momentum": ema_momentum, "jit_compile": jit_compile}
+        run |= {"rows": hash_of(rows), "validation rows": hash_of(held_out), "shapes of variables": variables.shapes}
+        if saved is not None:
+            check_same_run(checkpoint, saved.run, run)
+
+    seconds_before = 0.0 if saved is None else saved.state["progress"]["seconds"]
+    deadline = math.inf if max_time is None else started + max_time - seconds_before
+    if saved is None:
+        few = min(len(held_out[0]) or len(rows[0]), _VALIDATION_BATCH_SIZE)  # like a validation, for which it is traced
+        losses = model.row_losses(_unwrap(tuple(tf.constant(part[:few]) for part in rows)))
+        fallback.limit.assign(loss_limit(losses.numpy()))
+        plan = _plan(model, len(rows[0]), validation, epochs, steps, batch_size, max_time, deadline)
+    else:
+        plan = _Plan(**saved.state["plan"])
+    schedule.total_steps.assign(float(plan.steps))
+    model.steps_per_call.assign(plan.steps_per_call)
+
+    best = _BestWeights("val_loss" if validation is not None else "loss", patience)
+    averaged = [] if ema_momentum is None else [_Averaged()]
+    end = _StopAtEnd(schedule, deadline)
+    history = tf_keras.callbacks.History()
+    parts: dict[str, Part] = {"flow": variables, "optimizer": Variables(list(model.optimizer.variables))}
+    parts |= {"best": best, "fallback": fallback, "end": end}
+    checkpointer = Checkpointer(checkpoint, checkpoint_interval, run, dataclasses.asdict(plan), parts, history, started)
+    ours = [best, *averaged, fallback, end, history, checkpointer]
+    for callback in ours:
+        callback.set_model(model)
+    if saved is not None:
+        checkpointer.resume(saved)
+    model.calls_to_skip = checkpointer.calls_done
+    calls_done = checkpointer.epochs_done * plan.calls_per_epoch + checkpointer.calls_done
+    try:
+        if not checkpointer.is_finished:
+            model.fit(
+                _row_number_blocks(len(rows[0]), plan.steps_per_call, batch_size, seed, start=calls_done),
+                initial_epoch=checkpointer.epochs_done,
+                epochs=plan.epochs,
+                steps_per_epoch=plan.calls_per_epoch,
+                validation_data=validation,
+                callbacks=[*ours, *callbacks],
+                verbose=verbose,
+            )
+    except BaseException as error:
+        if not isinstance(error, DivergenceError):
+            checkpointer.save_at_rest()
+        best.restore()
+        raise
+    for callback in averaged:
+        callback.put_in_place()
+    stopped_by = "patience" if best.stopped else end.stopped_by
+    epoch = best.best_epoch
+    if stopped_by is not None or fallback.ended_with_one or _is_better(best, held_out):
+        best.restore()
+    else:
+        epoch = len(history.epoch) - 1
+    if best.best_epoch < 0:
+        raise DivergenceError(f"The validation loss was never finite; the flow is as it was. {HINT}")
+    history.params = {
+        "verbose": verbose,
+        "epochs": plan.epochs,
+        "steps": plan.steps,
+        "steps_done": int(model.optimizer.iterations.numpy()),
+        "epoch": epoch,
+        "stopped_by": stopped_by,
+        "seconds_before": seconds_before,
+        "fallbacks": fallback.events,
+    }
+    return history
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """How many steps there are, and how they are dealt out to calls and epochs.
+
+    Attributes:
+        steps: Of the whole schedule.
+        steps_per_call: In one compiled call.
+        calls_per_epoch: In one epoch, which the schedule may end within.
+    """
+
+    steps: int
+    steps_per_call: int
+    calls_per_epoch: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun."""
+        return math.ceil(self.steps / (self.steps_per_call * self.calls_per_epoch))
+
+
+def _plan(
+    model: _InMemoryModel,
+    num_rows: int,
+    validation: tf.data.Dataset | None,
+    epochs: int,
+    steps: int | None,
+    batch_size: int,
+    max_time: float | None,
+    deadline: float,
+) -> _Plan:
+    steps_per_pass = math.ceil(num_rows / batch_size)
+    planned = steps or epochs * steps_per_pass
     longest_call = _MAX_STEPS_PER_CALL
     if max_time is not None:
+        model.schedule.total_steps.assign(float(planned))
         seconds_per_step, seconds_per_validation = _rehearse(
             model, num_rows, batch_size, validation, _MEASURING_SHARE * max_time
         )
@@ -368,48 +514,10 @@ def fit(
         if steps is None:
             seconds = seconds_per_step + seconds_per_validation / steps_per_pass
             planned = min(planned, max(1, int(_TIME_MARGIN * (deadline - time.monotonic()) / seconds)))
-            schedule.total_steps.assign(float(planned))
     steps_per_epoch = min(steps_per_pass, planned)
     calls_per_epoch = math.ceil(steps_per_epoch / longest_call)
     steps_per_call = math.ceil(steps_per_epoch / calls_per_epoch)
-    model.steps_per_call.assign(steps_per_call)
-    blocks = _row_number_blocks(num_rows, steps_per_call, batch_size, seed)
-
-    best = _BestWeights("val_loss" if validation is not None else "loss", patience)
-    averaged = [] if ema_momentum is None else [_Averaged()]
-    end = _StopAtEnd(schedule, deadline)
-    total_calls = math.ceil(planned / steps_per_call)
-    history = tf_keras.callbacks.History()
-    history.set_model(model)
-    try:
-        model.fit(
-            blocks,
-            epochs=math.ceil(total_calls / calls_per_epoch),
-            steps_per_epoch=min(calls_per_epoch, total_calls),
-            validation_data=validation,
-            callbacks=[_StopOnDivergence(), best, *averaged, end, history, *callbacks],
-            verbose=verbose,
-        )
-    except BaseException:
-        best.restore()
-        raise
-    for callback in averaged:
-        callback.put_in_place()
-    stopped_by = "patience" if best.stopped else end.stopped_by
-    epoch = best.best_epoch
-    if stopped_by is not None or _is_better(best, held_out):
-        best.restore()
-    else:
-        epoch = len(history.epoch) - 1
-    if best.best_epoch < 0:
-        raise DivergenceError("The validation loss was never finite; the flow is as it was. " + _DIVERGENCE_HINT)
-    history.params |= {
-        "steps": planned,
-        "steps_done": int(model.optimizer.iterations.numpy()),
-        "epoch": epoch,
-        "stopped_by": stopped_by,
-    }
-    return history
+    return _Plan(planned, steps_per_call, min(calls_per_epoch, math.ceil(planned / steps_per_call)))
 
 
 def _is_better(best: _BestWeights, held_out: tuple[np.ndarray, ...]) -> bool:
@@ -493,17 +601,20 @@ def _as_joint_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) 
     return parts
 
 
-def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | None) -> tf.data.Dataset:
+def _row_number_blocks(num_rows: int, steps: int, batch_size: int, seed: int | None, start: int = 0) -> tf.data.Dataset:
     """An endless dataset of row numbers: one permutation of all rows after another, `steps` batches a block.
 
-    Blocks are padded to `[_MAX_STEPS_PER_CALL, batch_size]`, the one shape that is compiled.
+    Blocks are padded to `[_MAX_STEPS_PER_CALL, batch_size]`, the one shape that is compiled. `start` is the number of
+    the first one.
     """
     key = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    first_pass, rows_before = divmod(start * steps * batch_size, num_rows)
 
     def one_pass(index: tf.Tensor) -> tf.Tensor:
-        return tf.random.experimental.stateless_shuffle(tf.range(num_rows), seed=[tf.constant(key, tf.int64), index])
+        order = tf.random.experimental.stateless_shuffle(tf.range(num_rows), seed=[tf.constant(key, tf.int64), index])
+        return order[tf.where(index == first_pass, rows_before, 0) :]
 
-    passes = tf.data.Dataset.counter().map(one_pass)
+    passes = tf.data.Dataset.counter(first_pass).map(one_pass)
     blocks = passes.rebatch(steps * batch_size, drop_remainder=True)
     padding = tf.zeros([_MAX_STEPS_PER_CALL - steps, batch_size], tf.int32)
     padded = blocks.map(lambda block: tf.concat([tf.reshape(block, [steps, batch_size]), padding], axis=0))

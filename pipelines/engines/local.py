@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
 import numpy as np
 
+from pipelines.archive import Archive
+from pipelines.engines.apart import ApartError, Process, RuntimeApart
+from pipelines.engines.runtime import Runtime
+from pipelines.engines.signatures import signature_of
 from pipelines.errors import AugmentError
 from pipelines.model_file import ModelFile
 from pipelines.native_logs import quiet_native_logs
@@ -20,56 +26,80 @@ __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "
 BLOCK_ROWS = 16_384
 # Where classes are given, each row is one of so many proposals.
 _PROPOSALS = 8
-# Rows in one call of a graph: what stands between its operators then stays in the processor's cache. With 63 columns a
-# thread makes half as many rows again as with whole blocks.
-_ROWS_PER_CALL = 1_024
 # Rows with a number beyond what was seen are drawn again, up to so often.
 _MAX_ROUNDS = 200
 
 
 class Graph:
-    """A LiteRT graph of a model file.
+    """A LiteRT graph of a model file: in this process if the model was made here, else in one of its own.
 
     Args:
         model: The model file.
         name: The member, such as `sampler.tflite`.
         threads: How many it uses. Default: as many as there are cores.
+
+    Raises:
+        AugmentError: If it is missing or damaged, or none that our exports give.
     """
 
     def __init__(self, model: ModelFile, name: str, threads: int | None = None) -> None:
-        content = model.member(name)
-        with quiet_native_logs():
-            from ai_edge_litert.interpreter import Interpreter
-
-            self._interpreter = Interpreter(model_content=content, num_threads=threads or _cores())
-            self._interpreter.allocate_tensors()  # prints; later calls, perhaps in threads, do not
-        details = self._interpreter.get_input_details()
-        self._inputs = {entry["name"]: entry["index"] for entry in details}
-        self._by_row = {entry["name"] for entry in details if entry["shape_signature"][0] < 0}
-        self._outputs = [entry["index"] for entry in self._interpreter.get_output_details()]
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        content, encoding = model.member(name), model.encoding
+        self._where = f"{model.path} is damaged or was never sound: {name}"
+        self._num_classes = np.array(encoding.num_classes)
+        self._inputs: list[str]
+        self._run: Callable[[Mapping[str, np.ndarray], int], list[np.ndarray]]
+        self._signature = signature_of(name, len(encoding.discrete), len(encoding.continuous))
+        try:
+            if model.is_own:
+                with quiet_native_logs():
+                    here = Runtime(content, threads or _cores())
+                self._inputs, self._run = here.inputs, lambda inputs, rows: here(inputs)
+            else:
+                apart = RuntimeApart(
+                    _process_of(model),
+                    content,
+                    name,
+                    len(encoding.discrete),
+                    len(encoding.continuous),
+                    self._signature,
+                    threads or _cores(),
+                )
+                self._inputs, self._run = apart.inputs, apart
+        except (ApartError, RuntimeError, ValueError) as error:
+            raise AugmentError(f"{self._where} {error}.") from error
 
     def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:
-        """Runs the graph on inputs by name; returns its outputs, those of the lowest rank first."""
-        known = {name: value for name, value in inputs.items() if name in self._inputs}
-        num_rows = max(len(known[name]) for name in self._by_row)
-        parts = []
-        for start in range(0, max(1, num_rows), _ROWS_PER_CALL):
-            rows = slice(start, start + _ROWS_PER_CALL)
-            parts.append(self._run({name: v[rows] if name in self._by_row else v for name, v in known.items()}))
-        return sorted((np.concatenate(part) for part in zip(*parts, strict=True)), key=np.ndim)
+        """Runs the graph on inputs by name; returns its outputs, those of the lowest rank first.
 
-    def _run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        shapes = {name: value.shape for name, value in inputs.items()}
-        if shapes != self._shapes:
-            for name, shape in shapes.items():
-                self._interpreter.resize_tensor_input(self._inputs[name], shape)
-            self._interpreter.allocate_tensors()
-            self._shapes = shapes
-        for name, value in inputs.items():
-            self._interpreter.set_tensor(self._inputs[name], np.ascontiguousarray(value))
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
+        Raises:
+            AugmentError: If it fails or gives what cannot be.
+        """
+        rows = len(next(iter(inputs.values())))
+        if not rows:
+            return [np.empty(entry.shape_for(0), entry.dtype) for entry in self._signature.outputs]
+        try:
+            outputs = self._run({name: inputs[name] for name in self._inputs}, rows)
+        except (ApartError, RuntimeError, ValueError) as error:
+            raise AugmentError(f"{self._where} {error}.") from error
+        found = [(str(output.dtype), output.shape) for output in outputs]
+        if found != [(entry.dtype, entry.shape_for(rows)) for entry in self._signature.outputs]:
+            raise AugmentError(f"{self._where} gives something else than it should give.")
+        for output in outputs:
+            if output.dtype == np.int32 and not ((output >= 0) & (output < self._num_classes)).all():
+                raise AugmentError(f"{self._where} gives classes that there are not.")
+        return outputs
+
+
+_processes: weakref.WeakKeyDictionary[Archive, Process] = weakref.WeakKeyDictionary()
+_starting = threading.Lock()
+
+
+def _process_of(model: ModelFile) -> Process:
+    """The process in which the graphs of a model that was made elsewhere run, started when it is first needed."""
+    with _starting:
+        if model.archive not in _processes:
+            _processes[model.archive] = Process()
+        return _processes[model.archive]
 
 
 def _cores() -> int:

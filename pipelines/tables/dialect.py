@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.errors import AugmentError, UsageError
+from pipelines.tables.entry_checks import FLAG, TEXT, TEXTS, check_object, one_of, or_null, texts_up_to
 
 __all__ = ["HEAD_BYTES", "MISSING", "Dialect", "ReadOptions", "compression_of", "sniff"]
 
@@ -30,6 +31,10 @@ _BYTE_ORDER_MARKS = (
 )
 # What tables that are not Unicode are written in; more candidates make short samples ambiguous.
 _LEGACY = ["cp1252", "cp949", "cp932", "euc_jp", "gb18030", "big5", "cp1251", "koi8_r", "cp1250", "cp1253", "cp1255"]
+# Codecs of Python that are none of tables; two of them take a time that is quadratic in the text.
+_NO_ENCODINGS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
+# Characters of all null values together: they become a pattern, whose size is bounded.
+_MAX_NULL_VALUES = 10_000
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
 _COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,(\d+)([eE][+-]?\d+)?\s*")
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
@@ -49,6 +54,7 @@ class Dialect:
         compression: "gzip", "zstd", "bz2" or None.
         bom: Whether the file begins with a byte order mark.
         unnamed: The names given to columns that have none in the header.
+        escape_formulas: Whether texts that a spreadsheet would take for formulas get an apostrophe, in what is written.
     """
 
     encoding: str = "utf-8"
@@ -60,19 +66,28 @@ class Dialect:
     compression: str | None = None
     bom: bool = False
     unnamed: tuple[str, ...] = ()
+    escape_formulas: bool = False
 
     def header_cell(self, name: str) -> str:
         """Returns what the header says for a column: its name, or nothing if it has none there."""
         return "" if name in self.unnamed else name
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the dialect as a JSON value."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        """Returns the dialect as a JSON value, without what is only asked of a file to be written."""
+        found = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        del found["escape_formulas"]
+        return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Dialect:
-        """Returns the dialect that `to_json` wrote."""
+        """Returns the dialect that `to_json` wrote.
+
+        Raises:
+            AugmentError: If an entry is missing or is none that a dialect can have.
+        """
+        check_object("the dialect", value, _DIALECT_CHECKS)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
+        ReadOptions(fields["delimiter"], fields["encoding"])
         return cls(**fields)
 
 
@@ -110,10 +125,13 @@ class ReadOptions:
         if self.encoding is not None:
             try:
                 "".encode(self.encoding)
+                is_known = codecs.lookup(self.encoding).name.replace("-", "_") not in _NO_ENCODINGS
             except (LookupError, UnicodeError, ValueError):
+                is_known = False
+            if not is_known:
                 raise UsageError(
                     f"the encoding {self.encoding!r} is not known; write for example utf-8, latin-1, cp949 or utf-16."
-                ) from None
+                )
 
     def over(self, others: ReadOptions) -> ReadOptions:
         """Returns these options with what others say where these say nothing; null values are those of both."""
@@ -127,7 +145,12 @@ class ReadOptions:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ReadOptions:
-        """Returns the options that `to_json` wrote."""
+        """Returns the options that `to_json` wrote.
+
+        Raises:
+            AugmentError: If an entry is none that options can have.
+        """
+        check_object("the way the table was read", value, _OPTION_CHECKS, optional=_OPTION_CHECKS)
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
         return cls(**fields)
 
@@ -135,6 +158,26 @@ class ReadOptions:
     def all_null_values(self) -> tuple[str, ...]:
         """The usual spellings of a missing cell and the given ones."""
         return tuple(dict.fromkeys([*MISSING, *(text.strip() for text in self.null_values or ())]))
+
+
+_DIALECT_CHECKS = {
+    "encoding": TEXT,
+    "delimiter": TEXT,
+    "decimal": one_of(".", ","),
+    "has_header": FLAG,
+    "null_values": texts_up_to(_MAX_NULL_VALUES),
+    "end_of_line": one_of("\n", "\r\n", "\r"),
+    "compression": or_null(one_of("gzip", "zstd", "bz2")),
+    "bom": FLAG,
+    "unnamed": TEXTS,
+}
+_OPTION_CHECKS = {
+    "delimiter": TEXT,
+    "encoding": TEXT,
+    "decimal": one_of(".", ","),
+    "null_values": texts_up_to(_MAX_NULL_VALUES),
+    "header": FLAG,
+}
 
 
 def compression_of(start: bytes) -> str | None:

@@ -9,8 +9,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.errors import AugmentError
 from pipelines.tables import parsing
 from pipelines.tables.cells import OTHER, Cells
+from pipelines.tables.entry_checks import (
+    FLAGS,
+    NUMBER,
+    OBJECT,
+    SHARE,
+    TEXT,
+    check_object,
+    list_of,
+    or_null,
+    up_to,
+)
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
@@ -18,11 +30,20 @@ from pipelines.tables.spelling import spell
 from pipelines.tables.spikes import has_few_values, is_spike
 from pipelines.tables.unseen import nearest_seen, unseen_shares
 
-__all__ = ["OTHER", "ColumnEncoding", "Encoding", "Rows"]
+__all__ = ["OTHER", "ColumnEncoding", "Encoding", "Rows", "step_of"]
 
 # Categories beyond so many, or of fewer rows, are one class.
 _MAX_CATEGORIES = 200
 _MIN_CATEGORY_ROWS = 2
+_CHECKS = {
+    "name": TEXT,
+    "levels": list_of(or_null(TEXT)),
+    "values": list_of(or_null(NUMBER)),
+    "is_missing": FLAGS,
+    "margin": or_null(OBJECT),
+    "other_count": up_to(1 << 53),
+    "unseen": list_of(SHARE),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,11 +138,11 @@ class ColumnEncoding:
                 (*distinct.tolist(), *[np.nan] * len(gone)),
                 (*[False] * len(distinct), *[True] * len(gone)),
                 None,
-                unseen=tuple(unseen_shares(distinct, counts, _step(column)).tolist()),
+                unseen=tuple(unseen_shares(distinct, counts, step_of(column)).tolist()),
             )
         spikes = distinct[is_spike(counts)]
         rest = present[~np.isin(present, spikes)]
-        margin = Margin.learn(rest, _step(column), rng)
+        margin = Margin.learn(rest, step_of(column), rng)
         if not len(spikes) and not gone:
             return cls(column.name, (), (), (), margin)
         levels = [None, *spell(column, spikes, source.dialect.decimal).to_pylist(), *gone]
@@ -187,7 +208,7 @@ class ColumnEncoding:
             return classes, shares
         rows = np.flatnonzero((classes < 0) & ~np.isnan(numbers))
         values, unseen = np.array(self.values[: len(self.unseen)]), np.array(self.unseen)
-        found, log_shares = nearest_seen(numbers[rows], values, unseen, _step(column))
+        found, log_shares = nearest_seen(numbers[rows], values, unseen, step_of(column))
         classes = classes.copy()
         classes[rows], shares[rows] = found, log_shares
         return classes, shares
@@ -213,8 +234,8 @@ class ColumnEncoding:
         return classes
 
 
-def _step(column: Column) -> float:
-    """The distance between neighbouring values a column's text can hold, or 0 at full precision."""
+def step_of(column: Column) -> float:
+    """Returns the distance between neighbouring values a column's text can hold, or 0 at full precision."""
     if column.kind in ("date", "integer"):
         return 1.0
     if column.kind in ("time", "datetime"):
@@ -374,18 +395,31 @@ class Encoding:
 
     @classmethod
     def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Encoding:
-        """Returns the encoding that `to_json` wrote."""
-        return cls(
-            tuple(
+        """Returns the encoding that `to_json` wrote.
+
+        Raises:
+            AugmentError: If an entry is missing or is none that an encoding can have. Whether entries fit each other
+                and the columns, `check_encoding` says.
+        """
+        if not isinstance(columns, list):
+            raise AugmentError("the encoding is no list of columns")
+        found = []
+        for number, column in enumerate(columns, start=1):
+            where = f"the encoding of column {number}"
+            check_object(where, column, _CHECKS, optional=("unseen",))  # a model may be older
+            try:
+                margin = None if column["margin"] is None else Margin.from_json(column["margin"])
+            except AugmentError as error:
+                raise AugmentError(f"{where}: {error}") from error
+            found.append(
                 ColumnEncoding(
                     name=column["name"],
                     levels=tuple(column["levels"]),
                     values=tuple(np.nan if value is None else float(value) for value in column["values"]),
-                    is_missing=tuple(map(bool, column["is_missing"])),
-                    margin=None if column["margin"] is None else Margin.from_json(column["margin"]),
-                    other_count=int(column["other_count"]),
-                    unseen=tuple(map(float, column.get("unseen", ()))),  # a model may be older
+                    is_missing=tuple(column["is_missing"]),
+                    margin=margin,
+                    other_count=column["other_count"],
+                    unseen=tuple(map(float, column.get("unseen", ()))),
                 )
-                for column in columns
             )
-        )
+        return cls(tuple(found))

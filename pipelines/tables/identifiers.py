@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import fixed_width, from_numpy, scalar
-from pipelines.tables.entry_checks import FLAG, STEP, TEXT, WHOLE, check_entries, up_to
+from pipelines.tables.entry_checks import FLAG, STEP, TEXT, WHOLE, check_entries, text_up_to, up_to
 from pipelines.tables.schema import Column
 
 __all__ = ["ALPHABETS", "is_plain_sequence", "make_identifiers"]
@@ -36,6 +36,7 @@ __all__ = ["ALPHABETS", "is_plain_sequence", "make_identifiers"]
 _BLOCK_ROWS = 4096
 _ROUNDS = 8
 _LARGEST = 1 << 62
+_MAX_LITERAL, _MAX_PATTERN = 1_000, 200  # characters
 # The narrower come first: a place of a pattern has the first that fits.
 ALPHABETS = {
     "9": string.digits,
@@ -52,12 +53,12 @@ _CHECKS = {
         "start": WHOLE,
         "step": STEP,
         "width": up_to(100),
-        "prefix": TEXT,
-        "suffix": TEXT,
+        "prefix": text_up_to(_MAX_LITERAL),
+        "suffix": text_up_to(_MAX_LITERAL),
         "count": WHOLE,
     },
     "uuid": {"kind": TEXT, "upper": FLAG},
-    "pattern": {"kind": TEXT, "pattern": TEXT},
+    "pattern": {"kind": TEXT, "pattern": text_up_to(_MAX_PATTERN)},
 }
 
 

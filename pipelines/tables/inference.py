@@ -159,9 +159,6 @@ def read_schema(source: Source, columns: Sequence[Mapping[str, Any]], where: str
             f"{where}: column {absent[0]!r} of {source.name} is missing. Add an entry, or leave the column out with "
             f"--drop {_quote(absent[0])}."
         )
-    if len(set(wanted.names)) < len(wanted.names):
-        twice = next(name for name in wanted.names if wanted.names.count(name) > 1)
-        raise AugmentError(f"{where}: column {twice!r} has two entries.")
     given = {entry["name"]: {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()} for entry in columns}
     return _infer(source, given, ())
 

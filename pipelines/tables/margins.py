@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.errors import AugmentError
+from pipelines.tables.entry_checks import NUMBER, NUMBERS, check_object
+
 __all__ = ["Margin"]
 
 # As many knots as the square root of the rows: each costs half a nat over all rows in held-out likelihood, as it
@@ -23,6 +26,8 @@ _MIN_ROWS_PER_VALUE = 4
 # A cell's rows are equally likely all over it. Their scores are so too between two points this far apart, nearly.
 _BENDS = np.arange(-6.0, 6.1, 0.25).tolist()
 _NUMBERS = ("low", "high", "origin", "step", "per_unit")
+_MAX_PER_UNIT = 1e15  # float64 has no finer decimals
+_CHECKS = dict.fromkeys(("values", "scores", "support"), NUMBERS) | dict.fromkeys(_NUMBERS, NUMBER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,13 +203,26 @@ class Margin:
         """Returns the margin that `to_json` wrote.
 
         Raises:
-            ValueError: If its knots do not increase.
+            AugmentError: If it maps nothing: its knots do not increase, its lattice has no step or its range no number.
         """
+        check_object("a margin", value, _CHECKS)
         parts: dict[str, Any] = {name: np.array(value[name], np.float64) for name in ("values", "scores", "support")}
         margin = cls(**parts | {name: float(value[name]) for name in _NUMBERS})
         knots = (margin.values, margin.scores)
         if len(knots[0]) != len(knots[1]) or len(knots[0]) < 2 or any(not (np.diff(k) > 0).all() for k in knots):
-            raise ValueError("the knots of a margin must increase")
+            raise AugmentError("the knots of a margin must increase")
+        with np.errstate(over="ignore", divide="ignore"):
+            slopes = margin._slopes
+        if not (np.isfinite(slopes) & (slopes > 0)).all():
+            raise AugmentError("the knots of a margin are too far apart or too near")
+        support = margin.support
+        if not margin.low <= margin.high or (
+            len(support)
+            and not ((np.diff(support) > 0).all() and margin.low <= support[0] <= support[-1] <= margin.high)
+        ):
+            raise AugmentError("the range or the values of a margin do not increase")
+        if not (margin.step >= 0 and 1 <= margin.per_unit <= _MAX_PER_UNIT):
+            raise AugmentError("the lattice of a margin has no step")
         return margin
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Mapping
 from typing import IO
 
 from pipelines.errors import AugmentError
+from pipelines.tables.fields import record_fields
+from pipelines.tables.formulas import escape_record
 from pipelines.tables.reading import Source, check_records, is_recoded, records
 
 __all__ = ["patch_records"]
@@ -18,7 +18,7 @@ def patch_records(file: IO[bytes], source: Source, patches: Mapping[int, Mapping
 
     Args:
         file: Where to. The copy is not compressed by itself, and has the source's encoding.
-        source: A table read from a CSV file, all of its rows.
+        source: A table read from a CSV file, all of its rows. If its dialect escapes formulas, so does the copy.
         patches: New fields, as CSV has them, by row and column, both counted from 0.
 
     Raises:
@@ -33,9 +33,11 @@ def patch_records(file: IO[bytes], source: Source, patches: Mapping[int, Mapping
     encoding = "utf-8" if recoded else dialect.encoding
     for row, record in enumerate(records(source.path, dialect), start=-int(dialect.has_header)):
         patch = patches.get(row)
+        if dialect.escape_formulas:
+            record = escape_record(record, dialect.delimiter, encoding)
         if patch:
             bare = record.rstrip(b"\r\n")
-            fields = _fields(bare, dialect.delimiter)
+            fields = record_fields(bare, dialect.delimiter)
             if len(fields) != source.table.num_columns:
                 raise AugmentError(
                     f"{source.name}: the quotes of row {row + source.first_row} can be read in two ways."
@@ -49,22 +51,3 @@ def patch_records(file: IO[bytes], source: Source, patches: Mapping[int, Mapping
                     ) from error
             record = dialect.delimiter.encode().join(fields) + record[len(bare) :]
         file.write(record.decode().encode(dialect.encoding) if recoded else record)
-
-
-def _fields(record: bytes, delimiter: str) -> list[bytes]:
-    """The fields of a record without its line end, as they are. A quote opens a field only where the field starts."""
-    pattern = _field_pattern(delimiter)
-    fields, position = [], 0
-    while True:
-        match = pattern.match(record, position)
-        assert match is not None  # it matches nothing too
-        fields.append(match.group())
-        position = match.end() + 1
-        if position > len(record):
-            return fields
-
-
-@functools.cache
-def _field_pattern(delimiter: str) -> re.Pattern[bytes]:
-    mark = re.escape(delimiter.encode())
-    return re.compile(rb'"[^"]*(?:""[^"]*)*(?:"[^' + mark + rb"]*|\Z)|[^" + mark + rb"]*")

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from pipelines.errors import AugmentError
-from pipelines.tables.entry_checks import OBJECT, SHARE, TEXT, TEXTS, check_entries, or_null, up_to
+from pipelines.tables.entry_checks import (
+    OBJECT,
+    SHARE,
+    TEXT,
+    TEXTS,
+    check_entries,
+    or_null,
+    text_up_to,
+    texts_up_to,
+    up_to,
+)
 
 __all__ = ["KINDS", "Column", "Kind", "Schema"]
 
@@ -28,19 +39,23 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _NUMERIC = ("float", "integer", "date", "time", "datetime")
 _CATEGORICAL = ("boolean", "categorical", "ordered")
 _MAX_DECIMALS = 15  # what float64 tells apart
+_MAX_FORMAT = 100  # characters; a date of words has about 40
+_MAX_ARROW_TYPE = 1_000  # characters; nested types are long
+# Of all spellings of a missing cell: they become a pattern, whose size is bounded.
+_MAX_MISSING = 10_000
 _CHECKS = {
     "name": TEXT,
     "kind": TEXT,
     "why": TEXT,
     "decimals": or_null(up_to(_MAX_DECIMALS)),
     "min_decimals": up_to(_MAX_DECIMALS),
-    "format": or_null(TEXT),
+    "format": or_null(text_up_to(_MAX_FORMAT)),
     "levels": TEXTS,
-    "missing": TEXTS,
+    "missing": texts_up_to(_MAX_MISSING),
     "missing_share": SHARE,
     "value": or_null(TEXT),
     "identifier": or_null(OBJECT),
-    "arrow_type": or_null(TEXT),
+    "arrow_type": or_null(text_up_to(_MAX_ARROW_TYPE)),
 }
 
 
@@ -146,14 +161,20 @@ class Schema:
         """Returns the schema that `to_json` wrote, or a person.
 
         Raises:
-            AugmentError: If an entry has no name, an unknown kind, an unknown key, or a value that new rows could not
-                be made with.
+            AugmentError: If an entry has no name or another's, an unknown kind, an unknown key, or a value that new
+                rows could not be made with.
         """
-        found = []
+        found: list[Column] = []
+        names = set()
+        if not isinstance(columns, list | tuple):
+            raise AugmentError(f"{where} is no list of columns.")
         for number, entry in enumerate(columns, start=1):
             if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
                 raise AugmentError(f"{where}: column {number} has no name.")
             name = entry["name"]
+            if name in names:
+                raise AugmentError(f"{where}: column {name!r} has two entries.")
+            names.add(name)
             if entry.get("kind") not in KINDS:
                 raise AugmentError(
                     f"{where}: column {name!r} has the kind {entry.get('kind')!r}; kinds are {', '.join(KINDS)}."
@@ -167,16 +188,24 @@ class Schema:
 
 
 def _try_out(column: Column, where: str) -> None:
-    """Makes one cell of a column, as its identifier or its format say."""
+    """Makes one cell of a column and reads it, as its identifier or its format say."""
+    if column.identifier is None and (column.format is None or column.kind not in ("date", "time", "datetime")):
+        return
     import numpy as np
+    import pyarrow as pa
 
+    from pipelines.tables import date_formats
     from pipelines.tables.identifiers import make_identifiers
-    from pipelines.tables.spelling import spell
+    from pipelines.tables.spelling import parse, spell
 
     try:
         if column.identifier is not None:
             make_identifiers(column, first_index=0, num_rows=1, seed=0)
         if column.format is not None and column.kind in ("date", "time", "datetime"):
-            spell(column, np.zeros(1))
+            cell = spell(column, np.zeros(1))
+            parse(column, cell[0].as_py())
+            date_formats.parse(cell, column.format)
     except AugmentError as error:
         raise AugmentError(f"{where}: {error}") from error
+    except (re.error, pa.ArrowException, ValueError, LookupError) as error:  # of a pattern made of the format
+        raise AugmentError(f"{where}: column {column.name!r}: its format {column.format!r} reads nothing.") from error

@@ -12,8 +12,6 @@ import json
 import os
 import pathlib
 import re
-import secrets
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -24,15 +22,17 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import AugmentError, UsageError, same_command
 from pipelines.tables.arrays import from_numpy, from_texts, scalar
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import Dialect
+from pipelines.tables.formulas import escape, escape_array, escape_record, escape_table
 from pipelines.tables.identifiers import make_identifiers
 from pipelines.tables.reading import Source, check_records, is_parquet, is_recoded, records
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell
 from pipelines.tables.typed import arrow_schema, to_table, typed_column
+from pipelines.tables.whole_files import check_writable, whole_file, write_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,23 +67,23 @@ def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
     """Raises `UsageError` if `path` exists and `force` is not set, or if its folder does not exist.
 
     Done before any work, so that an hour's work is not lost to a file in the way.
+
+    Raises:
+        AugmentError: If nothing can be written there.
     """
     path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist.")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder.")
-    if path.is_file() and not force:
-        program = pathlib.Path(sys.argv[0]).name
-        command = shlex.join([program, *sys.argv[1:], "--force"]) if program == "augment" else "force=True"
-        raise UsageError(f"{path} exists. To replace it: {command}")
-    if not path.exists() or path.is_file():
-        trial = _temporary(path)
-        try:
-            trial.touch(exist_ok=False)
-            trial.unlink()
-        except OSError as error:
-            raise AugmentError(f"{path} cannot be written: {error.strerror}.") from error
+    try:
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: the folder {path.parent} does not exist.")
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder.")
+        if path.is_file() and not force:
+            raise UsageError(f"{path} exists. To replace it: {same_command('force')}")
+        is_replaced = not path.exists() or path.is_file()
+    except OSError as error:
+        raise write_error(path, error) from error
+    if is_replaced:
+        check_writable(path.resolve())
 
 
 @contextlib.contextmanager
@@ -100,35 +100,18 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         if str(path) == "-":
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
-            return
-        if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
-            with path.open("wb") as file, _compressing(path, file) as output:
+        elif path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
+            with path.open("wb") as device, _compressing(path, device) as output:
                 yield output
-            return
-        target = path.resolve()  # what a link points to is replaced, not the link
-        temporary = _temporary(target)
-        try:
-            with temporary.open("xb") as file:
-                with _compressing(path, file) as output:
-                    yield output
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        else:  # what a link points to is replaced, not the link
+            with whole_file(path.resolve()) as file, _compressing(path, file) as output:
+                yield output
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
         if str(path) == "-":  # what is still in Python's buffer cannot be written at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        name = "standard output" if str(path) == "-" else path
-        raise AugmentError(f"{name} cannot be written: {error.strerror or error}.") from error
-
-
-def _temporary(path: pathlib.Path) -> pathlib.Path:
-    """A name beside `path` that is not taken. Not `tempfile`, which makes files only their owner may read."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        raise write_error("standard output" if str(path) == "-" else path, error) from error
 
 
 @contextlib.contextmanager
@@ -258,7 +241,7 @@ class CsvWriter:
                 fields.append(csv_column(column, batch[column.name], self._dialect, alone=self._is_alone))
             elif column.kind == "identifier":
                 made = make_identifiers(column, first_index, num_rows, self._seed)
-                fields.append(_quoted(made, self._dialect))
+                fields.append(_quoted(_escaped(made, self._dialect), self._dialect))
             else:
                 fields.append(scalar(_only_field(column, self._dialect, self._is_alone)))
         if self._mark is not None:
@@ -417,7 +400,9 @@ def to_frame(
     return frame
 
 
-def write_typed(path: str | os.PathLike[str], file: IO[bytes], table: pa.Table) -> None:
+def write_typed(
+    path: str | os.PathLike[str], file: IO[bytes], table: pa.Table, *, escape_formulas: bool = False
+) -> None:
     """Writes a table that has types: to Parquet as it is, to CSV with lists and records as JSON."""
     if is_parquet(path):
         pyarrow.parquet.write_table(table, file)
@@ -427,6 +412,7 @@ def write_typed(path: str | os.PathLike[str], file: IO[bytes], table: pa.Table) 
             cells = table.column(place).to_pylist()
             texts = [None if cell is None else json.dumps(cell, default=str) for cell in cells]
             table = table.set_column(place, field.name, from_texts(texts))
+    table = escape_table(table) if escape_formulas else table
     pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(quoting_style="needed"))
 
 
@@ -435,7 +421,7 @@ def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Ite
 
     Args:
         file: Where to. The copy is not compressed by itself, and has the source's encoding.
-        source: A table read from a CSV file.
+        source: A table read from a CSV file. If its dialect escapes formulas, so does the copy.
         header: The further cell of the header, a field as CSV has it, or None for no further cells.
         cells: The further cells of the rows.
 
@@ -447,9 +433,12 @@ def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Ite
     dialect = source.dialect
     check_records(source)
     recoded = is_recoded(dialect)
+    encoding = "utf-8" if recoded else dialect.encoding
     end = dialect.end_of_line.encode()
     is_header = dialect.has_header
     for record in records(source.path, dialect):
+        if dialect.escape_formulas:
+            record = escape_record(record, dialect.delimiter, encoding)
         bare = record.rstrip(b"\r\n")
         further = "" if header is None else dialect.delimiter + (header if is_header else next(cells))
         is_header = False
@@ -469,7 +458,8 @@ def csv_column(column: Column, cells: Cells, dialect: Dialect, *, alone: bool = 
         alone: Whether it is the file's only column, where a field of nothing would be a blank line.
     """
     if cells.codes is None:
-        return _quoted(spell(column, np.asarray(cells.values, np.float64), dialect.decimal), dialect)
+        numbers = spell(column, np.asarray(cells.values, np.float64), dialect.decimal)
+        return _quoted(_escaped(numbers, dialect), dialect)
     codes = from_numpy(cells.codes)
     fields = pc.take(_level_fields(cells.levels, cells.is_missing, dialect, alone), codes)
     if cells.values is None or None not in cells.levels:
@@ -482,7 +472,7 @@ def csv_column(column: Column, cells: Cells, dialect: Dialect, *, alone: bool = 
 
 
 def csv_field(text: str, dialect: Dialect = Dialect(), *, is_missing: bool = True, alone: bool = False) -> str:
-    """Returns `text` as a CSV field, quoted if it must be.
+    """Returns `text` as a CSV field, quoted if it must be, and escaped if the dialect says so.
 
     Surrounding space needs no quotes: it is part of the field (RFC 4180, section 2).
 
@@ -492,6 +482,7 @@ def csv_field(text: str, dialect: Dialect = Dialect(), *, is_missing: bool = Tru
         is_missing: Whether it may be read as a missing cell; otherwise a text that could be is quoted.
         alone: Whether it is the only field of its record, where a field of nothing would be a blank line.
     """
+    text = escape(text) if dialect.escape_formulas else text
     if (
         re.search(f'[{re.escape(dialect.delimiter)}"\r\n]', text)
         or (not is_missing and (not text or text in dialect.null_values))
@@ -520,6 +511,10 @@ def _only_field(column: Column, dialect: Dialect, alone: bool) -> str:
         return csv_field(column.missing[0] if column.missing else "", dialect, alone=alone)
     is_missing = column.value in column.missing or column.value in dialect.null_values
     return csv_field(column.value, dialect, is_missing=is_missing, alone=alone)
+
+
+def _escaped(texts: pa.Array, dialect: Dialect) -> pa.Array:
+    return escape_array(texts) if dialect.escape_formulas else texts
 
 
 def _quoted(fields: pa.Array, dialect: Dialect) -> pa.Array:

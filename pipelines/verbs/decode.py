@@ -18,6 +18,7 @@ from pipelines.tables import parsing
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import ColumnEncoding
+from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import passed_cells, passed_column, write_cells
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
@@ -36,6 +37,7 @@ def decode(
     model: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | None:
@@ -51,6 +53,7 @@ def decode(
         model: A model file. Default: the only one in the current folder.
         output: A CSV or Parquet file by its suffix, "-" for CSV on standard output, or None for a DataFrame.
         seed: Of identifiers that are made anew.
+        escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output.
         on_progress: Called with the number of rows decoded as they are.
 
@@ -63,6 +66,7 @@ def decode(
     """
     check_seed(seed)
     opened = read_model(find_model(model))
+    dialect = escaping(opened.dialect, output) if escape_formulas else opened.dialect
     source = read_for(opened, latents, ReadOptions(header=True))
     names = [column.name for column in opened.encoding.discrete]
     names += [PREFIX + column.name for column in opened.encoding.continuous]
@@ -87,7 +91,7 @@ def decode(
         if name not in opened.schema.names and name not in names:
             column = passed_column(source, name)
             columns.append((column, passed_cells(source, column)))
-    frame = write_cells(output, columns, source.table.num_rows, opened.dialect, seed)
+    frame = write_cells(output, columns, source.table.num_rows, dialect, seed)
     if frame is not None and not isinstance(latents, str | os.PathLike):
         frame.index = latents.index
     return frame

@@ -20,6 +20,7 @@ from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import ColumnEncoding, Rows
+from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
@@ -43,6 +44,7 @@ def encode(
     output: str | os.PathLike[str] | None = None,
     reading: ReadOptions = ReadOptions(),
     seed: int = 0,
+    escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | None:
@@ -63,6 +65,7 @@ def encode(
         output: A CSV or Parquet file by its suffix, "-" for CSV on standard output, or None for a DataFrame.
         seed: Of the noise of absent numbers.
         reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
+        escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output.
         on_progress: Called with the number of rows encoded as they are.
 
@@ -75,6 +78,8 @@ def encode(
     check_seed(seed)
     opened = read_model(find_model(model))
     source = read_for(opened, data, reading)
+    if escape_formulas:
+        source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_columns(opened, source)
     names = [PREFIX + column.name for column in opened.encoding.continuous]
     taken = [name for name in names if name in source.table.column_names]

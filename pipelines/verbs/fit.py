@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.errors import AugmentError, UsageError, check_seed
-from pipelines.model_file import default_name, write_model
-from pipelines.models import Progress, Recipe, train
+from pipelines.checkpoint_folder import CheckpointFolder
+from pipelines.errors import AugmentError, UsageError, check_seed, same_command
+from pipelines.fingerprint import differences, fingerprint_of
+from pipelines.interruption import Interruption
+from pipelines.model_file import default_name, read_model, write_model
+from pipelines.models import DivergedError, Progress, Recipe, train
 from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding, Rows
@@ -64,7 +67,7 @@ class FitResult:
         steps: Optimizer steps planned; `steps=` repeats the run without a clock.
         steps_done: Optimizer steps done, fewer if something stopped it.
         stopped_by: "patience", "max_time", or None for the whole schedule.
-        seconds: Wall time of the whole call.
+        seconds: Wall time of the whole call, and of the training it went on from.
     """
 
     model: str
@@ -103,9 +106,15 @@ def fit(
     couplings: int | None = None,
     width: int | None = None,
     force: bool = False,
+    resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    interruption: Interruption | None = None,
 ) -> FitResult:
     """Fits a model to a table and writes a model file.
+
+    While it runs, `<model>.checkpoint`, a folder beside the model, holds what a fit that is killed goes on from. With
+    `resume` the same call then ends with the same weights, to the bit on one machine, as if it had not been killed;
+    under `max_time`, which counts over all calls, that holds if the steps planned were done in time.
 
     Args:
         data: A CSV or Parquet file, "-" for standard input, a DataFrame, or several files of one schema, which are
@@ -129,29 +138,113 @@ def fit(
         batch_size: Rows in a step. Default: by the number of rows, as the following.
         couplings: Coupling layers.
         width: Hidden units of each coupling's network.
-        force: Replace an existing model file.
+        force: Replace an existing model file, or a checkpoint of a fit that did not end.
+        resume: Go on from the checkpoint, if there is one; if the model is there already, return what it says.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
+        interruption: Signals, which are heard between two blocks of steps while training, and at once otherwise.
 
     Returns:
         A summary.
 
     Raises:
-        AugmentError: If the table cannot be modelled; the message says why and what to do.
+        AugmentError: If the table cannot be modelled, another process fits this model, or there is a checkpoint and
+            neither `force` nor `resume`, or one of another fit; the message says why and what to do.
     """
     started = time.monotonic()
     check_seed(seed)
+    options: dict[str, Any] = {
+        "target": target,
+        "kinds": dict(kinds or {}),
+        "drop": list(drop),
+        "reading": reading.to_json(),
+        "max_rows": max_rows,
+        "seed": seed,
+        "max_time": max_time,
+        "epochs": epochs,
+        "steps": steps,
+        "patience": patience,
+        "batch_size": batch_size,
+        "couplings": couplings,
+        "width": width,
+    }
     several: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
     if not several:
         raise UsageError("no data given.")
     path = _model_path(several[0], model)
-    refuse_existing(path, force)
-    sources = [read_source(one, reading, max_rows=max_rows, seed=seed) for one in several]
-    source = _join(sources, max_rows, seed)
-    found = _schema(source, kinds, schema, drop)
-    if target is not None and target not in found.names:
-        raise UsageError(f"{source.name} has no column {target!r}; it has {', '.join(found.names)}.")
-    _check(source, found)
+    refuse_existing(path, force=True)  # what cannot be written, before anything is made beside it
+    with CheckpointFolder(path) as folder:
+        if folder.has_checkpoint and not (force or resume):
+            raise AugmentError(
+                f"{folder.path} is of a fit that did not end. To go on with it: {same_command('resume')}. To begin "
+                f"anew: {same_command('force')}"
+            )
+        refuse_existing(path, force or resume)
+        sources = [read_source(one, reading, max_rows=max_rows, seed=seed) for one in several]
+        source = _join(sources, max_rows, seed)
+        found = _schema(source, kinds, schema, drop)
+        if target is not None and target not in found.names:
+            raise UsageError(f"{source.name} has no column {target!r}; it has {', '.join(found.names)}.")
+        _check(source, found)
 
+        versions = {name: metadata.version(name) for name in _PACKAGES}
+        fingerprint = fingerprint_of(sources, options, schema, versions)
+        if resume:
+            finished = _finished(path, fingerprint, source, may_replace=force or folder.replaces)
+            if finished is not None:
+                folder.remove()
+                return finished
+        is_resumed = resume and folder.has_checkpoint and folder.fingerprint == fingerprint
+        if resume and folder.has_checkpoint and not is_resumed and not force:
+            raise AugmentError(
+                f"{folder.path} is of another fit: {differences(folder.fingerprint, fingerprint)}. To begin anew: "
+                f"{same_command('force')}"
+            )
+        if not is_resumed:
+            folder.begin(fingerprint, replaces=force)
+
+        return _train_and_write(
+            sources,
+            source,
+            found,
+            path,
+            folder,
+            fingerprint,
+            is_resumed=is_resumed,
+            on_progress=on_progress,
+            interruption=interruption,
+            started=started,
+            seed=seed,
+            target=target,
+            reading=reading,
+            max_time=max_time,
+            epochs=epochs,
+            steps=steps,
+            patience=patience,
+            chosen={"batch_size": batch_size, "couplings": couplings, "width": width},
+        )
+
+
+def _train_and_write(
+    sources: Sequence[Source],
+    source: Source,
+    found: Schema,
+    path: pathlib.Path,
+    folder: CheckpointFolder,
+    fingerprint: Mapping[str, Any],
+    *,
+    is_resumed: bool,
+    on_progress: Callable[[Progress], None] | None,
+    interruption: Interruption | None,
+    started: float,
+    seed: int,
+    target: str | None,
+    reading: ReadOptions,
+    max_time: float | None,
+    epochs: int | None,
+    steps: int | None,
+    patience: int | None,
+    chosen: Mapping[str, Any],
+) -> FitResult:
     rng = np.random.default_rng(seed)
     encoding = Encoding.learn(source, found, rng, target=target)
     num_rows = source.table.num_rows
@@ -159,7 +252,6 @@ def fit(
     num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
     held, kept = order[:num_held_out], order[num_held_out:]
     recipe = Recipe.for_table(len(kept), encoding.num_classes, len(encoding.continuous))
-    chosen: dict[str, Any] = {"batch_size": batch_size, "couplings": couplings, "width": width}
     recipe = dataclasses.replace(recipe, **{key: value for key, value in chosen.items() if value is not None})
     steps_per_pass = math.ceil(len(kept) / recipe.batch_size)
     if steps is None and epochs is None:
@@ -176,18 +268,25 @@ def fit(
     rows = _rows([part.take(kept) for part in encoded])
     held_out = encoded[0].take(held)
 
-    trained = train(
-        rows,
-        held_out,
-        encoding.num_classes,
-        recipe,
-        seed=seed,
-        max_time=max_time,
-        on_progress=on_progress,
-        # The default ends with a whole epoch, which all rows have been in equally often.
-        **({"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}),
-        patience=patience,
-    )
+    try:
+        trained = train(
+            rows,
+            held_out,
+            encoding.num_classes,
+            recipe,
+            seed=seed,
+            max_time=max_time,
+            on_progress=on_progress,
+            interruption=interruption,
+            checkpoint=folder.training,
+            resume=is_resumed,
+            # The default ends with a whole epoch, which all rows have been in equally often.
+            **({"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}),
+            patience=patience,
+        )
+    except DivergedError:
+        folder.remove()
+        raise
     result = FitResult(
         model=str(path),
         source=source.name,
@@ -195,7 +294,7 @@ def fit(
         modelled=[column.name for column in found.modelled],
         constants=[column.name for column in found.constants],
         handled={column.name: _handled(column, encoding) for column in found.columns},
-        notes=list(source.notes),
+        notes=[*source.notes, *trained.notes],
         held_out_rows=num_held_out,
         log_likelihood=trained.log_likelihood,
         independent_log_likelihood=_independent_log_likelihood(rows, held_out, encoding.num_classes),
@@ -203,10 +302,11 @@ def fit(
         steps=trained.steps,
         steps_done=trained.steps_done,
         stopped_by=trained.stopped_by,
-        seconds=round(time.monotonic() - started, 2),
+        seconds=round(trained.seconds_before + time.monotonic() - started, 2),
     )
     description = {
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "versions": fingerprint["versions"],
+        "fingerprint": fingerprint,
         "source": [{"name": s.name, "sha256": s.sha256, "rows": s.num_rows} for s in sources],
         "seed": seed,
         "target": target,
@@ -222,7 +322,31 @@ def fit(
         "flow": trained.config,
     }
     write_model(path, description, trained.members)
+    folder.remove()  # not before the model is there
     return result
+
+
+def _finished(
+    path: pathlib.Path, fingerprint: Mapping[str, Any], source: Source, *, may_replace: bool
+) -> FitResult | None:
+    """What the model says that this fit has made already, or None if it is yet to be made."""
+    if not path.is_file():
+        return None
+    try:
+        opened = read_model(path)
+        was = opened.description.get("fingerprint")
+        if was == fingerprint:
+            handled = {column.name: _handled(column, opened.encoding) for column in opened.schema.columns}
+            told = opened.description["training"]
+            return FitResult(model=str(path), source=source.name, handled=handled, **told)
+        why = differences(was, fingerprint)
+    except AugmentError as error:
+        why = str(error)
+    except TypeError:
+        why = "it does not say how it was fitted"
+    if may_replace:
+        return None
+    raise UsageError(f"{path} exists, and is of another fit: {why}. To replace it: {same_command('force')}")
 
 
 def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Path:

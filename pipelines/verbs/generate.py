@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import pathlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
@@ -16,10 +17,13 @@ import pyarrow as pa
 from pipelines.balancing import new_rows
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
-from pipelines.errors import AugmentError, UsageError, check_seed
+from pipelines.errors import AugmentError, UsageError, check_seed, same_command
+from pipelines.manifest import begin, locked, read_manifest, write_manifest
 from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
+from pipelines.parts import make_part, new_plan
 from pipelines.tables.cells import Cells
+from pipelines.tables.formulas import escaping
 from pipelines.tables.parsing import numbers, plain
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Schema
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Generated", "ShortfallError", "generate", "new_seed"]
 
+_DEFAULT_ROWS = 1000
 # Of the rows drawn under conditions that are not given to the model, at least so many have to be right ...
 _LEAST_ACCEPTANCE = 1e-4
 # ... of this many, before more are drawn.
@@ -60,13 +65,19 @@ class Generated:
     """What was generated.
 
     Attributes:
-        rows: New rows.
+        rows: New rows, those of parts that were there not counted.
+        seed: What they follow from.
+        parts: The parts that are there now, if it is parts that were asked for.
+        parts_kept: Those of them that were there before.
         drawn: Rows drawn for them: whole blocks if there are conditions, so more than were needed.
         fulfilled: Those of them that fulfilled the conditions.
         frame: The rows as a DataFrame, if there was no output.
     """
 
     rows: int = 0
+    seed: int = 0
+    parts: int = 0
+    parts_kept: int = 0
     drawn: int = 0
     fulfilled: int = 0
     frame: pd.DataFrame | None = None
@@ -103,6 +114,11 @@ def generate(
     append: str | os.PathLike[str] | pd.DataFrame | None = None,
     mark: str | None = None,
     chunk_size: int = 65_536,
+    parts: str | os.PathLike[str] | None = None,
+    part_rows: int | None = None,
+    part_suffix: str | None = None,
+    resume: bool = False,
+    escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | Generated:
@@ -122,12 +138,19 @@ def generate(
             the ratio of the rarer to the other.
         append: A file or DataFrame whose rows come first, as they are there.
         mark: Name of a last column that is 0 in the rows of `append` and 1 in the new ones.
-        chunk_size: Rows made and written at a time; bounds the memory.
-        force: Replace an existing output.
+        chunk_size: Rows made and written at a time; bounds the memory. Parts are written block by block.
+        parts: A folder for numbered files instead of an output: `part-00000.csv` and so on, each a whole table, and
+            `manifest.json` with their rows and SHA-256. One after another they are the rows of a single output.
+        part_rows: Rows of each part, a multiple of 16,384. Default: 1,048,576.
+        part_suffix: Of the parts: ".csv" (the default), ".tsv", one of them with ".gz", ".zst" or ".bz2", ".parquet".
+        resume: Make those parts only that are not there yet or not whole. What is not said is as it was when the parts
+            were begun; what is said must be.
+        escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
+        force: Replace an existing output, or the parts in a folder.
         on_progress: Called with the number of new rows as they are written.
 
     Returns:
-        The rows as a DataFrame if there is no `output`, else a summary.
+        The rows as a DataFrame if there is neither `output` nor `parts`, else a summary.
 
     Raises:
         ShortfallError: If too few rows fulfil the conditions; nothing is written then.
@@ -139,15 +162,33 @@ def generate(
         raise UsageError(f"chunk_size must be at least 1, got {chunk_size}.")
     if mark is not None and append is None:
         raise UsageError("mark says which rows are new among those of append, which is missing.")
+    if parts is not None:
+        if output is not None or balance is not None or append is not None:
+            raise UsageError(
+                "parts are made each on its own, of new rows alone: with them there is no output, balance or append."
+            )
+        said = {
+            "rows": n,
+            "seed": seed,
+            "part_rows": part_rows,
+            "suffix": part_suffix,
+            "where": tuple(where) or None,
+            "escape_formulas": escape_formulas or None,
+        }
+        return _in_parts(read_model(find_model(model)), pathlib.Path(parts), said, resume, force, on_progress)
+    if resume or part_rows is not None or part_suffix is not None:
+        raise UsageError("only parts can be resumed, and have a number of rows and a suffix: name their folder.")
     seed = new_seed() if seed is None else seed
     check_seed(seed)
     opened = read_model(find_model(model))
+    if escape_formulas:
+        opened = dataclasses.replace(opened, dialect=escaping(opened.dialect, output))
     if mark is not None:
         _check_mark(mark, opened.schema)
     source = None if append is None else _source(opened, append)
     requests = _requests(opened, n, where, balance, strategy, source)
     total = sum(request.rows for request in requests)
-    made = Generated()
+    made = Generated(seed=seed)
     batches = _regrouped(_batches(opened, requests, seed, made), chunk_size)
     if output is None:
         frame = to_frame(opened.schema, batches, seed=seed, decimal=opened.dialect.decimal)
@@ -171,6 +212,43 @@ def generate(
     return made
 
 
+def _in_parts(
+    model: ModelFile,
+    folder: pathlib.Path,
+    said: Mapping[str, Any],
+    resume: bool,
+    force: bool,
+    on_progress: Callable[[int], None] | None,
+) -> Generated:
+    """Makes the parts that are not there yet; of what they are to be like, None was not said."""
+    if resume and force:
+        raise UsageError("parts are either resumed or replaced; leave one of resume and force away.")
+    with locked(folder):
+        found = read_manifest(folder) if resume else None
+        begun = {} if found is None else {name: getattr(found[0], name) for name in said}
+        chosen = {name: value for name, value in said.items() if value is not None}
+        plan = new_plan(model, **{"rows": _DEFAULT_ROWS, "seed": new_seed(), **begun, **chosen})
+        done = begin(folder, plan, resume=resume, force=force)
+        made = Generated(seed=plan.seed, parts=plan.num_parts, parts_kept=len(done))
+        if on_progress is not None:
+            on_progress(sum(part.rows for part in done.values()))
+        for number in range(plan.num_parts):
+            if plan.name(number) in done:
+                continue
+            try:
+                part = make_part(model, plan, number, folder, on_progress)
+                done[part.name] = part
+                write_manifest(folder, plan, done)
+            except AugmentError as error:
+                raise AugmentError(
+                    f"{error} {len(done):,} of {plan.num_parts:,} parts are there; to make the others: "
+                    f"{same_command('resume')}"
+                ) from error
+            made.rows += part.rows
+    made.drawn = made.fulfilled = made.rows
+    return made
+
+
 def _requests(
     model: ModelFile,
     n: int | None,
@@ -182,7 +260,7 @@ def _requests(
     conditions = parse_conditions(where, model)
     given, others = split_conditions(conditions, model)
     if balance is None:
-        return [_Request(1000 if n is None else n, given, others)]
+        return [_Request(_DEFAULT_ROWS if n is None else n, given, others)]
     places = {encoding.name: place for place, encoding in enumerate(model.encoding.discrete)}
     if balance not in places:
         raise UsageError(
@@ -201,8 +279,8 @@ def _requests(
                 "without rows to append to, the new rows are balanced among themselves: leave the strategy away, or "
                 "add --append DATA."
             )
-        rows = np.full(len(levels), (1000 if n is None else n) // len(levels))
-        rows[: (1000 if n is None else n) % len(levels)] += 1
+        rows = np.full(len(levels), (_DEFAULT_ROWS if n is None else n) // len(levels))
+        rows[: (_DEFAULT_ROWS if n is None else n) % len(levels)] += 1
         wanted = dict(zip(levels, rows.tolist(), strict=True))
     else:
         if n is not None:
@@ -270,6 +348,8 @@ def _regrouped(batches: Iterator[tuple[dict[str, Cells], int]], size: int) -> It
 
 def _source(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> Source:
     source = read_for(model, data)
+    escapes = model.dialect.escape_formulas
+    source = dataclasses.replace(source, dialect=dataclasses.replace(source.dialect, escape_formulas=escapes))
     schema, names = model.schema, source.table.column_names
     kept = [column.name for column in schema.columns if column.kind != "text"]
     if names not in (schema.names, kept):

@@ -21,6 +21,7 @@ from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import ColumnEncoding
+from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records
 from pipelines.tables.reading import Source, is_parquet
@@ -50,6 +51,7 @@ def impute(
     reading: ReadOptions = ReadOptions(),
     draw: bool = False,
     seed: int = 0,
+    escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | None:
@@ -69,6 +71,7 @@ def impute(
         draw: Draw a cell given the rest of its row, instead of taking the best guess.
         seed: Of everything random.
         reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
+        escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output.
         on_progress: Called with the number of rows dealt with as they are.
 
@@ -81,6 +84,8 @@ def impute(
     check_seed(seed)
     opened = read_model(find_model(model))
     source = read_for(opened, data, reading)
+    if escape_formulas:
+        source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_columns(opened, source)
     if output is not None and str(output) != "-":
         refuse_existing(output, force)
@@ -103,7 +108,7 @@ def impute(
         return typed_frame(opened, dataclasses.replace(source, table=table))
     with open_output(output) as file:
         if source.is_typed:
-            write_typed(output, file, table)
+            write_typed(output, file, table, escape_formulas=escape_formulas)
         else:
             patch_records(file, source, _patches(source, filled))
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from pipelines.matching import check_columns, part_of, read_for, typed_frame
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Rows
+from pipelines.tables.formulas import escaping
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing, write_typed
 
@@ -36,6 +38,7 @@ def score(
     output: str | os.PathLike[str] | None = None,
     reading: ReadOptions = ReadOptions(),
     outlier_share: float = 0.01,
+    escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | None:
@@ -54,6 +57,7 @@ def score(
             are less likely) and `outlier` (1 if that is below `outlier_share`, else 0).
         outlier_share: The share of the model's own rows that would be called outliers, in (0, 1).
         reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
+        escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output.
         on_progress: Called with the number of rows scored as they are.
 
@@ -67,6 +71,8 @@ def score(
         raise UsageError(f"outlier_share must be between 0 and 1, got {outlier_share}.")
     opened = read_model(find_model(model))
     source = read_for(opened, data, reading)
+    if escape_formulas:
+        source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     taken = [name for name in COLUMNS if name in source.table.column_names]
     if taken:
         raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
@@ -85,7 +91,7 @@ def score(
             table = source.table
             for name, values in zip(COLUMNS, (log_prob, percentile, outlier), strict=True):
                 table = table.append_column(name, pa.array(values))
-            write_typed(output, file, table)
+            write_typed(output, file, table, escape_formulas=escape_formulas)
         else:
             mark = source.dialect.delimiter
             decimal = source.dialect.decimal

@@ -624,6 +624,15 @@ def test_a_reader_that_has_enough_is_no_error_to_tell(model, tmp_path, line):
     assert told == b""
 
 
+def is_writing(process, folder):
+    """Whether a process has written to a file in a folder, which may have no name yet."""
+    for descriptor in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(descriptor).startswith(f"{folder}/") and descriptor.stat().st_size:
+                return True
+    return False
+
+
 def test_an_interrupted_generate_leaves_nothing(model, tmp_path):
     process = subprocess.Popen(
         [AUGMENT, "generate", "-m", model, "-n", "100000000", "-q", "-o", "out.csv"],
@@ -634,7 +643,7 @@ def test_an_interrupted_generate_leaves_nothing(model, tmp_path):
         preexec_fn=hear_interrupts,
     )
     give_up = time.monotonic() + PATIENCE
-    while not any(path.stat().st_size for path in tmp_path.iterdir()):
+    while not is_writing(process, tmp_path):
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < give_up
         time.sleep(0.05)
@@ -643,6 +652,51 @@ def test_an_interrupted_generate_leaves_nothing(model, tmp_path):
     assert process.returncode == 1
     assert told.strip() == "Aborted!"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_parts_say_how_to_go_on_and_do(model, tmp_path):
+    """Also with a seed that was drawn, and that nobody was told."""
+    line = f"generate -m {model} -n 3000000 --part-rows 16384 --parts rows -q --force"
+    process = subprocess.Popen(
+        [AUGMENT, *shlex.split(line)],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_interrupts,
+    )
+    give_up = time.monotonic() + PATIENCE
+    while not (tmp_path / "rows" / "part-00001.csv").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    again = re.search(r"make the others: augment (.*)\n", told)[1]
+    assert again == line.replace("--force", "--resume")
+    there = len(list((tmp_path / "rows").glob("part-*.csv")))
+    done = succeed(again.replace(" -q", ""), tmp_path)
+    kept, seed = re.search(
+        r"184 parts are in rows; (\d+) of them before \(model .*, seed (\d+)\)", done.stderr
+    ).groups()
+    assert there - 1 <= int(kept) <= there  # the last one may have been cut off from the manifest
+    succeed(f"generate -m {model} -n 3000000 --seed {seed} -o one.csv", tmp_path)
+    parts = sorted((tmp_path / "rows").glob("part-*.csv"))
+    joined = [part.read_bytes().split(b"\n", 1)[1] for part in parts]
+    assert b"".join(joined) == (tmp_path / "one.csv").read_bytes().split(b"\n", 1)[1]
+
+
+def test_parts_that_are_there_are_refused_with_the_commands_that_make_or_replace_them(model, tmp_path):
+    line = f"generate -m {model} -n 5 --seed 0 --parts rows"
+    succeed(line, tmp_path)
+    done = augment(line, tmp_path)
+    assert done.returncode == 2
+    assert f"To make those that are missing: augment {line} --resume. To replace them: augment {line} --force" in (
+        done.stderr
+    )
+    assert "wrote 0 new rows: 1 part is in rows; 1 of them before" in succeed(f"{line} --resume", tmp_path).stderr
+    assert augment(f"{line} -o out.csv", tmp_path).returncode == 2
 
 
 @pytest.fixture(scope="module")

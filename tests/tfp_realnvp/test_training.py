@@ -347,22 +347,23 @@ def test_the_learning_rate_warms_up_and_decays_to_zero():
 
 def test_an_absurd_learning_rate_is_named_with_its_epoch_and_leaves_a_finite_flow():
     flow = small_flow()
-    with pytest.raises(DivergenceError, match=r"The loss became (nan|inf) in epoch 1\..*learning_rate"):
+    said = r"The loss became (nan|inf) in epoch 4, after training had diverged 3 times .*learning_rate"
+    with pytest.raises(DivergenceError, match=said):
         fit(flow, X, epochs=50, batch_size=10, learning_rate=1e30, seed=0, verbose=0)
     assert all(np.isfinite(value).all() for value in weights_of(flow))
     assert np.isfinite(flow.log_prob(X)).all()
 
 
-def test_a_divergence_in_a_later_epoch_leaves_the_best_weights_from_before():
+def test_a_divergence_in_later_epochs_leaves_the_best_weights_from_before():
     flow, recorder = diagonal_gaussian(), Recorder()
 
     def spoil(epoch, logs):
-        if epoch == 2:
+        if epoch >= 2:
             flow.trainable_variables[0].assign([np.nan, 0.0])
 
     spoiler = tf_keras.callbacks.LambdaCallback(on_epoch_begin=spoil)
-    with pytest.raises(DivergenceError, match="The loss became nan in epoch 3"):
-        fit(flow, X, epochs=5, seed=0, callbacks=[spoiler, recorder], verbose=0)
+    with pytest.raises(DivergenceError, match="The loss became nan in epoch 6"):
+        fit(flow, X, epochs=7, seed=0, callbacks=[spoiler, recorder], verbose=0)
     best = int(np.argmin([logs["val_loss"] for logs in recorder.logs[:2]]))
     assert are_equal(weights_of(flow), recorder.weights[best])
 

@@ -1,0 +1,68 @@
+"""Whether an encoding that came from a file is one that could have been learnt from the columns it is for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.errors import AugmentError
+from pipelines.tables.encoding import ColumnEncoding, Encoding, step_of
+from pipelines.tables.schema import Column, Schema
+
+__all__ = ["check_encoding"]
+
+
+def check_encoding(encoding: Encoding, schema: Schema) -> None:
+    """Refuses an encoding that does not fit its columns, or itself.
+
+    Raises:
+        AugmentError: With the column and what is wrong.
+    """
+    if [column.name for column in encoding.columns] != [column.name for column in schema.modelled]:
+        raise AugmentError("schema and encoding have different columns.")
+    for column, encoded in zip(schema.modelled, encoding.columns, strict=True):
+        problem = _shape_problem(encoded) or (
+            _numeric_problem(column, encoded) if column.is_numeric else _categorical_problem(encoded)
+        )
+        if problem:
+            raise AugmentError(f"the encoding of column {column.name!r} {problem}.")
+
+
+def _shape_problem(encoded: ColumnEncoding) -> str | None:
+    """What is wrong whatever the column's kind."""
+    levels = len(encoded.levels)
+    if not levels and encoded.margin is None:
+        return "has neither classes nor numbers"
+    if len(encoded.is_missing) != levels:
+        return "does not say which of its classes are missing cells"
+    if list(encoded.is_missing) != sorted(encoded.is_missing):
+        return "has a class after those of missing cells"
+    if encoded.other_count and not encoded.is_missing.count(False):
+        return "has rare categories without a class"
+    return None
+
+
+def _categorical_problem(encoded: ColumnEncoding) -> str | None:
+    if encoded.margin is not None or encoded.values or encoded.unseen or None in encoded.levels:
+        return "has numbers, and the column has none"
+    return None
+
+
+def _numeric_problem(column: Column, encoded: ColumnEncoding) -> str | None:
+    if len(encoded.values) != len(encoded.levels) or encoded.other_count:
+        return "has classes without a number"
+    first = 0 if encoded.margin is None else 1
+    if encoded.levels and [level is None for level in encoded.levels] != [
+        index < first for index in range(len(encoded.levels))
+    ]:
+        return "has a class of numbers that is not its first"
+    known = encoded.is_missing.count(False)
+    values = np.array(encoded.values)
+    if not (np.isfinite(values[first:known]).all() and (np.diff(values[first:known]) > 0).all()):
+        return "has numbers that do not increase"
+    if not np.isnan(values[:first]).all() or not np.isnan(values[known:]).all():
+        return "has a number for a missing cell"
+    if encoded.unseen and (
+        encoded.margin is not None or len(encoded.unseen) != known or max(encoded.unseen) >= 1 or not step_of(column)
+    ):
+        return "has shares of numbers between its classes, which have no step"
+    return None

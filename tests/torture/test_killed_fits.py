@@ -1,0 +1,16 @@
+"""A short version of what `make torture` does to fits."""
+
+import random
+
+import killed_fits
+
+
+def test_a_fit_that_is_killed_ends_like_one_that_is_not(tmp_path):
+    """While it trains, and while what goes on from there writes its model."""
+    table = killed_fits.write_table(tmp_path / "table.csv")
+    sample = killed_fits.Fit(table, tmp_path / "whole")
+    whole = sample.finish()
+    moments = killed_fits.Moments.of(sample.times)
+    assert (
+        killed_fits.chain(table, tmp_path / "killed", ["training", "writing"], moments, whole, random.Random(1)) is None
+    )
