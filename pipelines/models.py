@@ -220,6 +220,9 @@ def walk(config: Any, weights: bytes, noise: np.ndarray, classes: np.ndarray) ->
         weights: The member "weights.safetensors".
         noise: float32 `[n, D]`, D at least 2.
         classes: int32 `[n, C]`, of the discrete columns.
+
+    Raises:
+        AugmentError: If they are not those of a flow.
     """
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -229,7 +232,10 @@ def walk(config: Any, weights: bytes, noise: np.ndarray, classes: np.ndarray) ->
 
         import tfp_realnvp as tfr
 
-        model = tfr.from_config(config, safetensors.numpy.load(weights))
+        try:
+            model = tfr.from_config(config, safetensors.numpy.load(weights))
+        except (tfr.LoadError, safetensors.SafetensorError) as error:
+            raise AugmentError(f"the model is damaged: its flow cannot be built: {error}") from error
         flow = getattr(model, "continuous", model)
         if classes.shape[1]:
             flow = tfr.given(flow, classes)

@@ -80,6 +80,11 @@ class Process:
         self._stop()
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    @property
     def end(self) -> str:
         """How the process ended, in words."""
         try:
