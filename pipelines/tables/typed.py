@@ -131,7 +131,8 @@ def typed_column(column: Column, cells: Cells, decimal: str = ".") -> pa.Array:
         return _typed_column(column, cells, decimal)
     except pa.ArrowException as error:
         raise AugmentError(
-            f"column {column.name!r}: its cells cannot have the type {arrow_type(column, decimal)}: {error}."
+            f"column {column.name!r}: its cells cannot have the type {arrow_type(column, decimal)}: "
+            f"{str(error).splitlines()[0]}."
         ) from error
 
 
