@@ -228,30 +228,37 @@ def walk(config: Any, weights: bytes, noise: np.ndarray, classes: np.ndarray) ->
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_native_logs():
         import safetensors.numpy
-        from tensorflow_probability import bijectors as tfb
 
         import tfp_realnvp as tfr
 
         try:
             model = tfr.from_config(config, safetensors.numpy.load(weights))
-        except (tfr.LoadError, safetensors.SafetensorError) as error:
-            raise AugmentError(f"the model is damaged: its flow cannot be built: {error}") from error
-        flow = getattr(model, "continuous", model)
-        if classes.shape[1]:
-            flow = tfr.given(flow, classes)
-        layers = flow.bijector.bijectors[::-1]  # the last one is the first on the way to the data
-        steps, rows = [(0, noise)], noise
-        for done, layer in enumerate(layers, start=1):
-            rows = layer.forward(rows)
-            if isinstance(layer, tfr.Coupling | tfr.BoundCoupling):
-                steps.append((done, rows))
-        steps[-1] = (len(layers), rows)
-        shown = []
-        for done, found in steps:
-            for layer in layers[done:]:
-                if isinstance(layer, tfr.Permute | tfb.Permute):
-                    found = layer.forward(found)  # so that an entry has one place in all of them
-            shown.append(np.asarray(found))
+            return _walked(model, noise, classes)
+        except Exception as error:  # of parts that do not fit each other or the columns, anything may come
+            raise AugmentError(f"the model is damaged: its flow does not run ({type(error).__name__}).") from error
+
+
+def _walked(model: Any, noise: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+    from tensorflow_probability import bijectors as tfb
+
+    import tfp_realnvp as tfr
+
+    flow = getattr(model, "continuous", model)
+    if classes.shape[1]:
+        flow = tfr.given(flow, classes)
+    layers = flow.bijector.bijectors[::-1]  # the last one is the first on the way to the data
+    steps, rows = [(0, noise)], noise
+    for done, layer in enumerate(layers, start=1):
+        rows = layer.forward(rows)
+        if isinstance(layer, tfr.Coupling | tfr.BoundCoupling):
+            steps.append((done, rows))
+    steps[-1] = (len(layers), rows)
+    shown = []
+    for done, found in steps:
+        for layer in layers[done:]:
+            if isinstance(layer, tfr.Permute | tfb.Permute):
+                found = layer.forward(found)  # so that an entry has one place in all of them
+        shown.append(np.asarray(found))
     return shown
 
 

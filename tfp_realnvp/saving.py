@@ -53,8 +53,25 @@ _VARIABLES = {
 }
 _ARRAY_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 _ACTIVATIONS = frozenset(
-    "elu exponential gelu hard_sigmoid leaky_relu linear mish relu relu6 selu sigmoid silu softmax softplus softsign "
-    "swish tanh".split()
+    [
+        "elu",
+        "exponential",
+        "gelu",
+        "hard_sigmoid",
+        "leaky_relu",
+        "linear",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softmax",
+        "softplus",
+        "softsign",
+        "swish",
+        "tanh",
+    ]
 )
 _MEMBERS = {"flow.json": 1 << 27, "weights.safetensors": 1 << 32}  # and the bytes they may have
 _MAX_DEPTH = 100  # of the configuration: an object within an object
@@ -398,7 +415,7 @@ def _check_recipe(recipe: Mapping[str, Any]) -> None:
         raise LoadError(f"a conditioner has the unknown activation {recipe.get('activation')!r}.")
 
 
-def _num_weights(recipe: Mapping[str, Any], context_size: int) -> int:
+def _num_weights(recipe: Mapping[str, Any], context_size: int) -> Any:
     """How many weights the network of a conditioner has at least, scales and counters left out."""
     if "hidden_units" in recipe:
         outputs = recipe["num_moved"] * recipe["num_parameters"]
@@ -414,9 +431,7 @@ def _num_weights(recipe: Mapping[str, Any], context_size: int) -> int:
     return ends + 2 * recipe["num_blocks"] * (width + 1) * width
 
 
-def _num_weights_of_classes(
-    num_classes: Sequence[int], width: int = 64, embedding_size: int = 8, **_: Any
-) -> int:
+def _num_weights_of_classes(num_classes: Sequence[int], width: int = 64, embedding_size: int = 8, **_: Any) -> int:
     """How many weights an `AutoregressiveCategorical` has at least; it has less than four times as many."""
     columns, classes = len(num_classes), sum(num_classes)
     if min(num_classes) < 1:

@@ -14,6 +14,7 @@ than it takes to judge it; so the changes are drawn by `random`.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
 import itertools
@@ -419,8 +420,8 @@ def change_zip(base: Base, rng: random.Random) -> bytes:
                     info.compress_type = zipfile.ZIP_DEFLATED
                 elif how == 1:
                     info.filename = rng.choice(
-                        ["../" + name, "/" + name, "a/" + name, name + "/", "..\\" + name, name.upper(), name + "\0", "",
-                         "C:" + name, "model.json ", "./" + name, "é" + name]
+                        ["../" + name, "/" + name, "a/" + name, name + "/", "..\\" + name, name.upper(), name + "\0",
+                         "", "C:" + name, "model.json ", "./" + name, "é" + name]
                     )  # fmt: skip
                 elif how == 2:
                     kind = rng.choice([stat.S_IFLNK, stat.S_IFDIR, stat.S_IFIFO, stat.S_IFCHR])
@@ -457,9 +458,11 @@ def change_zip(base: Base, rng: random.Random) -> bytes:
 
 _ODD: list[Any] = [
     None, True, False, 0, 1, -1, 2, 7, 255, 2**31, 2**53, 2**63, 2**64, -(2**63), 10**30, 10**400, 0.5, -0.5, 1.5, 1e-9,
-    1e9, 1e300, -1e300, 5e-324, 1.7976931348623157e308, float("nan"), float("inf"), "", " ", "x", "0", "-1", "nan", "\0",
-    "\ud800", "\n", "\r", '"', ",", ";", "=cmd|' /C calc'!A0", "a" * 300, "ä" * 20_000, "%Y", "%Y %Y", "%", "%Q", "%Y" * 40,
-    "%d %d", "%s%n", "%H:%M:%S.%f", "iso", "utf-16", "utf-7", "idna", "punycode", "unicode_escape", "rot13", "hex", "cp949",
+    1e9, 1e300, -1e300, 5e-324, 1.7976931348623157e308, float("nan"), float("inf"), "", " ", "x", "0", "-1", "nan",
+    "\0", "\ud800", "\n", "\r", '"', ",", ";", "=cmd|' /C calc'!A0", "a" * 300, "ä" * 20_000,
+    "%Y", "%Y %Y", "%", "%Q", "%Y" * 40,
+    "%d %d", "%s%n", "%H:%M:%S.%f", "iso", "utf-16", "utf-7", "idna", "punycode", "unicode_escape", "rot13", "hex",
+    "cp949",
     "undefined", "zip", "9" * 150, "A" * 199, "\\", "h\\", "int64", "decimal128(76, 3)", "decimal(38, -5)", "null",
     "timestamp[ns, tz=Mars/Phobos]", "dictionary<values=string, indices=int8, ordered=0>", "list<item: string>", "bool",
     "dictionary<values=dictionary<values=string, indices=int8, ordered=0>, indices=string, ordered=1>", "float16",
@@ -468,8 +471,13 @@ _ODD: list[Any] = [
     "identifier", "text", "constant", [], {}, [[]], [None], [0], [""], ["a", "a"], ["a", "b"], [None, None], [1.0, 2.0],
     [2.0, 1.0], [float("nan")], {"": 0}, {"kind": "uuid"}, {"kind": "pattern", "pattern": "99"}, [True], [False, True],
     {"kind": "sequence", "start": 2**62, "step": 2**60, "width": 100}, {"kind": "sequence", "start": 1, "step": 0},
-    {"kind": "sequence", "start": -5, "step": -7, "width": 9, "prefix": "p" * 900}, {"kind": "pattern", "pattern": "a" * 190},
+    {"kind": "sequence", "start": -5, "step": -7, "width": 9, "prefix": "p" * 900},
+    {"kind": "pattern", "pattern": "a" * 190},
 ]  # fmt: skip
+
+
+def _odd(rng: random.Random) -> Any:
+    return copy.deepcopy(rng.choice(_ODD))
 
 
 def _nested(depth: int) -> Any:
@@ -529,7 +537,7 @@ def _change_entry(holder: Any, key: Any, whole: Any, rng: random.Random) -> None
     value = holder[key]
     match rng.randrange(9):
         case 0 | 1 | 2:
-            holder[key] = rng.choice(_ODD) if rng.random() < 0.97 else _nested(rng.choice([60, 500]))
+            holder[key] = _odd(rng) if rng.random() < 0.97 else _nested(rng.choice([60, 500]))
         case 3:
             del holder[key]
         case 4 if isinstance(value, list):
@@ -549,12 +557,12 @@ def _change_entry(holder: Any, key: Any, whole: Any, rng: random.Random) -> None
                 _ODD
             )
         case 5:
-            holder.append(rng.choice([value, rng.choice(_ODD)]))
+            holder.append(rng.choice([value, _odd(rng)]))
         case 6 | 7:  # with another entry of the same name or place elsewhere
             other = _places(whole, rng)
             if other:
                 there, name = other[-1]
-                holder[key], there[name] = there[name], holder[key]
+                holder[key], there[name] = copy.deepcopy(there[name]), copy.deepcopy(value)
         case 8 if isinstance(value, list) and value:
             rng.shuffle(value)
 
