@@ -48,7 +48,7 @@ WORDS = {
     "zip": "model files with bombs, paths, links, duplicates, odd headers",
     "json": "model files with entries of model.json changed",
     "weights": "model files with changed weights or history",
-    "graph": "model files with changed graphs, run if they pass",
+    "graph": "model files with changed graphs",
 }
 _BATCH = 40
 _SECONDS, _MEMORY = 30, 4 << 30
@@ -109,17 +109,21 @@ def fit(folder: pathlib.Path) -> None:
 
 def _judge_all(kind: str, count: int, seed: int, folder: pathlib.Path) -> Tally:
     tally = Tally(WORDS[kind])
-    reached, refused = 0, 0
-    middle = count // 2
-    parts = [iter(_judged(kind, 0, middle, seed, folder)), iter(_judged(kind, middle, count, seed, folder))]
+    counts = dict.fromkeys(("refused", "run", "crashed"), 0)
+    ends = (
+        [0, count // 2, count] if count > 500 else [0, count]
+    )  # to start a worker takes as long as some hundred files
+    parts = [_judged(kind, first, last, seed, folder) for first, last in itertools.pairwise(ends)]
     for told in itertools.chain.from_iterable(itertools.zip_longest(*parts)):
         if told is None:
             continue
         failures = dict(told["failures"])
         for number in range(told["first"], told["last"]):
             tally.record(failures.get(number))
-        reached, refused = reached + told["reached"], refused + told["refused"]
-    tally.harm += f" ({refused:,} refused" + (f", {reached:,} graphs run)" if kind == "graph" else ")")
+        counts = {what: count + told[what] for what, count in counts.items()}
+    tally.harm += f": {counts['refused']:,} refused"
+    if kind == "graph":
+        tally.harm += f", {counts['run']:,} run, {counts['crashed']} crashed apart"
     return tally
 
 
@@ -139,7 +143,7 @@ def _judged(kind: str, first: int, last: int, seed: int, folder: pathlib.Path) -
                 return
             after = min(last, first + _BATCH)
             message = f"{kind} {first} to {after - 1}: the worker ended with status {process.returncode}"
-            yield {"first": first, "last": after, "failures": [[first, message]], "reached": 0, "refused": 0}
+            yield {"first": first, "last": after, "failures": [[first, message]], "refused": 0, "run": 0, "crashed": 0}
             first = after
             if first >= last:
                 return
@@ -165,14 +169,14 @@ def work(folder: pathlib.Path, seed: int, kind: str, first: int, last: int) -> N
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         for start in range(first, last, _BATCH):
             failures = []
-            user.reached = user.refused = 0
+            user.counts = dict.fromkeys(user.counts, 0)
             stop = min(last, start + _BATCH)
             for number in range(start, stop):
                 problem = judge(bases, user, pathlib.Path(scratch), seed, kind, number)
                 if problem:
                     failures.append([number, f"{kind} {number}: {problem}"])
             told = {"first": start, "last": stop, "failures": failures}
-            print(json.dumps(told | {"reached": user.reached, "refused": user.refused}), flush=True)  # noqa: T201
+            print(json.dumps(told | user.counts), flush=True)  # noqa: T201
     user.close()
 
 
@@ -191,7 +195,10 @@ def judge(
         user.use(path, rng, set(base.members.values()), with_graphs=kind == "graph")
     except BaseException as error:
         if user.is_clean(error):
-            user.refused += 1
+            is_crash = any(
+                words in str(error) for words in ("the process that ran it", "no longer answers", "was stopped")
+            )
+            user.counts["crashed" if is_crash else "refused"] += 1
             return None
         where = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{type(error).__name__}: {str(error)[:200]} ({pathlib.Path(where.filename).name}:{where.lineno})"
@@ -222,7 +229,7 @@ class User:
 
         self._local, self._make = local, Process
         self._process: Process | None = None
-        self.reached = self.refused = 0
+        self.counts = {"refused": 0, "run": 0, "crashed": 0}
 
     def is_clean(self, error: BaseException) -> bool:
         """Whether an error is one in words, one line of them."""
@@ -301,7 +308,7 @@ class User:
         sizes = np.array(opened.encoding.num_classes, int)
         for name in names:
             graph = self._local.Graph(opened, name)
-            self.reached += 1
+            self.counts["run"] += 1
             for rows in (3, rng.choice([64, 2048])):
                 classes = noise.integers(0, sizes, (rows, len(sizes))).astype(np.int32)
                 numbers = noise.normal(size=(rows, len(opened.encoding.continuous))).astype(np.float32)
