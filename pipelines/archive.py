@@ -107,7 +107,7 @@ def _check_end(file: IO[bytes], size: int, most: int) -> int:
         raise ArchiveError(f"it has {count:,} members; a model has at most {most}")
     if start + length + _END.size != size:
         raise ArchiveError("something stands before its beginning or after its last member")
-    return start
+    return int(start)
 
 
 def _problem(info: zipfile.ZipInfo, largest: Mapping[str, int]) -> str | None:

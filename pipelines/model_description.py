@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ _MAX_COMMAS, _MAX_CONTAINERS = 8_000_000, 1_000_000
 _MAX_DIGITS = 20  # of a whole number: more than a seed has
 # Of the cells of a row together: new rows are made and written many at a time.
 _MAX_ROW_CHARACTERS = 1 << 20
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _COUNT = up_to(1 << 53)
 # Training that went wrong may have ended at no number.
 _FIGURE = Check(lambda value: isinstance(value, float) or NUMBER.holds(value), "a number")
@@ -69,7 +71,10 @@ def parse_json(data: bytes) -> Any:
     """
     if data.count(b",") > _MAX_COMMAS or data.count(b"[") + data.count(b"{") > _MAX_CONTAINERS:
         raise ValueError("it has more entries than a model can have")
-    return json.loads(data.decode(), object_pairs_hook=_object, parse_int=_whole)
+    value = json.loads(data.decode(), object_pairs_hook=_object, parse_int=_whole)
+    if _SURROGATE.search(data):
+        json.dumps(value, ensure_ascii=False).encode()  # halves of a character, which no file can hold
+    return value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

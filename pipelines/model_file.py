@@ -130,7 +130,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
         raise UsageError(f"{path}: no such model file. To make one: augment fit DATA.csv -m {path}")
     try:
         # Not blocking: a pipe that nobody writes to would be waited for.
-        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         raise AugmentError(f"{path} cannot be read: {error.strerror}.") from error
     try:

@@ -253,32 +253,45 @@ def walk(config: Any, weights: bytes, noise: np.ndarray, classes: np.ndarray) ->
         weights: The member "weights.safetensors".
         noise: float32 `[n, D]`, D at least 2.
         classes: int32 `[n, C]`, of the discrete columns.
+
+    Raises:
+        AugmentError: If they are not those of a flow.
     """
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_native_logs():
         import safetensors.numpy
-        from tensorflow_probability import bijectors as tfb
 
         import tfp_realnvp as tfr
 
-        model = tfr.from_config(config, safetensors.numpy.load(weights))
-        flow = getattr(model, "continuous", model)
-        if classes.shape[1]:
-            flow = tfr.given(flow, classes)
-        layers = flow.bijector.bijectors[::-1]  # the last one is the first on the way to the data
-        steps, rows = [(0, noise)], noise
-        for done, layer in enumerate(layers, start=1):
-            rows = layer.forward(rows)
-            if isinstance(layer, tfr.Coupling | tfr.BoundCoupling):
-                steps.append((done, rows))
-        steps[-1] = (len(layers), rows)
-        shown = []
-        for done, found in steps:
-            for layer in layers[done:]:
-                if isinstance(layer, tfr.Permute | tfb.Permute):
-                    found = layer.forward(found)  # so that an entry has one place in all of them
-            shown.append(np.asarray(found))
+        try:
+            model = tfr.from_config(config, safetensors.numpy.load(weights))
+            return _walked(model, noise, classes)
+        except Exception as error:  # of parts that do not fit each other or the columns, anything may come
+            raise AugmentError(f"the model is damaged: its flow does not run ({type(error).__name__}).") from error
+
+
+def _walked(model: Any, noise: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+    from tensorflow_probability import bijectors as tfb
+
+    import tfp_realnvp as tfr
+
+    flow = getattr(model, "continuous", model)
+    if classes.shape[1]:
+        flow = tfr.given(flow, classes)
+    layers = flow.bijector.bijectors[::-1]  # the last one is the first on the way to the data
+    steps, rows = [(0, noise)], noise
+    for done, layer in enumerate(layers, start=1):
+        rows = layer.forward(rows)
+        if isinstance(layer, tfr.Coupling | tfr.BoundCoupling):
+            steps.append((done, rows))
+    steps[-1] = (len(layers), rows)
+    shown = []
+    for done, found in steps:
+        for layer in layers[done:]:
+            if isinstance(layer, tfr.Permute | tfb.Permute):
+                found = layer.forward(found)  # so that an entry has one place in all of them
+        shown.append(np.asarray(found))
     return shown
 
 

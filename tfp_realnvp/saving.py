@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import itertools
 import json
 import os
 import pathlib
 import secrets
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -27,6 +29,7 @@ from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveC
 from tfp_realnvp.distributions.flow import Flow
 from tfp_realnvp.distributions.mixed import Mixed
 from tfp_realnvp.masks import Mask
+from tfp_realnvp.saved_classes import BIJECTORS, DISTRIBUTIONS
 
 __all__ = ["FORMAT_VERSION", "LoadError", "from_config", "load", "save", "to_config"]
 
@@ -42,7 +45,36 @@ _OWN_PREFIX = "tfp_realnvp."  # tells our Permute from TFP's
 _CONDITIONERS = {name: getattr(conditioners, name) for name in ("conv_resnet", "mlp", "residual_mlp")}
 _CONTEXTS = {name: getattr(contexts, name) for name in ("ClassContext", "FeatureContext")}
 _TRANSFORMS = {name: getattr(transforms, name) for name in ("Additive", "Affine", "RationalQuadraticSpline")}
-_MAX_MEMBER_BYTES = 1 << 32
+# Those of our bijectors that make variables of a size that is only a number, if they are not given them.
+_VARIABLES = {
+    "ActNorm": ("shift", "log_scale"),
+    "LULinear": ("triangles", "log_diagonal"),
+    "MarginalSpline": ("spline_parameters",),
+}
+_ARRAY_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+_ACTIVATIONS = frozenset(
+    [
+        "elu",
+        "exponential",
+        "gelu",
+        "hard_sigmoid",
+        "leaky_relu",
+        "linear",
+        "mish",
+        "relu",
+        "relu6",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softmax",
+        "softplus",
+        "softsign",
+        "swish",
+        "tanh",
+    ]
+)
+_MEMBERS = {"flow.json": 1 << 27, "weights.safetensors": 1 << 32}  # and the bytes they may have
+_MAX_DEPTH = 100  # of the configuration: an object within an object
 
 
 class LoadError(ValueError):
@@ -99,13 +131,13 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if any(info.file_size > _MAX_MEMBER_BYTES for info in archive.infolist()):
-                raise LoadError(f"{path}: a member is larger than {_MAX_MEMBER_BYTES} bytes.")
-            head = json.loads(archive.read("flow.json"))
-            weights = archive.read("weights.safetensors")
-    except (LoadError, FileNotFoundError, PermissionError):
+            head = json.loads(_read(archive, "flow.json"))
+            weights = _read(archive, "weights.safetensors")
+    except (FileNotFoundError, PermissionError):
         raise
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError,
+    ) as error:  # fmt: skip
         raise LoadError(f"{path} is not a saved flow or is damaged: {error}") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT_VERSION:
         found = head.get("format") if isinstance(head, dict) else None
@@ -116,8 +148,20 @@ def load(path: str | os.PathLike[str]) -> Any:
         return from_config(head["flow"], safetensors.numpy.load(weights))
     except LoadError as error:
         raise LoadError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, safetensors.SafetensorError) as error:
+    except (KeyError, TypeError, safetensors.SafetensorError) as error:
         raise LoadError(f"{path} is damaged or incomplete: {type(error).__name__}: {error}") from error
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member that is there once, packed as `save` packs it, and no larger than it may be."""
+    found = [info for info in archive.infolist() if info.filename == name]
+    if len(found) != 1:
+        raise zipfile.BadZipFile(f"{name} is there {len(found)} times")
+    if found[0].compress_type != zipfile.ZIP_STORED:  # so that it is as large as the file holds bytes of it
+        raise zipfile.BadZipFile(f"{name} is compressed")
+    if found[0].file_size > _MEMBERS[name]:
+        raise zipfile.BadZipFile(f"{name} is larger than {_MEMBERS[name]} bytes")
+    return archive.read(found[0])
 
 
 def to_config(obj: tfd.Distribution | tfb.Bijector) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -136,7 +180,27 @@ def from_config(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
     Raises:
         LoadError: If the configuration names what this version does not know, or tensors do not fit it.
     """
-    return _Reader(tensors).decode(config)
+    _check_depth(config)
+    try:
+        return _Reader(tensors).decode(config)
+    except LoadError:
+        raise
+    except Exception as error:  # of what TFP's constructors are given anything may come
+        raise LoadError(f"it is damaged or incomplete: {type(error).__name__}: {error}") from error
+
+
+def _check_depth(config: Any) -> None:
+    level = [config]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            item
+            for value in level
+            if isinstance(value, dict | list)
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return
+    raise LoadError("its configuration is nested too deeply.")
 
 
 class _Writer:
@@ -236,8 +300,8 @@ class _Writer:
         is_plain_twin = cls is not None and type(value).__name__ == f"_{name}" and issubclass(cls, type(value))
         if cls is None or not (type(value) is cls or is_plain_twin):
             raise TypeError(
-                f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which is neither TFP's nor "
-                "tfp_realnvp's: it cannot be saved as data."
+                f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which is neither "
+                "tfp_realnvp's nor one of TFP's that only keep their arguments: it cannot be saved as data."
             )
         if isinstance(value, AutoregressiveCategorical):
             self._weights(value.network.weights, path)
@@ -251,7 +315,10 @@ class _Writer:
 
 
 class _Reader:
-    """JSON values to objects. Only the classes and functions named above are ever called."""
+    """JSON values to objects. Only the classes and functions named above are ever called.
+
+    Nothing is built that is larger than the tensors that are there for it: a size is only a number.
+    """
 
     def __init__(self, tensors: Mapping[str, np.ndarray]) -> None:
         self._tensors = tensors
@@ -274,7 +341,7 @@ class _Reader:
             case {"mask": kept}:
                 return Mask(np.array(kept))
             case {"array": items, "dtype": dtype}:
-                return np.array(items, dtype)
+                return np.array(items, _find("dtype", dtype, dict.fromkeys(_ARRAY_DTYPES, dtype)))
             case {"tensor": path}:
                 return tf.constant(self._tensors[path])
             case {"variable": path, "trainable": trainable, "name": name}:
@@ -284,7 +351,13 @@ class _Reader:
             case {"conditioner": recipe, "context": context, "path": path}:
                 return self._conditioner(dict(recipe), self.decode(context), path)
             case {"encoder": name, "arguments": arguments, "path": path}:
-                encoder = _find("context", name, _CONTEXTS)(**{k: self.decode(v) for k, v in arguments.items()})
+                arguments = {k: self.decode(v) for k, v in arguments.items()}
+                function = _find("context", name, _CONTEXTS)
+                if name == "ClassContext":
+                    self._expect(path, np.sum(arguments["num_classes"]) * arguments["embedding_size"])
+                elif arguments["num_features"] != len(arguments["mean"]) or arguments["scale"] is None:
+                    raise LoadError("a context has other features than it says.")
+                encoder = function(**arguments)
                 self._assign(encoder.variables, path)
                 return encoder
             case {"deferred": value_, "by": transform_fn}:
@@ -293,7 +366,12 @@ class _Reader:
                 cls = _find_class(name)
                 if cls is None:
                     raise LoadError(f"unknown class {name!r}: the file was written by another version.")
-                built = cls(**{key: self.decode(argument) for key, argument in arguments.items()})
+                arguments = {key: self.decode(argument) for key, argument in arguments.items()}
+                if any(arguments.get(key) is None for key in _VARIABLES.get(name.removeprefix(_OWN_PREFIX), ())):
+                    raise LoadError(f"a {name} has no variables.")
+                if cls is AutoregressiveCategorical:
+                    self._expect(value["path"], _num_weights_of_classes(**arguments))
+                built = cls(**arguments)
                 if isinstance(built, AutoregressiveCategorical):
                     self._assign(built.network.weights, value["path"])
                 return built
@@ -303,11 +381,21 @@ class _Reader:
 
     def _conditioner(self, recipe: dict[str, Any], context: Any, path: str) -> conditioners.Conditioner:
         function = _find("conditioner", recipe.pop("function"), _CONDITIONERS)
+        _check_recipe(recipe)
         if "mask" in recipe:
             recipe["mask"] = Mask(np.array(recipe["mask"]))
+        self._expect(path, _num_weights(recipe, 0 if context is None else context.size))
         conditioner: conditioners.Conditioner = function(**recipe, context=context)
         self._assign(conditioner.network.weights, path)
         return conditioner
+
+    def _expect(self, path: str, wanted: Any) -> None:
+        """Refuses to build a network for which there are fewer weights than it would have."""
+        there, number = 0, 0
+        while (tensor := self._tensors.get(f"{path}.{number}")) is not None:
+            there, number = there + tensor.size, number + 1
+        if not 0 <= wanted <= there:
+            raise LoadError(f"{path} would have {wanted} weights, and {there} are there.")
 
     def _assign(self, variables: Sequence[tf.Variable], path: str) -> None:
         for index, variable in enumerate(variables):
@@ -315,6 +403,41 @@ class _Reader:
             if tensor.shape != tuple(variable.shape):
                 raise LoadError(f"tensor {path}.{index} has shape {tensor.shape}, expected {tuple(variable.shape)}.")
             variable.assign(tensor)
+
+
+def _check_recipe(recipe: Mapping[str, Any]) -> None:
+    """Refuses what is no plain value: of other JSON, Keras would make layers."""
+    for name, value in recipe.items():
+        items = value if name == "hidden_units" else [value]
+        if name != "mask" and not all(item is None or isinstance(item, str | int | float) for item in items):
+            raise LoadError(f"a conditioner has the {name} {value!r}.")
+    if recipe.get("activation") not in _ACTIVATIONS:
+        raise LoadError(f"a conditioner has the unknown activation {recipe.get('activation')!r}.")
+
+
+def _num_weights(recipe: Mapping[str, Any], context_size: int) -> Any:
+    """How many weights the network of a conditioner has at least, scales and counters left out."""
+    if "hidden_units" in recipe:
+        outputs = recipe["num_moved"] * recipe["num_parameters"]
+        sizes = [recipe["num_kept"] + context_size, *recipe["hidden_units"], outputs]
+        return sum((before + 1) * after for before, after in itertools.pairwise(sizes))
+    if "mask" in recipe:
+        filters, (*_, channels) = recipe["filters"], recipe["mask"].event_shape
+        block = (9 * filters + 1) * filters + (filters + 1) * filters
+        ends = (9 * (channels + context_size) + 1) * filters + (9 * filters + 1) * channels * recipe["num_parameters"]
+        return ends + recipe["num_blocks"] * block
+    width, outputs = recipe["width"], recipe["num_moved"] * recipe["num_parameters"]
+    ends = (recipe["num_kept"] + context_size + 1) * width + (width + 1) * outputs
+    return ends + 2 * recipe["num_blocks"] * (width + 1) * width
+
+
+def _num_weights_of_classes(num_classes: Sequence[int], width: int = 64, embedding_size: int = 8, **_: Any) -> int:
+    """How many weights an `AutoregressiveCategorical` has at least; it has less than four times as many."""
+    columns, classes = len(num_classes), sum(num_classes)
+    if min(num_classes) < 1:
+        return -1
+    within = columns * width * (embedding_size * columns + 2 * width)
+    return classes * (embedding_size + width) + within
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -332,8 +455,8 @@ def _find_class(name: str) -> Any:
     """The class of this library or of TFP with that public name, or None."""
     if name.startswith(_OWN_PREFIX):
         return _OWN_CLASSES.get(name.removeprefix(_OWN_PREFIX))
-    for module, base in [(tfb, tfb.Bijector), (tfd, tfd.Distribution)]:
-        cls = getattr(module, name, None)
+    for module, base, names in [(tfb, tfb.Bijector, BIJECTORS), (tfd, tfd.Distribution, DISTRIBUTIONS)]:
+        cls = getattr(module, name, None) if name in names else None
         if inspect.isclass(cls) and issubclass(cls, base):
             return cls
     return None

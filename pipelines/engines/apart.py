@@ -1,4 +1,4 @@
-"""Graphs that somebody else made run in a process of their own: if one crashes it or hangs, that is an error in words."""
+"""Graphs that somebody else made run in a process of their own: a crash or a hang is then an error in words."""
 
 from __future__ import annotations
 
@@ -80,6 +80,11 @@ class Process:
         self._stop()
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
+
+    @property
     def end(self) -> str:
         """How the process ended, in words."""
         try:
@@ -124,16 +129,15 @@ class RuntimeApart:
         threads: int,
     ) -> None:
         self._process, self._signature, self._size = process, signature, len(content)
-        self._connection = None
         head = {"bytes": len(content), "member": member, "classes": classes, "numbers": numbers, "threads": threads}
         with self._exchange(_PATIENCE + _PER_BYTE * len(content)) as deadline:
             self._connection = process.connect()
+            weakref.finalize(self, self._connection.close)
             answer = self._ask(head, [content], deadline)
             inputs = answer.get("inputs")
             if not isinstance(inputs, list) or not set(map(str, inputs)) <= set(signature.inputs):
                 raise ApartError("has other inputs than it should have")
         self.inputs = inputs
-        weakref.finalize(self, self._connection.close)
 
     def __call__(self, inputs: Mapping[str, np.ndarray], rows: int) -> list[np.ndarray]:
         """Returns its outputs for so many rows, those of the lowest rank first.
@@ -145,8 +149,8 @@ class RuntimeApart:
         arrays = [(name, str(value.dtype), value.shape) for name, value in zip(inputs, values, strict=True)]
         with self._exchange(_PATIENCE + _PER_BYTE_AND_ROW * self._size * rows) as deadline:
             answer = self._ask({"arrays": arrays}, values, deadline)
-            wanted = [[entry.dtype, list(entry.shape_for(rows))] for entry in self._signature.outputs]
-            if answer.get("arrays") != wanted:
+            wanted = [(entry.dtype, entry.shape_for(rows)) for entry in self._signature.outputs]
+            if answer.get("arrays") != [[dtype, list(shape)] for dtype, shape in wanted]:
                 raise ApartError("gives something else than it should give")
             return [receive_array(self._connection, dtype, shape, deadline) for dtype, shape in wanted]
 

@@ -1,7 +1,7 @@
 """A LiteRT graph that anybody may have made: checked against what our exports hold, and written anew.
 
-The runtime trusts much of a graph: of 4,000 that were changed at random some ended the process. So each is read here, in
-Python, within bounds, and only what is known goes into the graph that the runtime sees: one subgraph of built-in
+The runtime trusts much of a graph: some of those that were changed at random end the process. So each is read here,
+in Python, within bounds, and only what is known goes into the graph that the runtime sees: one subgraph of built-in
 operators that `export` gives, each with the types and constants it takes, in an order in which nothing is used before
 it is made. What is not looked at here is not in it: metadata, signatures, quantization, custom operators, control flow.
 """
@@ -23,15 +23,15 @@ __all__ = ["GraphError", "checked"]
 _MAX_TENSORS, _MAX_CODES, _MAX_RANK = 400_000, 100, 5
 # Numbers of a tensor with so many rows as are asked of a graph at a time.
 _MAX_ROWS, _MAX_SIZE = 1 << 17, 1 << 33
-_DTYPES = {
+_DTYPES: dict[int, tuple[str, np.dtype[Any]]] = {
     schema.TensorType.FLOAT32: ("f", np.dtype("<f4")),
     schema.TensorType.INT32: ("i", np.dtype("<i4")),
     schema.TensorType.INT64: ("l", np.dtype("<i8")),
     schema.TensorType.BOOL: ("b", np.dtype("bool")),
 }
 _LETTERS = {"float32": "f", "int32": "i"}
-# Of each operator, the types of its inputs and its output: f float32, i int32, l int64, b bool; a capital is a constant,
-# - nothing, + one or more of the type before.
+# Of each operator, the types of its inputs and its output: f float32, i int32, l int64, b bool; a capital is a
+# constant, - nothing, + one or more of the type before.
 _UNARY = ("f:f",)
 _BINARY = ("ff:f", "ii:i")
 _COMPARISON = ("ff:b", "ii:b")
@@ -316,11 +316,13 @@ class _Reader:
     def _check_constants(self, name: str, takes: Sequence[int], gives: int, options: Any) -> None:
         """That axes, indices and sizes that are constants are those of the tensors they are for."""
         rank = self._rank(takes[0])
-        numbers = [self._constants[place] if place >= 0 and self._letters[place] in "il" else None for place in takes]
+        numbers: list[Any] = [
+            self._constants[place] if place >= 0 and self._letters[place] in "il" else None for place in takes
+        ]
         match name:
             case "SUM" | "REDUCE_MAX" | "CUMSUM":
                 axes = np.ravel(numbers[1])
-                _expect(len(axes) <= rank and (np.abs(axes + 0.5) < rank).all(), f"{name} has an axis too many")
+                _expect(len(axes) <= rank and bool((np.abs(axes + 0.5) < rank).all()), f"{name} has an axis too many")
                 _expect(name != "CUMSUM" or len(axes) == 1, f"{name} has several axes")
             case "TRANSPOSE":
                 _expect(sorted(np.ravel(numbers[1]).tolist()) == list(range(rank)), f"{name} is no permutation")
@@ -335,8 +337,8 @@ class _Reader:
                     size = int(self._tensors[takes[0]].shape[axis])
                     _expect(bool(((numbers[1] >= 0) & (numbers[1] < size)).all()), f"{name} reaches beyond its tensor")
             case "CONCATENATION" | "PACK":
-                axes = rank + (name == "PACK")
-                _expect(-axes <= options.axis < axes, f"{name} has an axis too many")
+                most = rank + (name == "PACK")
+                _expect(-most <= options.axis < most, f"{name} has an axis too many")
                 _expect(all(self._rank(place) == rank for place in takes), f"{name} joins tensors of different ranks")
                 _expect(name != "PACK" or options.valuesCount == len(takes), f"{name} has another number of tensors")
             case "ONE_HOT":
@@ -352,8 +354,10 @@ class _Reader:
                 sizes = numbers[0 if name == "FILL" else 1]
                 if sizes is not None:
                     limits = np.ravel(sizes).astype(np.float64)
-                    _expect(len(limits) <= _MAX_RANK and (limits >= ROWS).all(), f"{name} has a shape that cannot be")
-                    _expect(np.prod(np.abs(limits)) <= _MAX_SIZE, f"{name} makes a tensor that is too large")
+                    _expect(
+                        len(limits) <= _MAX_RANK and bool((limits >= ROWS).all()), f"{name} has a shape that cannot be"
+                    )
+                    _expect(float(np.prod(np.abs(limits))) <= _MAX_SIZE, f"{name} makes a tensor that is too large")
             case "SHAPE":
                 _expect(_DTYPES[options.outType][0] == self._letters[gives], f"{name} gives another type")
 

@@ -260,7 +260,9 @@ class Imputer:
                     mean = total.reshape(len(chosen), chains).sum(axis=1) / np.maximum(sweeps * share, 1e-300)
                     mean = np.clip(mean, column.margin.low, column.margin.high)
                     scores = column.margin.encode(mean)
-                values = np.clip(column.margin.decode(scores), column.margin.low, column.margin.high)
+                # A model that is wrong may have found no number at all.
+                values = np.nan_to_num(column.margin.decode(np.nan_to_num(scores)))
+                values = np.clip(values, column.margin.low, column.margin.high)
             if column.name not in found:
                 found[column.name] = Cells(
                     None if codes is None else np.zeros(rows, np.int32),

@@ -53,7 +53,7 @@ class Graph:
             if model.is_own:
                 with quiet_native_logs():
                     here = Runtime(content, threads or _cores())
-                self._inputs, self._run = here.inputs, lambda inputs, rows: here(inputs)
+                self._inputs, self._run = here.inputs, lambda inputs, _: here(inputs)
             else:
                 apart = RuntimeApart(
                     _process_of(model),

@@ -22,7 +22,7 @@ def send(connection: socket.socket, head: Mapping[str, Any], parts: Sequence[Any
     text = json.dumps(head).encode()
     connection.sendall(_LENGTH.pack(len(text)) + text)
     for part in parts:
-        connection.sendall(memoryview(np.ascontiguousarray(part)).cast("B") if np.size(part) else b"")
+        connection.sendall(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
 
 
 def receive(connection: socket.socket, deadline: float | None = None) -> Any:
@@ -48,8 +48,7 @@ def receive_array(
 ) -> np.ndarray:
     """Returns an array of a known type and shape. Raises as `receive` does."""
     array = np.empty(shape, dtype)
-    if array.size:
-        _fill(connection, memoryview(array.reshape(-1)).cast("B"), deadline)
+    _fill(connection, memoryview(array.reshape(-1).view(np.uint8)), deadline)  # type: ignore[arg-type]
     return array
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pipelines.errors import printable
+from pipelines.errors import AugmentError, printable
 from pipelines.evaluation.alike import Alike
 from pipelines.evaluation.associations import associations
 from pipelines.evaluation.verdicts import FIGURES, Verdict, spelled
@@ -190,7 +189,13 @@ def training_section(model: ModelFile) -> Section:
     ]
     if not model.has("history.csv"):
         return Section("training", "Training", texts)
-    lines = np.loadtxt(io.BytesIO(model.member("history.csv")), delimiter=",", skiprows=1, ndmin=2)
+    history = model.member("history.csv").splitlines()[1:]
+    try:
+        lines = np.array([line.split(b",") for line in history], np.float64)
+    except ValueError as error:
+        raise AugmentError(f"{model.path} is damaged: history.csv does not hold numbers.") from error
+    if lines.ndim != 2 or lines.shape[1] != 3:
+        raise AugmentError(f"{model.path} is damaged: history.csv does not hold three columns.")
     svg = drawn(
         lambda axis: charts.curves(axis, *lines.T),
         f"Mean log-density by epoch; at the end {lines[-1, 1]:.3f} for training rows, {lines[-1, 2]:.3f} held out",

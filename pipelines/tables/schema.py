@@ -13,6 +13,7 @@ from pipelines.tables.entry_checks import (
     SHARE,
     TEXT,
     TEXTS,
+    Check,
     check_entries,
     or_null,
     text_up_to,
@@ -43,13 +44,16 @@ _MAX_FORMAT = 100  # characters; a date of words has about 40
 _MAX_ARROW_TYPE = 1_000  # characters; nested types are long
 # Of all spellings of a missing cell: they become a pattern, whose size is bounded.
 _MAX_MISSING = 10_000
+_FORMAT = Check(
+    lambda value: text_up_to(_MAX_FORMAT).holds(value) and value.isprintable(), text_up_to(_MAX_FORMAT).wanted
+)
 _CHECKS = {
     "name": TEXT,
     "kind": TEXT,
     "why": TEXT,
     "decimals": or_null(up_to(_MAX_DECIMALS)),
     "min_decimals": up_to(_MAX_DECIMALS),
-    "format": or_null(text_up_to(_MAX_FORMAT)),
+    "format": or_null(_FORMAT),
     "levels": TEXTS,
     "missing": texts_up_to(_MAX_MISSING),
     "missing_share": SHARE,

@@ -127,6 +127,16 @@ def typed_column(column: Column, cells: Cells, decimal: str = ".") -> pa.Array:
     Raises:
         AugmentError: If the text of a cell cannot have the type.
     """
+    try:
+        return _typed_column(column, cells, decimal)
+    except pa.ArrowException as error:
+        raise AugmentError(
+            f"column {column.name!r}: its cells cannot have the type {arrow_type(column, decimal)}: "
+            f"{str(error).splitlines()[0]}."
+        ) from error
+
+
+def _typed_column(column: Column, cells: Cells, decimal: str) -> pa.Array:
     target = arrow_type(column, decimal)
     if column.is_numeric:
         array = _numbers(column, cells, _plain(target), decimal)
@@ -149,22 +159,36 @@ def _given_type(text: str | None) -> pa.DataType | None:
     """The type that Arrow spells so, or None if new cells cannot have it."""
     if text is None:
         return None
+    try:
+        return _spelled_type(text)
+    except (ValueError, TypeError, OverflowError, NotImplementedError):  # no type, or one of a size it cannot have
+        return None
+
+
+def _spelled_type(text: str) -> pa.DataType | None:
     if match := _ZONED.fullmatch(text):
+        pa.lib.string_to_tzinfo(match[2])  # or it is a zone that is not known
         return pa.timestamp(match[1], match[2])
     if match := _DECIMAL.fullmatch(text):
+        if not 0 <= int(match[3]) <= int(match[2]):
+            return None
         make = getattr(pa, f"decimal{match[1] or 128}")
         found: pa.DataType = make(int(match[2]), int(match[3]))
         return found
-    if match := _BINARY.fullmatch(text):
+    if _BINARY.fullmatch(text):
         return None
     if match := _DICTIONARY.fullmatch(text):
         values, indices = _given_type(match[1]), pa.type_for_alias(match[2])
-        return None if values is None else pa.dictionary(indices, values, match[3] == "1")
-    try:
-        found = pa.type_for_alias(text)
-    except ValueError:
-        return None
-    return None if pa.types.is_null(found) else found
+        return (
+            None
+            if values is None or pa.types.is_dictionary(values)
+            else pa.dictionary(indices, values, match[3] == "1")
+        )
+    found = pa.type_for_alias(text)
+    if pa.types.is_string_view(found):  # which Arrow takes no cells from
+        return pa.string()
+    has_no_cells = pa.types.is_null(found) or pa.types.is_binary_view(found) or pa.types.is_interval(found)
+    return None if has_no_cells else found
 
 
 def _numbers(column: Column, cells: Cells, target: pa.DataType, decimal: str) -> pa.Array:

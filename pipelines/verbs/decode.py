@@ -162,7 +162,11 @@ def _decoded(
     parts = []
     for start in range(0, len(noise), local.BLOCK_ROWS):
         part = slice(start, start + local.BLOCK_ROWS)
-        cells, _ = model.encoding.decode(classes[part], decoder(classes[part], noise[part]))
+        scores = decoder(classes[part], noise[part])
+        if not np.isfinite(scores).all():
+            row = start + int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
+            raise AugmentError(f"{source.name}: row {row + 1} is too far out to be decoded.")
+        cells, _ = model.encoding.decode(classes[part], scores)
         parts.append(cells)
         if on_progress is not None:
             on_progress(len(noise[part]))

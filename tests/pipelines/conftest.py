@@ -233,6 +233,7 @@ def rewrite(members_of):
     def write(path, target, edit):
         members = members_of(path)
         description = json.loads(members.pop("model.json"))
+        members.pop("seal")
         edit(description)
         write_model(target, description, members)
         return target

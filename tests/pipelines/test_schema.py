@@ -62,7 +62,10 @@ def test_a_schema_keeps_the_order_and_tells_what_is_modelled():
         ({"name": "a", "kind": "float", "missing_share": float("nan")}, "'missing_share' is NaN"),
         ({"name": "a", "kind": "ordered", "levels": "xy"}, "'levels' is \"xy\", but takes a list of different texts"),
         ({"name": "a", "kind": "ordered", "levels": ["x", "x"]}, '\'levels\' is ["x", "x"]'),
-        ({"name": "a", "kind": "date", "format": 5}, "'format' is 5, but takes a text or null"),
+        (
+            {"name": "a", "kind": "date", "format": 5},
+            "'format' is 5, but takes a text of at most 100 characters or null",
+        ),
         ({"name": "a", "kind": "date", "format": "%Q"}, "column 'a': its format '%Q' has '%Q', which is not known"),
         ({"name": "a", "kind": "identifier", "identifier": "uuid"}, "'identifier' is \"uuid\", but takes an object"),
         ({"name": "a", "kind": "identifier", "identifier": {}}, "identifiers cannot be made from {}"),

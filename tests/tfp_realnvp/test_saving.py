@@ -304,7 +304,7 @@ class Exp(tfb.Exp):
         ),
         (
             lambda: tfb.Inline(forward_fn=tf.exp, inverse_fn=tf.math.log, forward_min_event_ndims=0),
-            r"flow\.bijector\.bijectors\.1\.forward_fn",
+            r"flow\.bijector\.bijectors\.1 is a .*Inline, which is neither",
         ),
     ],
     ids=["function", "own class", "own class of TFP's name", "deferred by a function", "inline"],
@@ -421,7 +421,7 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path):
 
 
 def test_an_oversized_member_is_refused_before_it_is_read(saved, monkeypatch):
-    monkeypatch.setattr(saving, "_MAX_MEMBER_BYTES", 100)
+    monkeypatch.setitem(saving._MEMBERS, "weights.safetensors", 100)
     with pytest.raises(LoadError, match="larger than 100 bytes"):
         load(saved)
 

@@ -20,7 +20,15 @@ import click
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-HARMS: tuple[str, ...] = ("killed_fits", "killed_generates", "full_disks")
+HARMS: tuple[str, ...] = (
+    "killed_fits",
+    "killed_generates",
+    "full_disks",
+    "hostile_models",
+    "hostile_data",
+    "endless_lines",
+    "degenerate_tables",
+)
 
 
 @click.command()
