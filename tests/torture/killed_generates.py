@@ -42,7 +42,7 @@ def run(scale: float, seed: int, folder: pathlib.Path) -> Iterator[Tally]:
         ("generate killed as its new file gets its name", AUGMENT, "csv", None, True),
         ("generate killed as its file replaces another", AUGMENT, "csv", old, True),
         ("generate killed, where files have names from the start (NFS)", NAMED, "csv", None, False),
-        ("... as its file replaces another", NAMED, "csv", old, True),
+        ("generate killed as such a file replaces another", NAMED, "csv", old, True),
     ):
         times = kills // 4 if at_the_end or program is NAMED else kills
         if times:
