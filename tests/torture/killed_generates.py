@@ -20,8 +20,8 @@ AUGMENT = [sys.executable, "-c", "import sys; from pipelines.cli import main; sy
 # As on a file system whose files must have names from the start, such as NFS.
 NAMED = [*AUGMENT]
 NAMED[2] = "from pipelines.tables import whole_files; whole_files._nameless = lambda _: None; " + AUGMENT[2]
-ROWS, PART_ROWS = 400_000, 81_920
-KILLS = 48  # of each kind
+ROWS, PART_ROWS = 300_000, 65_536
+KILLS = 36  # of each kind
 
 
 def run(scale: float, seed: int, folder: pathlib.Path) -> Iterator[Tally]:
