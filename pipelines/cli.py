@@ -575,11 +575,10 @@ def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:
 
 
 def _print(text: str) -> None:
-    """What is asked for, on standard output, which may be a file on a full disk."""
-    from pipelines.tables.writing import open_output
+    from pipelines.tables.writing import standard_output
 
-    with open_output("-") as file:
-        file.write(f"{text}\n".encode(sys.stdout.encoding, sys.stdout.errors or "strict"))
+    with standard_output():
+        click.echo(text)
 
 
 def _say(quiet: bool, message: str) -> None:

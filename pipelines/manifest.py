@@ -46,6 +46,7 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     """
     if not folder.parent.is_dir():
         raise UsageError(f"{folder}: the folder {folder.parent} does not exist.")
+    is_new = not folder.exists()
     try:
         folder.mkdir(exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -65,6 +66,9 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+        if is_new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # if nothing came of it
 
 
 def begin(folder: pathlib.Path, plan: Plan, *, resume: bool, force: bool) -> dict[str, Part]:

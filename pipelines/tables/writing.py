@@ -48,6 +48,7 @@ __all__ = [
     "output_dialect",
     "refuse_existing",
     "scalar",
+    "standard_output",
     "to_frame",
     "typed_column",
     "write_typed",
@@ -98,8 +99,8 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     path = pathlib.Path(path)
     try:
         if str(path) == "-":
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
+            with standard_output():
+                yield sys.stdout.buffer
         elif path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
             with path.open("wb") as device, _compressing(path, device) as output:
                 yield output
@@ -109,9 +110,26 @@ def open_output(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise
-        if str(path) == "-":  # what is still in Python's buffer cannot be written at exit either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise write_error("standard output" if str(path) == "-" else path, error) from error
+        raise write_error(path, error) from error
+
+
+@contextlib.contextmanager
+def standard_output() -> Iterator[None]:
+    """Tells what of the block cannot be written to standard output, which may be a file on a full disk.
+
+    A reader that goes away is not told of: `BrokenPipeError` passes.
+
+    Raises:
+        AugmentError: If it cannot be written.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held back would fail at exit
+        raise write_error("standard output", error) from error
 
 
 @contextlib.contextmanager

@@ -376,7 +376,7 @@ def test_a_manifest_names_no_file_outside_its_folder(moons_model, made, copy):
 def test_what_parts_cannot_be_is_wrong_usage_and_makes_none(moons_model, target, options, said):
     with pytest.raises(UsageError, match=said):
         pipelines.generate(moons_model, **{"n": 5, "parts": target} | options)
-    assert not target.exists() or contents(target) == {}
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"part_rows": BLOCK_ROWS}, {"part_suffix": ".csv"}])

@@ -20,8 +20,8 @@ AUGMENT = [sys.executable, "-c", "import sys; from pipelines.cli import main; sy
 # As on a file system whose files must have names from the start, such as NFS.
 NAMED = [*AUGMENT]
 NAMED[2] = "from pipelines.tables import whole_files; whole_files._nameless = lambda _: None; " + AUGMENT[2]
-ROWS, PART_ROWS = 400_000, 81_920
-KILLS = 48  # of each kind
+ROWS, PART_ROWS = 300_000, 65_536
+KILLS = 36  # of each kind
 
 
 def run(scale: float, seed: int, folder: pathlib.Path) -> Iterator[Tally]:
@@ -42,7 +42,7 @@ def run(scale: float, seed: int, folder: pathlib.Path) -> Iterator[Tally]:
         ("generate killed as its new file gets its name", AUGMENT, "csv", None, True),
         ("generate killed as its file replaces another", AUGMENT, "csv", old, True),
         ("generate killed, where files have names from the start (NFS)", NAMED, "csv", None, False),
-        ("... as its file replaces another", NAMED, "csv", old, True),
+        ("generate killed as such a file replaces another", NAMED, "csv", old, True),
     ):
         times = kills // 4 if at_the_end or program is NAMED else kills
         if times:
