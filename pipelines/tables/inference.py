@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,6 +35,8 @@ _MARKERS = ("-", "--", "---", ".", "..", "*", "n/a", "#n/a", "#na", "<na>", "nd"
 _MIN_ROWS = 20
 # Up to this share of cells, texts in a column of numbers are exceptions; beyond, it is a column of texts.
 _MAX_ODD_SHARE = 0.02
+# Longer texts are not repeated in a command that a person is to type.
+_MAX_TYPED = 80
 
 
 class _UnfitError(Exception):
@@ -315,6 +318,7 @@ def _values(look: _Look, texts: pa.Array) -> np.ndarray:
 
 def _number_or_code(look: _Look) -> Column:
     """A column of text that is all numbers."""
+    _refuse_overflow(look)
     if not pc.all(pc.match_substring_regex(look.distinct, _INTEGER)).as_py():
         return _float(look)
     if pc.any(pc.match_substring_regex(look.distinct, _CODE)).as_py():
@@ -324,6 +328,16 @@ def _number_or_code(look: _Look) -> Column:
         identifier = _identifier(look)
         return identifier or Column(look.name, "categorical", why=f"codes with leading zeros, {_count(look)}")
     return _compact_date(look) or _integer(look)
+
+
+def _refuse_overflow(look: _Look) -> None:
+    large = look.distinct.filter(pc.match_substring_regex(look.distinct, r"[eE]\+?\d{3}|\d{300}"))
+    for text in large.to_pylist():
+        if math.isinf(float(text.replace(look.source.dialect.decimal, "."))):
+            raise _UnfitError(
+                f"has {shorten(text)} in row {look.row_of(text)}, which is too large for a number",
+                f"to count such cells as missing: --null-value={_quote(text)}; or {_say(look, 'categorical')}",
+            )
 
 
 def _integer(look: _Look) -> Column:
@@ -632,6 +646,8 @@ def _as_number(look: _Look, kind: Kind) -> Column:
             f"cannot be {kind}: {shorten(odd)} in row {look.row_of(odd)} is no number",
             f"to count such cells as missing: --null-value={_quote(odd)}; or {_say(look, 'categorical')}",
         )
+    if look.is_text:
+        _refuse_overflow(look)
     if kind == "float":
         return _float(look) if look.is_text else _typed_number_as_float(look)
     values = _values_of(look)
@@ -737,6 +753,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _quote(text: str) -> str:
+    """A text for a command, or a word for it if nobody would type it."""
     import shlex
 
-    return shlex.quote(text)
+    return shlex.quote(text) if len(text) <= _MAX_TYPED and text.isprintable() else "TEXT"
