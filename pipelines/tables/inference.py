@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 from pipelines.errors import AugmentError, UsageError
 from pipelines.tables import date_formats
 from pipelines.tables.identifier_patterns import find_pattern, find_sequence, is_uuids
-from pipelines.tables.parsing import bare_text, is_null_value, numbers, plain, shorten
+from pipelines.tables.parsing import LARGEST, bare_text, is_null_value, numbers, plain, shorten
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import KINDS, Column, Kind, Schema
 
@@ -332,10 +331,12 @@ def _number_or_code(look: _Look) -> Column:
 
 def _refuse_overflow(look: _Look) -> None:
     large = look.distinct.filter(pc.match_substring_regex(look.distinct, r"[eE]\+?\d{3}|\d{300}"))
+    mark = look.source.dialect.decimal if look.is_text else "."
     for text in large.to_pylist():
-        if math.isinf(float(text.replace(look.source.dialect.decimal, "."))):
+        if abs(float(text.replace(mark, "."))) > LARGEST:
             raise _UnfitError(
-                f"has {shorten(text)} in row {look.row_of(text)}, which is too large for a number",
+                f"has {shorten(text)} in row {look.row_of(text)}; beyond {LARGEST:g} numbers are too large to compute "
+                "with",
                 f"to count such cells as missing: --null-value={_quote(text)}; or {_say(look, 'categorical')}",
             )
 
@@ -394,6 +395,7 @@ def _typed_number(look: _Look) -> Column:
     infinite = pc.match_substring_regex(look.distinct, _INFINITY)
     if pc.any(infinite).as_py():
         raise _infinite(look, look.distinct.filter(infinite)[0].as_py())
+    _refuse_overflow(look)
     decimal_look = dataclasses.replace(
         look, source=dataclasses.replace(look.source, dialect=dataclasses.replace(look.source.dialect, decimal="."))
     )

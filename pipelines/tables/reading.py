@@ -276,6 +276,7 @@ def _read_parquet(path: pathlib.Path, where: str, sample: _Sample) -> tuple[pa.T
         schema = file.schema_arrow
         _check_names(schema.names, where)
         for batch in file.iter_batches(_ROWS_PER_BATCH):
+            batch.validate(full=True)  # what a damaged file says of text and dictionaries need not be so
             sample.add(pa.Table.from_batches([batch], schema))
         return sample.result(schema)
     except (pa.ArrowException, OSError) as error:
@@ -517,9 +518,10 @@ def _explain(path: pathlib.Path, where: str, dialect: Dialect, error: Exception)
     """Which line of a text is no record like the others."""
     with _open_text(path, dialect) as text:
         reader = csv.reader(_bounded_lines(text), delimiter=dialect.delimiter)
-        width = None
+        width, first = None, 1
         try:
             for row in reader:
+                first = reader.line_num + 1
                 if row and row[0].startswith("\ufeff") and width is None:
                     row[0] = row[0][1:]
                 if row and width is None:
@@ -529,7 +531,7 @@ def _explain(path: pathlib.Path, where: str, dialect: Dialect, error: Exception)
         except _LongLineError:
             return _endless(where, reader.line_num + 1, _BLOCK_BYTES)
         except csv.Error as problem:
-            return f"{where}: line {reader.line_num}: {problem}. Is a quote not closed?"
+            return f"{where}: the record that begins in line {first}: {problem}. Is a quote not closed?"
         if reader.line_num <= 1 or width is None:
             return f"{path.name} has a header but no rows."
     return f"{where} cannot be read as CSV: {_one_line(error)}"

@@ -127,7 +127,7 @@ def _damaged_packing(content: bytes, rng: np.random.Generator) -> bytes:
     """Cut off, with another trailer, with something after it, twice, or with a byte changed."""
     how = rng.integers(5)
     if how == 0:
-        return content[: int(rng.integers(1, len(content) + 1))]
+        return content[: int(rng.integers(len(content) + 1))]
     if how == 1:
         return content[:-8] + rng.bytes(8)
     if how == 2:
@@ -160,7 +160,7 @@ def _parquet(which: int) -> bytes:
 
 
 def _mutate_bytes(content: bytes, rng: np.random.Generator, times: int) -> bytes:
-    for _ in range(times):
+    for _ in range(times if content else 0):
         data = bytearray(content)
         at = int(rng.integers(0, len(data) + 1))
         end = min(len(data), at + int(rng.integers(1, 64)))
