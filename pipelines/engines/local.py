@@ -22,6 +22,11 @@ BLOCK_ROWS = 16_384
 _PROPOSALS = 8
 # Rows with a number beyond what was seen are drawn again, up to so often.
 _MAX_ROUNDS = 200
+# Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
+# are, numbers are moved instead, if they are few. They go to the least or greatest number that was seen, which in a
+# short table has the probability of all beyond it.
+_LEAST_INSIDE = 0.1
+_MAX_MOVED = 0.05
 
 
 class Graph:
@@ -119,6 +124,10 @@ class Sampler:
         rng = generator(seed, number)
         classes, scores = self.draw(rng, BLOCK_ROWS)
         cells, is_inside = self._model.encoding.decode(classes, scores)
+        if is_inside.mean() < _LEAST_INSIDE:
+            bounded, moved = self._model.encoding.bounded(cells)
+            if moved < _MAX_MOVED:
+                return {name: part.between(0, rows) for name, part in bounded.items()}
         for _ in range(_MAX_ROUNDS):
             outside = np.flatnonzero(~is_inside)
             if not len(outside):

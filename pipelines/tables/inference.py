@@ -330,6 +330,7 @@ def _number_or_code(look: _Look) -> Column:
 
 
 def _refuse_overflow(look: _Look) -> None:
+    """Raises `_UnfitError` if numbers are so large, or so near to each other, that float64 cannot compute with them."""
     large = look.distinct.filter(pc.match_substring_regex(look.distinct, r"[eE]\+?\d{3}|\d{300}"))
     mark = look.source.dialect.decimal if look.is_text else "."
     for text in large.to_pylist():
@@ -338,6 +339,13 @@ def _refuse_overflow(look: _Look) -> None:
                 f"has {shorten(text)} in row {look.row_of(text)}; beyond {LARGEST:g} numbers are too large to compute "
                 "with",
                 f"to count such cells as missing: --null-value={_quote(text)}; or {_say(look, 'categorical')}",
+            )
+    if pc.any(pc.match_substring_regex(look.distinct, r"[eE]-\d{3}|0{290}")).as_py():
+        values = _values(look, look.distinct)
+        if 0 < values.max() - values.min() < 1 / LARGEST:
+            raise _UnfitError(
+                f"has numbers that differ by less than {1 / LARGEST:g}, which is too little to compute with",
+                f"multiply them by a factor; or {_drop_it(look)}",
             )
 
 

@@ -279,7 +279,7 @@ def _read_parquet(path: pathlib.Path, where: str, sample: _Sample) -> tuple[pa.T
             batch.validate(full=True)  # what a damaged file says of text and dictionaries need not be so
             sample.add(pa.Table.from_batches([batch], schema))
         return sample.result(schema)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # as UnicodeDecodeError, of a name
         raise AugmentError(f"{where} is not a readable Parquet file: {_one_line(error)}") from error
 
 

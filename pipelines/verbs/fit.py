@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.errors import AugmentError, UsageError, check_seed
+from pipelines.errors import AugmentError, UsageError, check_seed, listed
 from pipelines.model_file import default_name, write_model
 from pipelines.models import Progress, Recipe, train
 from pipelines.tables.cells import OTHER
@@ -149,7 +149,7 @@ def fit(
     source = _join(sources, max_rows, seed)
     found = _schema(source, kinds, schema, drop)
     if target is not None and target not in found.names:
-        raise UsageError(f"{source.name} has no column {target!r}; it has {', '.join(found.names)}.")
+        raise UsageError(f"{source.name} has no column {target!r}; it has {listed(found.names)}.")
     _check(source, found)
 
     rng = np.random.default_rng(seed)
@@ -242,8 +242,8 @@ def _join(sources: Sequence[Source], max_rows: int, seed: int) -> Source:
     for other in sources[1:]:
         if other.table.column_names != first.table.column_names:
             raise AugmentError(
-                f"{other.name} has the columns {', '.join(other.table.column_names)}; {first.name} has "
-                f"{', '.join(first.table.column_names)}. Only files of one schema can be joined."
+                f"{other.name} has the columns {listed(other.table.column_names)}; {first.name} has "
+                f"{listed(first.table.column_names)}. Only files of one schema can be joined."
             )
         if other.dialect.decimal != first.dialect.decimal:
             raise AugmentError(
@@ -292,7 +292,7 @@ def _schema(
         raise AugmentError(f"{path} is not a list of columns, as `augment describe DATA --schema` writes it.")
     for name in drop:
         if name not in source.table.column_names:
-            raise UsageError(f"{source.name} has no column {name!r}; it has {', '.join(source.table.column_names)}.")
+            raise UsageError(f"{source.name} has no column {name!r}; it has {listed(source.table.column_names)}.")
     kept = [entry for entry in entries if not (isinstance(entry, dict) and entry.get("name") in drop)]
     rest = dataclasses.replace(source, table=source.table.drop_columns(list(drop)))
     return read_schema(rest, kept, str(path))
