@@ -20,6 +20,8 @@ __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "
 BLOCK_ROWS = 16_384
 # Where classes are given, each row is one of so many proposals.
 _PROPOSALS = 8
+# Of numbers that are made at a time: a block of 500 columns of them takes 2 GB.
+_MAX_COLUMNS = 1_000
 # Rows with a number beyond what was seen are drawn again, up to so often.
 _MAX_ROUNDS = 200
 # Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
@@ -192,6 +194,7 @@ def new_blocks(
         given: As for `Sampler`.
     """
     workers = _cores() if count is None else min(_cores(), count)
+    workers = min(workers, max(1, _MAX_COLUMNS // max(1, len(model.encoding.continuous))))
     # Samplers are made here, not by the threads: what keeps their logs quiet holds for the whole process.
     free: SimpleQueue[Sampler] = SimpleQueue()
     for _ in range(workers):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["FitResult", "Progress", "fit"]
 
 MIN_ROWS = 50
+MAX_COLUMNS = 500  # of so many a model takes minutes to compile, and a block of rows 2 GB
 MAX_ROWS = 1_000_000
 _HELD_OUT = 0.1
 _MAX_HELD_OUT = 50_000
@@ -301,8 +302,13 @@ def _schema(
 def _check(source: Source, schema: Schema) -> None:
     if source.num_rows < MIN_ROWS:
         raise AugmentError(f"{source.name} has {source.num_rows} rows; at least {MIN_ROWS} are needed to fit a model.")
+    if len(schema.modelled) > MAX_COLUMNS:
+        raise AugmentError(
+            f"{source.name} has {len(schema.modelled):,} columns to model; at most {MAX_COLUMNS} can be. Leave columns "
+            f'out with --drop COL, or write their kinds with describe --schema, make some "text", and fit with --schema.'
+        )
     if not schema.modelled:
-        kinds = ", ".join(f"{column.name} ({column.kind})" for column in schema.columns)
+        kinds = listed([f"{column.name} ({column.kind})" for column in schema.columns])
         raise AugmentError(f"{source.name} has no column to model: {kinds}. To model one: --type COL=categorical")
 
 
