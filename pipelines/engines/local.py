@@ -20,7 +20,7 @@ __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "
 BLOCK_ROWS = 16_384
 # Where classes are given, each row is one of so many proposals.
 _PROPOSALS = 8
-# Of numbers that are made at a time: a block of 500 columns of them takes 2 GB.
+# Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
 _MAX_COLUMNS = 1_000
 # Rows with a number beyond what was seen are drawn again, up to so often.
 _MAX_ROUNDS = 200

@@ -39,8 +39,9 @@ def run(scale: float, seed: int, folder: pathlib.Path) -> Iterator[Tally]:
     """Yields one tally; a small scale means shorter lines, and fewer ways."""
     tally = Tally("a gigabyte without line ends, quotes or text, given to describe")
     parts = max(4, int(SIZE * min(1.0, scale)) // _PART)
-    for place, kind in enumerate(KINDS):
-        for way in WAYS if scale >= 1 else WAYS[place % len(WAYS) :][:1]:
+    kinds = list(KINDS) if scale >= 1 else ["a second line", "a quote never closed", "NULs after a table"]
+    for place, kind in enumerate(kinds):
+        for way in WAYS if scale >= 1 else WAYS[place:][:1]:
             tally.record(problem := _described(folder, kind, way, parts), lost=problem is not None)
     yield tally
 

@@ -21,19 +21,21 @@ from tally import Tally
 from watched import watched
 
 from pipelines.errors import AugmentError, printable
+from pipelines.model_file import read_model
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.margins import Margin
+from pipelines.tables.parsing import missing_mask
 from pipelines.tables.reading import Source, check_records, is_recoded, read_source, records
-from pipelines.tables.schema import Schema
+from pipelines.tables.schema import Column, Schema
 from pipelines.tables.writing import writer_for
 from pipelines.verbs.describe import describe_data, format_columns
 
 __all__ = ["run"]
 
-READ, SCORED = 24_000, 1_500
+READ, USED = 20_000, 400
 SECONDS = 20.0
 MEMORY = 1_500_000_000
 _MAX_MESSAGE = 10_000  # of the exception; the terminal gets 2,000 characters of it
@@ -48,7 +50,7 @@ def run(scale: float, seed: int, folder: pathlib.Path) -> Iterator[Tally]:
     yield tally
     tally = Tally("mutated tables given to score, encode, impute and --append")
     model = fitted(folder)
-    cases = range(max(1, int(SCORED * scale)))
+    cases = range(max(1, int(USED * scale)))
     for problem in watched(functools.partial(check_use, folder, model, seed), cases, seconds=SECONDS, memory=MEMORY):
         tally.record(problem, lost=problem is not None)
     yield tally
@@ -304,10 +306,23 @@ def check_use(folder: pathlib.Path, model: pathlib.Path, seed: int, number: int)
         verbs[which]()
     except AugmentError as error:
         return bad_message(error)
-    before, after = path.read_bytes(), output.read_bytes()
-    if which == 3:
-        kept = b"".join(records(path, read_source(path).dialect))
-        if not after.startswith(kept.rstrip(b"\r\n")):
-            return "the rows of --append are not as they were"
-    del before
+    before, after = (list(records(one, read_source(path).dialect)) for one in (path, output))
+    if which in (0, 3) and not all(new.startswith(old.rstrip(b"\r\n")) for old, new in zip(before, after, strict=False)):
+        return "the rows of score or --append are not as they were"
+    return _changed(path, output, model) if which == 2 else None
+
+
+def _changed(path: pathlib.Path, output: pathlib.Path, model: pathlib.Path) -> str | None:
+    """Whether impute changed a cell that is not missing."""
+    source = read_source(path)
+    told = ReadOptions(delimiter=source.dialect.delimiter, encoding=source.dialect.encoding, header=source.dialect.has_header)
+    filled = read_source(output, told)
+    opened = read_model(model)
+    for name in source.table.column_names:
+        cells, new = source.table.column(name), filled.table.column(name)
+        differs = np.array(cells.to_pylist(), object) != np.array(new.to_pylist(), object)
+        spec = opened.schema[name] if name in opened.schema.names else Column(name, "categorical")
+        if (differs & ~missing_mask(cells, spec, source.dialect)).any():
+            i = int(np.flatnonzero(differs & ~missing_mask(cells, spec, source.dialect))[0])
+            return f"impute made {printable(str(new[i]))[:100]} of {printable(str(cells[i]))[:100]} in {printable(name)!r}"
     return None

@@ -20,7 +20,7 @@ import click
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-HARMS: tuple[str, ...] = ()
+HARMS: tuple[str, ...] = ("hostile_data", "endless_lines", "degenerate_tables")
 
 
 @click.command()
