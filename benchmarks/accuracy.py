@@ -46,7 +46,8 @@ def _conditions() -> str:
     flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
     wide = [name for name in ("avx2", "avx512f", "amx_tile") if name in flags.split()]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    return f"{platform.machine()} with {', '.join(wide) or 'no vector units known'}; Python {platform.python_version()}, {versions}"
+    machine = f"{platform.machine()} with {', '.join(wide) or 'no vector units known'}"
+    return f"{machine}; Python {platform.python_version()}, {versions}"
 
 
 # By depth.
@@ -126,7 +127,17 @@ def tables(data: Sequence[str], steps: int) -> None:
     """LiteRT beside TensorFlow in float32 beside float64, over the rows a model was fitted to and over noise."""
     import pipelines
 
-    rows = [("table", "what", "LiteRT from TensorFlow", "(median)", "LiteRT from float64", "(median)", "TensorFlow from float64")]
+    rows = [
+        (
+            "table",
+            "what",
+            "LiteRT from TensorFlow",
+            "(median)",
+            "LiteRT from float64",
+            "(median)",
+            "TensorFlow from float64",
+        )
+    ]
     with tempfile.TemporaryDirectory() as folder:
         for path in data:
             model = Path(folder) / "model.augment"
@@ -134,7 +145,9 @@ def tables(data: Sequence[str], steps: int) -> None:
             name = Path(path).parent.name if Path(path).stem == "train" else Path(path).stem
             rows += [(name, *line) for line in _compared(path, model)]
     print(aligned(rows))
-    print(f"\n{steps} steps, up to {ROWS:,} rows; log-densities in nats, scores in standard deviations; {_conditions()}")
+    print(
+        f"\n{steps} steps, up to {ROWS:,} rows; log-densities in nats, scores in standard deviations; {_conditions()}"
+    )
 
 
 def _compared(path: str, model: Path) -> list[tuple[str, ...]]:
@@ -151,7 +164,9 @@ def _compared(path: str, model: Path) -> list[tuple[str, ...]]:
     config = opened.description["flow"]
     double = json.loads(json.dumps(config).replace('"float32"', '"float64"'))
     wide = {name: value.astype(np.float64) if value.dtype == np.float32 else value for name, value in tensors.items()}
-    flows = [getattr(one, "continuous", one) for one in (tfr.from_config(config, tensors), tfr.from_config(double, wide))]
+    flows = [
+        getattr(one, "continuous", one) for one in (tfr.from_config(config, tensors), tfr.from_config(double, wide))
+    ]
     source = read_source(path, max_rows=ROWS)
     encoded = opened.encoding.encode(source, opened.schema, np.random.default_rng(0), spread=False)
     if encoded.classes.shape[1]:

@@ -69,7 +69,7 @@ def typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:
     """Returns the rows of a file with numbers in the columns that the model knows as numbers."""
     import pandas as pd
 
-    frame = source.table.to_pandas()
+    frame: pd.DataFrame = source.table.to_pandas()
     if source.is_typed:
         return frame
     columns = {name: frame[name] for name in frame}  # put together once: a frame of many columns is slow to change

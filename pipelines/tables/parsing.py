@@ -15,7 +15,17 @@ from pipelines.tables import date_formats
 from pipelines.tables.dialect import MISSING, Dialect
 from pipelines.tables.schema import Column
 
-__all__ = ["LARGEST", "bare_text", "is_null_value", "missing_codes", "missing_mask", "numbers", "plain", "shorten", "texts"]
+__all__ = [
+    "LARGEST",
+    "bare_text",
+    "is_null_value",
+    "missing_codes",
+    "missing_mask",
+    "numbers",
+    "plain",
+    "shorten",
+    "texts",
+]
 
 # Of larger numbers, differences and slopes would overflow.
 LARGEST = 1e300

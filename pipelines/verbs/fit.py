@@ -305,7 +305,7 @@ def _check(source: Source, schema: Schema) -> None:
     if len(schema.modelled) > MAX_COLUMNS:
         raise AugmentError(
             f"{source.name} has {len(schema.modelled):,} columns to model; at most {MAX_COLUMNS} can be. Leave columns "
-            f'out with --drop COL, or write their kinds with describe --schema, make some "text", and fit with --schema.'
+            'out with --drop COL, or write their kinds with describe --schema, make some "text", and fit with --schema.'
         )
     if not schema.modelled:
         kinds = listed([f"{column.name} ({column.kind})" for column in schema.columns])

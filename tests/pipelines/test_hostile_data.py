@@ -1,4 +1,4 @@
-"""Files that nobody has looked at: what they hold may neither steer a terminal, nor take the memory, nor come out changed."""
+"""Files that nobody has looked at neither steer a terminal, nor take the memory, nor come out changed."""
 
 import csv
 import gzip
@@ -20,8 +20,18 @@ from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
 from pipelines.verbs.describe import describe_data
 
-# Colours, a title, a cleared screen, C1 control, right-to-left override, zero width, a line that is none, half a character.
-STEERING = ["\x1b[31mred", "\x1b]2title\x07", "\x1b[2J", "\x9b2J", "a\u202eb", "a\u200bb", "a\rb", "a\u2028b", "\x08\x08"]
+# Colours, a title, a cleared screen, a C1 control, right-to-left override, zero width, line ends that are none.
+STEERING = [
+    "\x1b[31mred",
+    "\x1b]2title\x07",
+    "\x1b[2J",
+    "\x9b2J",
+    "a\u202eb",
+    "a\u200bb",
+    "a\rb",
+    "a\u2028b",
+    "\x08\x08",
+]
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", '=HYPERLINK("http://x","y")']
 
 

@@ -1,4 +1,4 @@
-"""A gigabyte that is no table of lines: one line, a quote that is never closed, nothing but NULs; as a file, packed, piped.
+"""A gigabyte that is no table: one line, a quote never closed, nothing but NULs; as a file, packed, piped.
 
 `describe` must end with an error of one line, and its memory must not depend on the length. (`fit` reads alike.)
 """
@@ -58,7 +58,13 @@ def _described(folder: pathlib.Path, kind: str, way: str, parts: int) -> str | N
         else:
             file.write(start)
             file.writelines(part for _ in range(parts))
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "describe", "-" if way == "piped" else str(path)]
+    command = [
+        sys.executable,
+        "-c",
+        "from pipelines.cli import main; main()",
+        "describe",
+        "-" if way == "piped" else str(path),
+    ]
     with path.open("rb") as piped:
         process = subprocess.Popen(command, stdin=piped, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Cases done one after another in a process of their own, so that none can take the others' time or memory or end them."""
+"""Cases done one after another in a process of their own, so that none can take others' time or memory or end them."""
 
 from __future__ import annotations
 
