@@ -162,7 +162,7 @@ def _compared(path: str, model: Path) -> list[tuple[str, ...]]:
     opened = read_model(model)
     tensors = safetensors.numpy.load(opened.member("weights.safetensors"))
     config = opened.description["flow"]
-    double = json.loads(json.dumps(config).replace('"float32"', '"float64"'))
+    double = _double(json.loads(json.dumps(config).replace('"float32"', '"float64"')))
     wide = {name: value.astype(np.float64) if value.dtype == np.float32 else value for name, value in tensors.items()}
     flows = [
         getattr(one, "continuous", one) for one in (tfr.from_config(config, tensors), tfr.from_config(double, wide))
@@ -181,6 +181,18 @@ def _compared(path: str, model: Path) -> list[tuple[str, ...]]:
         ("log-density", *_apart(lite, *dense)),
         ("scores of new rows", *_apart(drawn, *moved)),
     ]
+
+
+def _double(config: Any) -> Any:
+    """A flow's configuration in float64, said to the layers that leave it out where it is float32."""
+    if isinstance(config, list):
+        return [_double(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: _double(part) for key, part in config.items()}
+    if config.get("class") in ("tfp_realnvp.LULinear", "tfp_realnvp.ActNorm", "tfp_realnvp.MarginalSpline"):
+        config["arguments"]["dtype"] = {"dtype": "float64"}
+    return config
 
 
 def _apart(lite: np.ndarray, single: np.ndarray, double: np.ndarray) -> tuple[str, ...]:
