@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from pipelines.errors import MAX_SEED, AugmentError, UsageError, printable, same_command
+from pipelines.errors import MAX_SEED, AugmentError, UsageError, one_line, printable, same_command
 from pipelines.interruption import Interruption
 from pipelines.tables.schema import KINDS
 
@@ -30,7 +30,7 @@ class _Command(click.Command):
         try:
             return super().invoke(ctx)
         except AugmentError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {one_line(error)}", err=True)
             ctx.exit(error.exit_code)
 
 
@@ -210,7 +210,7 @@ def fit(
     for table, target in jobs:
         name = ", ".join(table)
         if not quiet and len(jobs) > 1:
-            click.echo(f"{name}:", err=True)
+            click.echo(f"{printable(name)}:", err=True)
         progress = _FitProgress(shown=not quiet)
         try:
             with progress:
@@ -240,13 +240,13 @@ def fit(
         except AugmentError as error:
             if len(jobs) == 1:
                 raise
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {one_line(error)}", err=True)
             failures.append((name, error))
     if as_json:
         from dataclasses import asdict
 
         found: Any = [asdict(result) for result in results]
-        _print(json.dumps(found[0] if len(jobs) == 1 else found, indent=1))
+        _print(_json(found[0] if len(jobs) == 1 else found))
     if not quiet:
         _show_fits(results, failures)
     if failures:
@@ -427,11 +427,11 @@ def describe(
         if schema:
             raise UsageError("--schema describes a table; for a model use --json.")
         head = verb.describe(what)
-        _print(json.dumps(head, indent=1, ensure_ascii=False) if as_json else _description(head))
+        _print(_json(head) if as_json else _description(head))
         return
     told = verb.describe_data(str(what), reading, kinds=kinds, drop=drop, max_rows=max_rows)
     if schema or as_json:
-        _print(json.dumps(told["schema"] if schema else told, indent=1, ensure_ascii=False))
+        _print(_json(told["schema"] if schema else told))
     else:
         _print(verb.format_columns(told))
 
@@ -478,10 +478,10 @@ def evaluate(
         found = verb.evaluate(
             real, synthetic, held_out=holdout, reading=_read_options(options), on_progress=progress, **options
         )
-    _print(json.dumps(found, indent=1, ensure_ascii=False) if as_json else verb.format_evaluation(found))
+    _print(_json(found) if as_json else verb.format_evaluation(found))
     wrong = verb.failed(found, bounds)
     for words in wrong:
-        click.echo(f"below: {words}", err=True)
+        click.echo(f"below: {printable(words)}", err=True)
     if wrong:
         sys.exit(4)
 
@@ -583,7 +583,13 @@ def _print(text: str) -> None:
 
 def _say(quiet: bool, message: str) -> None:
     if not quiet:
-        click.echo(message, err=True)
+        click.echo(printable(message), err=True)
+
+
+def _json(value: Any) -> str:
+    """JSON that people can read, too, but for characters that could steer their terminal."""
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return text if text.replace("\n", "").isprintable() else json.dumps(value, indent=1)
 
 
 class _FitProgress:
@@ -657,7 +663,7 @@ class _StageProgress:
 
     def __call__(self, what: str) -> None:
         if self._is_shown:
-            click.echo(f"\r{what} ...\x1b[K", err=True, nl=False)
+            click.echo(f"\r{printable(what)} ...\x1b[K", err=True, nl=False)
 
     def __exit__(self, *exc: object) -> None:
         if self._is_shown:
@@ -685,16 +691,16 @@ def _show_fits(results: Sequence[FitResult], failures: Sequence[tuple[str, Augme
             f"weights; {result.steps_done:,} of {result.steps:,} steps",
             err=True,
         )
-        click.echo(f"model: {result.model} ({result.seconds:.0f} s)", err=True)
-        click.echo(f"next:  augment generate -m {shlex.quote(result.model)} --n 10000 -o out.csv", err=True)
+        click.echo(f"model: {printable(result.model)} ({result.seconds:.0f} s)", err=True)
+        click.echo(f"next:  augment generate -m {shlex.quote(printable(result.model))} --n 10000 -o out.csv", err=True)
     if len(results) + len(failures) > 1:
         lines = [("data", "rows", "columns", "held out", "independent", "seconds", "model")]
         lines += [
-            (r.source, f"{r.rows:,}", str(len(r.handled)), f"{r.log_likelihood:.3f}",
-             f"{r.independent_log_likelihood:.3f}", f"{r.seconds:.0f}", r.model)
+            (printable(r.source), f"{r.rows:,}", str(len(r.handled)), f"{r.log_likelihood:.3f}",
+             f"{r.independent_log_likelihood:.3f}", f"{r.seconds:.0f}", printable(r.model))
             for r in results
         ]  # fmt: skip
-        lines += [(name, "", "", "", "", "", "failed") for name, _ in failures]
+        lines += [(printable(name), "", "", "", "", "", "failed") for name, _ in failures]
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
         for line in lines:
             click.echo("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), err=True)
@@ -703,7 +709,7 @@ def _show_fits(results: Sequence[FitResult], failures: Sequence[tuple[str, Augme
 def _description(head: dict[str, Any]) -> str:
     training, architecture = head["training"], head["architecture"]
     source = ", ".join(
-        f"{s['name']} ({s['rows']:,} rows, SHA-256 {(s['sha256'] or 'none')[:12]})" for s in head["source"]
+        f"{printable(s['name'])} ({s['rows']:,} rows, SHA-256 {(s['sha256'] or 'none')[:12]})" for s in head["source"]
     )
     width = min(30, max(len(printable(c["name"])) for c in head["columns"]))
     columns = "\n".join(
@@ -711,7 +717,7 @@ def _description(head: dict[str, Any]) -> str:
     )
     return "\n".join(
         [
-            f"model         {head['model']} (format {head['format']})",
+            f"model         {printable(head['model'])} (format {head['format']})",
             f"source        {source}",
             f"architecture  RealNVP, {architecture['couplings']} couplings of {architecture['width']} units; "
             f"{architecture['discrete_width']} units for each discrete column; {architecture['parameters']:,} numbers",
@@ -719,7 +725,8 @@ def _description(head: dict[str, Any]) -> str:
             f"{architecture['batch_size']} rows, seed {head['seed']}, {training['seconds']:.0f} s",
             f"held out      {training['log_likelihood']:.4f} nats a row (independent columns: "
             f"{training['independent_log_likelihood']:.4f}), {training['held_out_rows']:,} rows",
-            f"versions      {', '.join(f'{name} {version}' for name, version in head['versions'].items())}",
+            "versions      "
+            + ", ".join(f"{printable(name)} {printable(version)}" for name, version in head["versions"].items()),
             "columns",
             columns,
         ]

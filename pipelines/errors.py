@@ -3,10 +3,22 @@
 import pathlib
 import shlex
 import sys
+from collections.abc import Sequence
 
-__all__ = ["MAX_SEED", "AugmentError", "UsageError", "check_seed", "printable", "same_command"]
+__all__ = [
+    "MAX_SEED",
+    "AugmentError",
+    "UsageError",
+    "check_seed",
+    "listed",
+    "one_line",
+    "printable",
+    "same_command",
+]
 
 MAX_SEED = (1 << 64) - 1
+_MAX_MESSAGE = 2_000
+_MAX_LISTED = 20
 
 
 class AugmentError(Exception):
@@ -40,5 +52,17 @@ def same_command(option: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns text without control characters, which could steer the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    """Returns text with control and direction characters escaped, which could steer the terminal or the eye."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def one_line(error: Exception) -> str:
+    """Returns what an error says in one printable line; a long one has its beginning and its end."""
+    text = printable(str(error))
+    half = _MAX_MESSAGE // 2
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:half]} ... {text[-half:]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns names as a list for a message, the first of them if there are many."""
+    return ", ".join(names[:_MAX_LISTED]) + (f", ... ({len(names):,} in all)" if len(names) > _MAX_LISTED else "")

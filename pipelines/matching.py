@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.errors import AugmentError
+from pipelines.errors import AugmentError, listed
 from pipelines.model_file import ModelFile
 from pipelines.tables import parsing
 from pipelines.tables.dialect import Dialect, ReadOptions
@@ -54,7 +54,7 @@ def check_columns(model: ModelFile, source: Source) -> None:
     needed = [c.name for c in model.schema.columns if c.is_modelled or c.kind == "constant"]
     missing = [name for name in needed if name not in source.table.column_names]
     if missing:
-        raise AugmentError(f"{source.name} has no column {missing[0]!r}; the model needs {', '.join(needed)}.")
+        raise AugmentError(f"{source.name} has no column {missing[0]!r}; the model needs {listed(needed)}.")
 
 
 def part_of(source: Source, start: int, rows: int) -> Source:
@@ -67,12 +67,15 @@ def part_of(source: Source, start: int, rows: int) -> Source:
 
 def typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:
     """Returns the rows of a file with numbers in the columns that the model knows as numbers."""
+    import pandas as pd
+
     frame: pd.DataFrame = source.table.to_pandas()
     if source.is_typed:
         return frame
+    columns = {name: frame[name] for name in frame}  # put together once: a frame of many columns is slow to change
     for column in model.schema.of_kind("float", "integer"):
         cells = source.table.column(column.name)
         values = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
         is_whole = column.kind == "integer" and bool((values == np.rint(values)).all())
-        frame[column.name] = values.astype(np.int64) if is_whole else values
-    return frame
+        columns[column.name] = pd.Series(values.astype(np.int64) if is_whole else values)
+    return pd.DataFrame(columns)

@@ -26,8 +26,15 @@ __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "
 BLOCK_ROWS = 16_384
 # Where classes are given, each row is one of so many proposals.
 _PROPOSALS = 8
+# Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
+_MAX_COLUMNS = 1_000
 # Rows with a number beyond what was seen are drawn again, up to so often.
 _MAX_ROUNDS = 200
+# Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
+# are, numbers are moved instead, if they are few. They go to the least or greatest number that was seen, which in a
+# short table has the probability of all beyond it.
+_LEAST_INSIDE = 0.1
+_MAX_MOVED = 0.05
 
 
 class Graph:
@@ -163,6 +170,10 @@ class Sampler:
         rng = generator(seed, number)
         classes, scores = self.draw(rng, BLOCK_ROWS)
         cells, is_inside = self._model.encoding.decode(classes, scores)
+        if is_inside.mean() < _LEAST_INSIDE:
+            bounded, moved = self._model.encoding.bounded(cells)
+            if moved < _MAX_MOVED:
+                return {name: part.between(0, rows) for name, part in bounded.items()}
         for _ in range(_MAX_ROUNDS):
             outside = np.flatnonzero(~is_inside)
             if not len(outside):
@@ -227,6 +238,7 @@ def new_blocks(
         given: As for `Sampler`.
     """
     workers = _cores() if count is None else min(_cores(), count)
+    workers = min(workers, max(1, _MAX_COLUMNS // max(1, len(model.encoding.continuous))))
     # Samplers are made here, not by the threads: what keeps their logs quiet holds for the whole process.
     free: SimpleQueue[Sampler] = SimpleQueue()
     for _ in range(workers):

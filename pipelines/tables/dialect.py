@@ -227,12 +227,10 @@ def _encoding(head: bytes, given: str | None, where: str) -> tuple[str, bool]:
         return name, found == name
     if found:
         return found, True
-    nulls = head.count(0)
-    if nulls:
-        if 2 * len(head[1::2].replace(b"\0", b"")) < len(head[1::2]):
-            return "utf-16-le", False
-        if 2 * len(head[::2].replace(b"\0", b"")) < len(head[::2]):
-            return "utf-16-be", False
+    if head.count(0):
+        is_even_null, is_odd_null = (2 * half.count(0) > len(half) for half in (head[::2], head[1::2]))
+        if is_even_null != is_odd_null:
+            return "utf-16-le" if is_odd_null else "utf-16-be", False
         raise AugmentError(f"{where} holds NUL bytes, so it is not a table as text. Export it as CSV or Parquet.")
     try:
         codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)

@@ -103,6 +103,13 @@ class ColumnEncoding:
         # The last of the classes that are not missing; a column may have a category of that name besides.
         return self.is_missing.count(False) - 1 if self.other_count else -1
 
+    def is_beyond(self, cells: Cells) -> np.ndarray:
+        """Returns which cells are numbers beyond what was seen, or none at all, bool `[n]`."""
+        if self.margin is None or cells.values is None:
+            return np.zeros(len(cells), bool)
+        is_beyond: np.ndarray = ~((cells.values >= self.margin.low) & (cells.values <= self.margin.high))
+        return is_beyond if cells.codes is None else is_beyond & (cells.codes == self.levels.index(None))
+
     def log_shares(self, classes: np.ndarray) -> np.ndarray:
         """Returns the logarithm of the share of the probability of its class that each cell has, `[n]`, nats.
 
@@ -370,13 +377,22 @@ class Encoding:
                 c += 1
             if column.margin is not None:
                 numbers = column.margin.decode(scores[:, d])
-                is_outside = ~((numbers >= column.margin.low) & (numbers <= column.margin.high))
-                if codes is not None:
-                    is_outside &= codes == column.levels.index(None)
-                is_inside &= ~is_outside
                 d += 1
             cells[column.name] = Cells(codes, column.levels, column.is_missing, numbers)
+            is_inside &= ~column.is_beyond(cells[column.name])
         return cells, is_inside
+
+    def bounded(self, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
+        """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were."""
+        found, shares = dict(cells), []
+        for column in self.continuous:
+            part = cells[column.name]
+            assert column.margin is not None
+            assert part.values is not None
+            shares.append(column.is_beyond(part).mean())
+            values = np.clip(part.values, column.margin.low, column.margin.high)
+            found[column.name] = dataclasses.replace(part, values=values)
+        return found, float(np.mean(shares))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the encoding as a JSON value."""

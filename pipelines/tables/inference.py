@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pipelines.errors import AugmentError, UsageError
 from pipelines.tables import date_formats
 from pipelines.tables.identifier_patterns import find_pattern, find_sequence, is_uuids
-from pipelines.tables.parsing import bare_text, is_null_value, numbers, plain, shorten
+from pipelines.tables.parsing import LARGEST, bare_text, is_null_value, numbers, plain, shorten
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import KINDS, Column, Kind, Schema
 
@@ -34,6 +34,8 @@ _MARKERS = ("-", "--", "---", ".", "..", "*", "n/a", "#n/a", "#na", "<na>", "nd"
 _MIN_ROWS = 20
 # Up to this share of cells, texts in a column of numbers are exceptions; beyond, it is a column of texts.
 _MAX_ODD_SHARE = 0.02
+# Longer texts are not repeated in a command that a person is to type.
+_MAX_TYPED = 80
 
 
 class _UnfitError(Exception):
@@ -312,6 +314,7 @@ def _values(look: _Look, texts: pa.Array) -> np.ndarray:
 
 def _number_or_code(look: _Look) -> Column:
     """A column of text that is all numbers."""
+    _refuse_overflow(look)
     if not pc.all(pc.match_substring_regex(look.distinct, _INTEGER)).as_py():
         return _float(look)
     if pc.any(pc.match_substring_regex(look.distinct, _CODE)).as_py():
@@ -321,6 +324,26 @@ def _number_or_code(look: _Look) -> Column:
         identifier = _identifier(look)
         return identifier or Column(look.name, "categorical", why=f"codes with leading zeros, {_count(look)}")
     return _compact_date(look) or _integer(look)
+
+
+def _refuse_overflow(look: _Look) -> None:
+    """Raises `_UnfitError` if numbers are so large, or so near to each other, that float64 cannot compute with them."""
+    large = look.distinct.filter(pc.match_substring_regex(look.distinct, r"[eE]\+?\d{3}|\d{300}"))
+    mark = look.source.dialect.decimal if look.is_text else "."
+    for text in large.to_pylist():
+        if abs(float(text.replace(mark, "."))) > LARGEST:
+            raise _UnfitError(
+                f"has {shorten(text)} in row {look.row_of(text)}; beyond {LARGEST:g} numbers are too large to compute "
+                "with",
+                f"to count such cells as missing: --null-value={_quote(text)}; or {_say(look, 'categorical')}",
+            )
+    if pc.any(pc.match_substring_regex(look.distinct, r"[eE]-\d{3}|0{290}")).as_py():
+        values = _values(look, look.distinct)
+        if 0 < values.max() - values.min() < 1 / LARGEST:
+            raise _UnfitError(
+                f"has numbers that differ by less than {1 / LARGEST:g}, which is too little to compute with",
+                f"multiply them by a factor; or {_drop_it(look)}",
+            )
 
 
 def _integer(look: _Look) -> Column:
@@ -377,6 +400,7 @@ def _typed_number(look: _Look) -> Column:
     infinite = pc.match_substring_regex(look.distinct, _INFINITY)
     if pc.any(infinite).as_py():
         raise _infinite(look, look.distinct.filter(infinite)[0].as_py())
+    _refuse_overflow(look)
     decimal_look = dataclasses.replace(
         look, source=dataclasses.replace(look.source, dialect=dataclasses.replace(look.source.dialect, decimal="."))
     )
@@ -629,6 +653,8 @@ def _as_number(look: _Look, kind: Kind) -> Column:
             f"cannot be {kind}: {shorten(odd)} in row {look.row_of(odd)} is no number",
             f"to count such cells as missing: --null-value={_quote(odd)}; or {_say(look, 'categorical')}",
         )
+    if look.is_text:
+        _refuse_overflow(look)
     if kind == "float":
         return _float(look) if look.is_text else _typed_number_as_float(look)
     values = _values_of(look)
@@ -734,6 +760,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _quote(text: str) -> str:
+    """A text for a command, or a word for it if nobody would type it."""
     import shlex
 
-    return shlex.quote(text)
+    return shlex.quote(text) if len(text) <= _MAX_TYPED and text.isprintable() else "TEXT"

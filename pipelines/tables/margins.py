@@ -101,7 +101,8 @@ class Margin:
         size = np.abs(values).max() or 1.0  # so that no sum of squares overflows
         mean, scale = (values / size).mean() * size, (values / size).std() * size
         if scale <= 1e-12 * size:
-            scale = max(self.step, size, 1e-300)
+            scale = max(self.step, size)
+        scale = max(scale, 1e-300)  # and a slope that float64 can hold
         return dataclasses.replace(self, values=np.array([mean - scale, mean + scale]), scores=np.array([-1.0, 1.0]))
 
     @property
@@ -151,11 +152,12 @@ class Margin:
         return edges[cell], edges[cell + 1]
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Returns scores, float64, of values that were spread."""
+        """Returns scores, float64, of values that were spread; infinite where one is too far beyond."""
         scores: np.ndarray = np.interp(values, self.values, self.scores)
         for end, beyond in ((0, values < self.values[0]), (-1, values > self.values[-1])):
             if beyond.any():
-                scores[beyond] = self.scores[end] + (values[beyond] - self.values[end]) * self._slopes[end]
+                with np.errstate(over="ignore"):
+                    scores[beyond] = self.scores[end] + (values[beyond] - self.values[end]) * self._slopes[end]
         return scores
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
@@ -167,9 +169,10 @@ class Margin:
             below, above = self._cells(self.support[[0, -1]])
             return np.where((values < below[0]) | (values > above[1]), values, inside)
         if self.step:
-            values = self.origin + np.rint((values - self.origin) / self.step) * self.step
-            # To the number that the text reads as: 3 steps of 0.1 are 0.3, and not 0.30000000000000004.
-            values = np.rint(values * self.per_unit) / self.per_unit
+            with np.errstate(over="ignore", invalid="ignore"):  # far beyond what was seen
+                values = self.origin + np.rint((values - self.origin) / self.step) * self.step
+                # To the number that the text reads as: 3 steps of 0.1 are 0.3, and not 0.30000000000000004.
+                values = np.rint(values * self.per_unit) / self.per_unit
         return values
 
     def place(self, scores: np.ndarray) -> np.ndarray:
@@ -178,7 +181,8 @@ class Margin:
         values: np.ndarray = np.interp(scores, self.scores, self.values)
         for end, beyond in ((0, scores < self.scores[0]), (-1, scores > self.scores[-1])):
             if beyond.any():
-                values[beyond] = self.values[end] + (scores[beyond] - self.scores[end]) / self._slopes[end]
+                with np.errstate(over="ignore"):
+                    values[beyond] = self.values[end] + (scores[beyond] - self.scores[end]) / self._slopes[end]
         return values
 
     def log_derivative(self, values: np.ndarray) -> np.ndarray:

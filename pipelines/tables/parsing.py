@@ -15,8 +15,20 @@ from pipelines.tables import date_formats
 from pipelines.tables.dialect import MISSING, Dialect
 from pipelines.tables.schema import Column
 
-__all__ = ["bare_text", "is_null_value", "missing_codes", "missing_mask", "numbers", "plain", "shorten", "texts"]
+__all__ = [
+    "LARGEST",
+    "bare_text",
+    "is_null_value",
+    "missing_codes",
+    "missing_mask",
+    "numbers",
+    "plain",
+    "shorten",
+    "texts",
+]
 
+# Of larger numbers, differences and slopes would overflow.
+LARGEST = 1e300
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?|[+-]?[.,]\d+")
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
@@ -40,7 +52,7 @@ def numbers(
     if not pa.types.is_string(column.type):
         values = _typed_numbers(column, spec, where)
         values[missing_mask(column, spec, dialect)] = np.nan
-        wrong = np.isinf(values)
+        wrong = np.abs(values) > LARGEST
         complaint = "is infinite"
         text = None
     else:
@@ -48,7 +60,7 @@ def numbers(
         missing = missing_mask(column, spec, dialect)
         kept = pc.if_else(pa.array(missing), None, text)
         values = _dates(kept, spec) if spec.kind in ("date", "time", "datetime") else _decimals(kept, dialect)
-        wrong = ~missing & ~np.isfinite(values)
+        wrong = ~missing & ~(np.abs(values) <= LARGEST)
         complaint = f"is no {spec.kind} as {spec.format}" if spec.format else "is not numeric"
     if spec.kind == "integer" and not wrong.any():
         wrong = ~np.isnan(values) & (values != np.floor(values))
@@ -58,8 +70,8 @@ def numbers(
         cell = str(column[row].as_py()) if text is None else text[row].as_py()
         if complaint == "is not numeric" and _is_infinite(cell):
             complaint = "is infinite"
-        elif complaint == "is not numeric" and _PLAIN_NUMBER.match(cell) and np.isinf(values[row]):
-            complaint = "overflows"
+        elif np.abs(values[row]) > LARGEST and not _is_infinite(cell):
+            complaint = f"is beyond {LARGEST:g}, which is too large to compute with"
         number = first_row + row if isinstance(first_row, int) else int(first_row[row])
         raise AugmentError(f"{where}: column {spec.name!r} {complaint} ({shorten(cell)} in row {number}).")
     return values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import collections
 import contextlib
 import csv
 import dataclasses
@@ -24,7 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import AugmentError, UsageError, listed
 from pipelines.tables.arrays import scalar
 from pipelines.tables.dialect import HEAD_BYTES, Dialect, ReadOptions, compression_of, decode_head, sniff
 
@@ -188,7 +190,7 @@ def _records_file(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[bytes]]:
                 while chunk := text.read(_BLOCK_BYTES):
                     copy.write(chunk.encode())
         except (UnicodeDecodeError, OSError, EOFError) as error:
-            raise AugmentError(_explain(path, str(path), dialect, error)) from error
+            raise _problem(path, str(path), dialect, error) from error
         copy.flush()
         yield copy
 
@@ -274,9 +276,10 @@ def _read_parquet(path: pathlib.Path, where: str, sample: _Sample) -> tuple[pa.T
         schema = file.schema_arrow
         _check_names(schema.names, where)
         for batch in file.iter_batches(_ROWS_PER_BATCH):
+            batch.validate(full=True)  # what a damaged file says of text and dictionaries need not be so
             sample.add(pa.Table.from_batches([batch], schema))
         return sample.result(schema)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # as UnicodeDecodeError, of a name
         raise AugmentError(f"{where} is not a readable Parquet file: {_one_line(error)}") from error
 
 
@@ -321,7 +324,7 @@ def _read_csv(
     if not dialect.has_header and options.header is None:
         notes.append("the first record is numbers like the others, so it was read as a row, not as the header.")
     if unnamed and dialect.has_header:
-        notes.append(f"{_count(len(unnamed), 'column has', 'columns have')} no name: {', '.join(unnamed)} here.")
+        notes.append(f"{_count(len(unnamed), 'column has', 'columns have')} no name: {listed(unnamed)} here.")
     if blank:
         notes.append(f"{_count(blank, 'row', 'rows')} without anything in them left out.")
     dialect = dataclasses.replace(dialect, unnamed=unnamed)
@@ -335,10 +338,22 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _first_record(head: bytes, dialect: Dialect, where: str) -> list[str]:
     text = decode_head(head, dialect.encoding)
-    for row in csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter):
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
+    for row in reader:
         if row:
+            if len(head) >= HEAD_BYTES and next(reader, None) is None:  # it may go on beyond the head
+                raise AugmentError(_endless(where, 1, HEAD_BYTES))
             return row
+    if len(head) >= HEAD_BYTES:
+        raise AugmentError(f"{where} begins with {HEAD_BYTES >> 20} MB of blank lines, so it is not read as a table.")
     raise AugmentError(f"{where} holds nothing but blank lines.")
+
+
+def _endless(where: str, line: int, size: int) -> str:
+    return (
+        f"{where}: line {line} is longer than {size >> 20} MB, so this is not a table of lines. Is a quote not closed, "
+        "or are the line ends lost?"
+    )
 
 
 def _names(first: Sequence[str], dialect: Dialect) -> tuple[list[str], tuple[str, ...]]:
@@ -476,49 +491,61 @@ def _open_text(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[str]]:
 
 
 def _check_names(names: Sequence[Any], where: str) -> None:
-    names = [str(name) for name in names]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    counts = collections.Counter(str(name) for name in names)
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
-        raise AugmentError(
-            f"{where}: column name {twice[0]!r} occurs {names.count(twice[0])} times; rename all but one."
-        )
+        raise AugmentError(f"{where}: column name {twice[0]!r} occurs {counts[twice[0]]} times; rename all but one.")
 
 
 def _problem(path: pathlib.Path, where: str, dialect: Dialect, error: Exception) -> AugmentError:
-    message = _explain(path, where, dialect, error)
-    undecodable = _first_undecodable(path, dialect)
-    return AugmentError(message) if undecodable is None else _NotTextError(message, undecodable[1])
+    """Finds what reading stumbled over: a second, slow pass, made only for the message."""
+    try:
+        undecodable = _first_undecodable(path, dialect)
+        if undecodable is None:
+            return AugmentError(_explain(path, where, dialect, error))
+    except (pa.ArrowException, OSError, EOFError) as problem:
+        return AugmentError(f"{where} cannot be read: {_one_line(problem)}")
+    number, line, byte = undecodable
+    encoding = {"utf-8": "UTF-8"}.get(dialect.encoding, dialect.encoding)
+    return _NotTextError(
+        f"{where}: line {number} is not {encoding} (byte 0x{byte:02x}). Say what it is, for example "
+        f"--encoding latin-1, or convert the file: iconv -f latin1 -t utf-8 {where} > utf8.csv",
+        line,
+    )
 
 
 def _explain(path: pathlib.Path, where: str, dialect: Dialect, error: Exception) -> str:
-    """Finds the line that reading stumbled over: a second, slow pass, made only for the message."""
-    try:
-        undecodable = _first_undecodable(path, dialect)
-        if undecodable:
-            number, _, byte = undecodable
-            encoding = {"utf-8": "UTF-8"}.get(dialect.encoding, dialect.encoding)
-            return (
-                f"{where}: line {number} is not {encoding} (byte 0x{byte:02x}). Say what it is, for example "
-                f"--encoding latin-1, or convert the file: iconv -f latin1 -t utf-8 {where} > utf8.csv"
-            )
-        with _open_text(path, dialect) as text:
-            reader = csv.reader(text, delimiter=dialect.delimiter)
-            width = None
-            try:
-                for row in reader:
-                    if row and row[0].startswith("\ufeff") and width is None:
-                        row[0] = row[0][1:]
-                    if row and width is None:
-                        width = len(row)
-                    elif row and len(row) != width:
-                        return _ragged(where, reader.line_num, row, width or 0, dialect)
-            except csv.Error as problem:
-                return f"{where}: line {reader.line_num}: {problem}. Is a quote not closed?"
-            if reader.line_num <= 1 or width is None:
-                return f"{path.name} has a header but no rows."
-    except (OSError, EOFError) as problem:
-        return f"{where} cannot be read: {_one_line(problem)}"
+    """Which line of a text is no record like the others."""
+    with _open_text(path, dialect) as text:
+        reader = csv.reader(_bounded_lines(text), delimiter=dialect.delimiter)
+        width, first = None, 1
+        try:
+            for row in reader:
+                first = reader.line_num + 1
+                if row and row[0].startswith("\ufeff") and width is None:
+                    row[0] = row[0][1:]
+                if row and width is None:
+                    width = len(row)
+                elif row and len(row) != width:
+                    return _ragged(where, reader.line_num, row, width or 0, dialect)
+        except _LongLineError:
+            return _endless(where, reader.line_num + 1, _BLOCK_BYTES)
+        except csv.Error as problem:
+            return f"{where}: the record that begins in line {first}: {problem}. Is a quote not closed?"
+        if reader.line_num <= 1 or width is None:
+            return f"{path.name} has a header but no rows."
     return f"{where} cannot be read as CSV: {_one_line(error)}"
+
+
+class _LongLineError(Exception):
+    """A line is longer than a block, which no record may be."""
+
+
+def _bounded_lines(text: IO[str]) -> Iterator[str]:
+    while line := text.readline(_BLOCK_BYTES):
+        if len(line) == _BLOCK_BYTES:
+            raise _LongLineError
+        yield line
 
 
 def _ragged(where: str, line: int, row: Sequence[str], width: int, dialect: Dialect) -> str:
@@ -530,45 +557,29 @@ def _ragged(where: str, line: int, row: Sequence[str], width: int, dialect: Dial
 
 
 def _first_undecodable(path: pathlib.Path, dialect: Dialect) -> tuple[int, bytes, int] | None:
-    """The number of the first line that cannot be decoded, its bytes, and the byte at fault."""
-    if dialect.encoding.startswith(("utf-16", "utf-32")):
-        return _first_undecodable_wide(path, dialect)
+    """The number of the first line that cannot be decoded, its bytes near the one at fault, and that byte."""
     with contextlib.closing(pa.input_stream(str(path), compression=dialect.compression)) as stream:
-        number = 0
-        rest = b""
-        while chunk := stream.read(_BLOCK_BYTES):
-            lines = re.split(rb"(?<=\n)|(?<=\r)(?!\n)", rest + chunk)
-            rest = lines.pop()
-            for line in lines:
-                number += 1
-                with contextlib.suppress(UnicodeDecodeError):
-                    line.decode(dialect.encoding)
-                    continue
-                return number, line, _bad_byte(line, dialect.encoding)
-        try:
-            rest.decode(dialect.encoding)
-        except UnicodeDecodeError:
-            return number + 1, rest, _bad_byte(rest, dialect.encoding)
-    return None
+        decoder = codecs.getincrementaldecoder(dialect.encoding)()
+        number, is_within_end = 1, False
+        while True:
+            chunk = stream.read(_BLOCK_BYTES)
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                found, at = error.object, error.start
+                ends, _ = _line_ends(found[:at].decode(dialect.encoding, "ignore"), is_within_end)
+                line = re.split(rb"[\r\n]", found[:at])[-1] + re.split(rb"[\r\n]", found[at:], maxsplit=1)[0]
+                return number + ends, line[-HEAD_BYTES:], found[at]
+            if not chunk:
+                return None
+            ends, is_within_end = _line_ends(text, is_within_end)
+            number += ends
 
 
-def _first_undecodable_wide(path: pathlib.Path, dialect: Dialect) -> tuple[int, bytes, int] | None:
-    number = 1
-    try:
-        with _open_text(path, dialect) as text:
-            for _ in text:
-                number += 1
-    except UnicodeDecodeError as error:
-        return number, b"", error.object[error.start]
-    return None
-
-
-def _bad_byte(line: bytes, encoding: str) -> int:
-    try:
-        line.decode(encoding)
-    except UnicodeDecodeError as error:
-        return error.object[error.start]
-    return 0
+def _line_ends(text: str, is_within_end: bool) -> tuple[int, bool]:
+    """How many lines end in a text, and whether it may end within a line end; the one before may have, too."""
+    pairs = text.count("\r\n") + (is_within_end and text.startswith("\n"))
+    return text.count("\n") + text.count("\r") - pairs, text.endswith("\r") if text else is_within_end
 
 
 def _one_line(error: Exception) -> str:

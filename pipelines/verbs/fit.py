@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.checkpoint_folder import CheckpointFolder
-from pipelines.errors import AugmentError, UsageError, check_seed, same_command
+from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
 from pipelines.fingerprint import differences, fingerprint_of
 from pipelines.interruption import Interruption
 from pipelines.model_file import default_name, read_model, write_model
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FitResult", "Progress", "fit"]
 
 MIN_ROWS = 50
+MAX_COLUMNS = 500  # of so many, a model takes minutes to compile, and new rows 4 GB
 MAX_ROWS = 1_000_000
 _HELD_OUT = 0.1
 _MAX_HELD_OUT = 50_000
@@ -183,7 +184,7 @@ def fit(
         source = _join(sources, max_rows, seed)
         found = _schema(source, kinds, schema, drop)
         if target is not None and target not in found.names:
-            raise UsageError(f"{source.name} has no column {target!r}; it has {', '.join(found.names)}.")
+            raise UsageError(f"{source.name} has no column {target!r}; it has {listed(found.names)}.")
         _check(source, found)
 
         versions = {name: metadata.version(name) for name in _PACKAGES}
@@ -366,8 +367,8 @@ def _join(sources: Sequence[Source], max_rows: int, seed: int) -> Source:
     for other in sources[1:]:
         if other.table.column_names != first.table.column_names:
             raise AugmentError(
-                f"{other.name} has the columns {', '.join(other.table.column_names)}; {first.name} has "
-                f"{', '.join(first.table.column_names)}. Only files of one schema can be joined."
+                f"{other.name} has the columns {listed(other.table.column_names)}; {first.name} has "
+                f"{listed(first.table.column_names)}. Only files of one schema can be joined."
             )
         if other.dialect.decimal != first.dialect.decimal:
             raise AugmentError(
@@ -416,7 +417,7 @@ def _schema(
         raise AugmentError(f"{path} is not a list of columns, as `augment describe DATA --schema` writes it.")
     for name in drop:
         if name not in source.table.column_names:
-            raise UsageError(f"{source.name} has no column {name!r}; it has {', '.join(source.table.column_names)}.")
+            raise UsageError(f"{source.name} has no column {name!r}; it has {listed(source.table.column_names)}.")
     kept = [entry for entry in entries if not (isinstance(entry, dict) and entry.get("name") in drop)]
     rest = dataclasses.replace(source, table=source.table.drop_columns(list(drop)))
     return read_schema(rest, kept, str(path))
@@ -425,8 +426,13 @@ def _schema(
 def _check(source: Source, schema: Schema) -> None:
     if source.num_rows < MIN_ROWS:
         raise AugmentError(f"{source.name} has {source.num_rows} rows; at least {MIN_ROWS} are needed to fit a model.")
+    if len(schema.modelled) > MAX_COLUMNS:
+        raise AugmentError(
+            f"{source.name} has {len(schema.modelled):,} columns to model; at most {MAX_COLUMNS} can be. Leave columns "
+            'out with --drop COL, or write their kinds with describe --schema, make some "text", and fit with --schema.'
+        )
     if not schema.modelled:
-        kinds = ", ".join(f"{column.name} ({column.kind})" for column in schema.columns)
+        kinds = listed([f"{column.name} ({column.kind})" for column in schema.columns])
         raise AugmentError(f"{source.name} has no column to model: {kinds}. To model one: --type COL=categorical")
 
 

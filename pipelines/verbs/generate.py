@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipelines.balancing import new_rows
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
-from pipelines.errors import AugmentError, UsageError, check_seed, same_command
+from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
 from pipelines.manifest import begin, locked, read_manifest, write_manifest
 from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
@@ -354,7 +354,7 @@ def _source(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> So
     kept = [column.name for column in schema.columns if column.kind != "text"]
     if names not in (schema.names, kept):
         raise AugmentError(
-            f"{source.name} has the columns {', '.join(names)}; the model makes {', '.join(kept)}. Rows can only be "
+            f"{source.name} has the columns {listed(names)}; the model makes {listed(kept)}. Rows can only be "
             "appended to a table of the same columns in the same order; what --drop left out is left out there too."
         )
     return source

@@ -61,7 +61,7 @@ def test_a_null_value_that_is_a_number_counts_in_every_spelling():
         (["1", "x" * 99, "2"], "'a' is not numeric ('" + "x" * 27 + "...' in row 3)"),
         (["1", "inf", "2"], "'a' is infinite ('inf' in row 3)"),
         (["-Infinity", "1", "2"], "'a' is infinite ('-Infinity' in row 2)"),
-        (["1e999", "1"], "'a' overflows ('1e999' in row 2)"),
+        (["1e999", "1"], "'a' is beyond 1e+300, which is too large to compute with ('1e999' in row 2)"),
         ([1.0, float("inf")], "'a' is infinite ('inf' in row 3)"),
         ([[1.0], [2.0]], "'a' is not numeric (type list<"),
     ],
