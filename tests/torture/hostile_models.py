@@ -423,7 +423,7 @@ def change_zip(base: Base, rng: random.Random) -> bytes:
             info.compress_type = archive.compression
             if name == victim:
                 if how == 0:  # a bomb
-                    data = bytes(rng.choice([11_000_000, 11_000_000, 11_000_000, 40_000_000]))
+                    data = bytes(rng.choice([11_000_000, 13_000_000, 13_000_000, 40_000_000]))
                     info.compress_type = zipfile.ZIP_DEFLATED
                 elif how == 1:
                     info.filename = rng.choice(
@@ -441,7 +441,7 @@ def change_zip(base: Base, rng: random.Random) -> bytes:
                     info.comment = rng.randbytes(rng.choice([1, 60_000]))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                archive.writestr(info, data)
+                archive.writestr(info, data, compresslevel=1)
                 if name == victim and how == 6:  # the same name again
                     archive.writestr(info.filename, rng.choice([data, b"", b"{}"]))
         if how == 7:
