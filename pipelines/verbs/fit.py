@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["FitResult", "Progress", "fit"]
 
 MIN_ROWS = 50
-MAX_COLUMNS = 500  # of so many, a model takes minutes to compile, and new rows 4 GB
+MAX_COLUMNS = 1_000  # with so many and 5,000 rows, a fit of 100 steps takes a quarter of an hour and 7 GB
 MAX_ROWS = 1_000_000
 _HELD_OUT = 0.1
 _MAX_HELD_OUT = 50_000
