@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 import zipfile
 
 import numpy as np
@@ -509,6 +510,71 @@ def test_a_configuration_that_does_not_fit_is_a_load_error_that_names_the_file(s
 
     rewrite(saved, edited)
     with pytest.raises(LoadError, match=r"a\.flow"):
+        load(saved)
+
+
+def _conditioner(head):
+    return _first_coupling(head)["conditioner"]["conditioner"]
+
+
+def _nested_flow(head):
+    for _ in range(200):
+        head["flow"] = {"class": "Invert", "arguments": {"bijector": head["flow"]}, "path": "x"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        # Keras would make a layer of it, with whatever is in its configuration.
+        lambda head: _conditioner(head).update(activation={"class_name": "ReLU", "config": {}}),
+        lambda head: _conditioner(head).update(activation="deserialize"),
+        # Arrays of as many bytes as a number says.
+        lambda head: _conditioner(head).update(num_kept=1 << 40),
+        lambda head: _conditioner(head).update(num_parameters=1 << 40),
+        lambda head: _conditioner(head).update(hidden_units=[1 << 20, 1 << 20]),
+        lambda head: _conditioner(head).update(hidden_units=[1] * 100_000),
+        lambda head: head.update(flow={"class": "tfp_realnvp.LULinear", "arguments": {"num_channels": 1 << 20}}),
+        lambda head: head.update(flow={"class": "tfp_realnvp.ActNorm", "arguments": {"num_channels": 1 << 40}}),
+        lambda head: head.update(
+            flow={
+                "class": "tfp_realnvp.AutoregressiveCategorical",
+                "arguments": {"num_classes": [1 << 40]},
+                "path": "flow",
+            }
+        ),
+        lambda head: head.update(flow={"array": [1], "dtype": "U1000000000"}),
+        lambda head: head.update(
+            flow={
+                "class": "PoissonLogNormalQuadratureCompound",
+                "arguments": {"loc": 0.0, "scale": 1.0, "quadrature_size": 1 << 30},
+            }
+        ),
+        lambda head: head.update(flow={"class": "Glow", "arguments": {}}),
+        _nested_flow,
+    ],
+)
+def test_nothing_is_built_that_is_larger_than_its_weights_or_not_on_the_list(saved, edit):
+    def edited(head, weights):
+        edit(head)
+        return head, weights
+
+    rewrite(saved, edited)
+    with pytest.raises(LoadError, match=r"a\.flow: "):
+        load(saved)
+
+
+@pytest.mark.parametrize("how", ["compressed", "twice"])
+def test_a_member_that_save_did_not_write_so_is_refused(saved, how):
+    with zipfile.ZipFile(saved) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(saved, "w", zipfile.ZIP_DEFLATED if how == "compressed" else zipfile.ZIP_STORED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+        if how == "twice":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                archive.writestr("flow.json", b"{}")
+    with pytest.raises(LoadError, match=r"is compressed|is there 2 times"):
         load(saved)
 
 
