@@ -428,8 +428,9 @@ def _check(source: Source, schema: Schema) -> None:
         raise AugmentError(f"{source.name} has {source.num_rows} rows; at least {MIN_ROWS} are needed to fit a model.")
     if len(schema.modelled) > MAX_COLUMNS:
         raise AugmentError(
-            f"{source.name} has {len(schema.modelled):,} columns to model; at most {MAX_COLUMNS:,} can be. Leave columns "
-            'out with --drop COL, or write their kinds with describe --schema, make some "text", and fit with --schema.'
+            f"{source.name} has {len(schema.modelled):,} columns to model; at most {MAX_COLUMNS:,} can be. Leave "
+            'columns out with --drop COL, or write their kinds with describe --schema, make some "text", and fit with '
+            "--schema."
         )
     if not schema.modelled:
         kinds = listed([f"{column.name} ({column.kind})" for column in schema.columns])
