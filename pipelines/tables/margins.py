@@ -102,7 +102,7 @@ class Margin:
         mean, scale = (values / size).mean() * size, (values / size).std() * size
         if scale <= 1e-12 * size:
             scale = max(self.step, size)
-        scale = max(scale, 1e-300)  # and a slope that float64 can hold
+        scale = max(scale, 1e-304)  # and a slope that float64 can hold
         return dataclasses.replace(self, values=np.array([mean - scale, mean + scale]), scores=np.array([-1.0, 1.0]))
 
     @property
