@@ -606,14 +606,18 @@ class _FitProgress:
         return self
 
     def _put_off(self) -> None:
+        self._line("finishing the steps in flight ... (once more: at once)")
+
+    def _line(self, text: str) -> None:
+        """Where a bar is, a line takes its place."""
         if self._file is not None:
-            print("\nfinishing the steps in flight ... (once more to leave them)", file=self._file, flush=True)
+            print(f"\r{text}\x1b[K" if self._file.isatty() else text, file=self._file, flush=True)
 
     def __call__(self, progress: Progress) -> None:
         if self._file is None:
             return
         for note in progress.notes:
-            print(f"\r{printable(note)}\x1b[K" if self._file.isatty() else printable(note), file=self._file, flush=True)
+            self._line(printable(note))
         if progress.epoch == 0:
             print("starting TensorFlow and compiling ...", file=self._file, flush=True)
             return

@@ -724,12 +724,19 @@ def test_a_terminal_gets_a_bar_on_one_line(interrupted):
     assert "\n" not in text[start:end]
 
 
-def test_an_interrupted_fit_leaves_no_model(interrupted):
+def test_an_interrupted_fit_leaves_no_model_but_what_it_can_go_on_from(interrupted):
     text, code, folder = interrupted
-    assert code == 1
-    assert [path.name for path in folder.iterdir()] == ["moons.csv"]
+    assert code == 128 + signal.SIGINT
+    assert sorted(path.name for path in folder.iterdir()) == ["moons.augment.checkpoint", "moons.csv"]
     assert "Traceback" not in text
-    assert text.split()[-1] == "Aborted!"
+    line = "augment fit moons.csv --steps 10000000 --patience 10000000 --couplings 2 --width 8"
+    assert text.splitlines()[-1] == f"Interrupted. To go on: {line} --resume"
+    refused = augment(line.removeprefix("augment "), folder)
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "Error: moons.augment.checkpoint is of a fit that did not end. To go on with it: "
+        f"{line} --resume. To begin anew: {line} --force\n"
+    )
 
 
 def test_generate_has_a_bar_on_a_terminal_too(model, tmp_path):
