@@ -159,9 +159,7 @@ class RuntimeApart:
         send(self._connection, head, parts)
         answer = receive(self._connection, deadline)
         if not isinstance(answer, dict) or "problem" in answer:
-            raise ApartError(
-                f"cannot be run ({str(answer['problem'])[:300] if isinstance(answer, dict) else 'no answer'})"
-            )
+            raise ApartError(f"cannot be run ({answer['problem'] if isinstance(answer, dict) else 'no answer'})")
         return answer
 
     @contextlib.contextmanager

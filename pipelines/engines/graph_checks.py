@@ -59,6 +59,11 @@ _TYPES: dict[str, tuple[str, ...]] = {
     "SUM": ("fI:f", "iI:i"),
     "TRANSPOSE": ("fI:f", "iI:i"),
 }
+_ENTRYWISE = frozenset(
+    name
+    for name, forms in _TYPES.items()
+    if forms in (_UNARY, _BINARY, _COMPARISON) or name in ("CAST", "CUMSUM", "DIV", "SELECT_V2", "SQUARED_DIFFERENCE")
+)
 _VERSIONS = {"BROADCAST_TO": 2}  # others have 1
 _FLAG: Callable[[Any], bool] = lambda value: value in (False, True)  # noqa: E731
 _NEVER: Callable[[Any], bool] = lambda value: not value  # noqa: E731
@@ -286,6 +291,8 @@ class _Reader:
                 f"{name} has options that are not known",
             )
             self._check_types(name, takes, gives[0])
+            if name in _ENTRYWISE:
+                self._check_shapes(name, takes, gives[0])
             operator = schema.OperatorT()
             operator.opcodeIndex = source.OpcodeIndex()
             operator.inputs, operator.outputs = np.array(takes, np.int32), np.array(gives, np.int32)
@@ -313,6 +320,15 @@ class _Reader:
                 return
         raise GraphError(f"{name} takes or gives other types")
 
+    def _check_shapes(self, name: str, takes: Sequence[int], gives: int) -> None:
+        """That an operator which goes entry by entry says of its output what follows from what its inputs say."""
+        shapes = [() if self._tensors[place].shape is None else self._tensors[place].shape for place in (*takes, gives)]
+        try:
+            fits = np.broadcast_shapes(*map(tuple, shapes[:-1])) == tuple(shapes[-1])
+        except ValueError:
+            fits = False
+        _expect(fits, f"{name} takes tensors whose shapes do not fit")
+
     def _check_constants(self, name: str, takes: Sequence[int], gives: int, options: Any) -> None:
         """That axes, indices and sizes that are constants are those of the tensors they are for."""
         rank = self._rank(takes[0])
@@ -329,7 +345,7 @@ class _Reader:
             case "SLICE" | "STRIDED_SLICE":
                 for bound in numbers[1:]:
                     _expect(np.shape(bound) == (rank,), f"{name} has bounds of other axes")
-                _expect(name == "SLICE" or (numbers[3] > 0).all(), f"{name} has a step that is not positive")
+                _expect(name == "SLICE" or bool((numbers[3] == 1).all()), f"{name} leaves entries out")
             case "GATHER":
                 axis = options.axis + rank if options.axis < 0 else options.axis
                 _expect(0 <= axis < rank, f"{name} has an axis too many")

@@ -16,7 +16,7 @@ from pipelines.archive import Archive
 from pipelines.engines.apart import ApartError, Process, RuntimeApart
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
-from pipelines.errors import AugmentError
+from pipelines.errors import AugmentError, printable
 from pipelines.model_file import ModelFile
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.cells import Cells
@@ -28,6 +28,7 @@ BLOCK_ROWS = 16_384
 _PROPOSALS = 8
 # Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
 _MAX_COLUMNS = 1_000
+_MAX_PROBLEM = 300  # characters of what the runtime says
 # Rows with a number beyond what was seen are drawn again, up to so often.
 _MAX_ROUNDS = 200
 # Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
@@ -73,7 +74,11 @@ class Graph:
                 )
                 self._inputs, self._run = apart.inputs, apart
         except (ApartError, RuntimeError, ValueError) as error:
-            raise AugmentError(f"{self._where} {error}.") from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> AugmentError:
+        """The error in one line; the runtime's own have several."""
+        return AugmentError(f"{self._where} {printable(' '.join(str(error).split()))[:_MAX_PROBLEM]}.")
 
     def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the graph on inputs by name; returns its outputs, those of the lowest rank first.
@@ -87,7 +92,7 @@ class Graph:
         try:
             outputs = self._run({name: inputs[name] for name in self._inputs}, rows)
         except (ApartError, RuntimeError, ValueError) as error:
-            raise AugmentError(f"{self._where} {error}.") from error
+            raise self._failure(error) from error
         found = [(str(output.dtype), output.shape) for output in outputs]
         if found != [(entry.dtype, entry.shape_for(rows)) for entry in self._signature.outputs]:
             raise AugmentError(f"{self._where} gives something else than it should give.")

@@ -474,10 +474,11 @@ apart_child.main(int(sys.argv[1]))
         ("while True: pass", "was stopped: it took more than"),
         ("return [inputs['noise'][:1]]", "gives something else than it should give"),
         ("return [inputs['noise'].astype('f8')]", "gives something else than it should give"),
+        ("raise RuntimeError('one' + chr(10) + 'two' + chr(27) + '[2J')", r"cannot be run \(one two\\x1b\[2J\)"),
         ("bytearray(1 << 45)", "cannot be run .*memory"),
         ("open('made_by_the_graph', 'w').write('x' * 100)", "no longer answers"),
     ],
-    ids=["crash", "exit", "hang", "fewer rows", "other type", "memory", "file"],
+    ids=["crash", "exit", "hang", "fewer rows", "other type", "several lines", "memory", "file"],
 )
 def test_whatever_a_graph_does_to_its_process_is_an_error_in_words(
     moons_model, foreign, monkeypatch, tmp_path, action, match

@@ -42,7 +42,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from tally import Tally
 
 # Files of each kind at full scale.
-COUNTS = {"bytes": 36_000, "zip": 8_000, "json": 44_000, "weights": 4_000, "graph": 12_000}
+COUNTS = {"bytes": 36_000, "zip": 8_000, "json": 44_000, "weights": 4_000, "graph": 20_000}
 WORDS = {
     "bytes": "model files with bytes changed, cut, moved or put in",
     "zip": "model files with bombs, paths, links, duplicates, odd headers",
@@ -516,7 +516,8 @@ def change_json(base: Base, rng: random.Random) -> bytes:
             part = description.get(name, description)
         way = _places(part, rng)
         if way:
-            _change_entry(*rng.choice(way[-2:]), part, rng)
+            with contextlib.suppress(RecursionError):  # of what is nested deeply already
+                _change_entry(*rng.choice(way[-2:]), part, rng)
     if rng.random() < 0.95:
         return base.file(description)
     text = json.dumps(description).encode("utf-8", "surrogatepass")
@@ -544,7 +545,7 @@ def _change_entry(holder: Any, key: Any, whole: Any, rng: random.Random) -> None
     value = holder[key]
     match rng.randrange(9):
         case 0 | 1 | 2:
-            holder[key] = _odd(rng) if rng.random() < 0.97 else _nested(rng.choice([60, 500]))
+            holder[key] = _odd(rng) if rng.random() < 0.97 else _nested(rng.choice([60, 200]))
         case 3:
             del holder[key]
         case 4 if isinstance(value, list):
