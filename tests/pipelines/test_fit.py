@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 
 import pipelines
-from pipelines import AugmentError, UsageError
+from pipelines import AugmentError, UsageError, models
 from pipelines.model_file import read_model
 from pipelines.models import Trained
 from pipelines.tables.inference import infer_schema
@@ -358,6 +359,40 @@ def test_a_full_disk_after_training_leaves_the_old_model(table, target, monkeypa
     assert sorted(path.name for path in target.parent.iterdir()) == ["m.augment", "t.csv"]
 
 
+def test_a_fit_that_fell_back_says_so_at_once_and_in_the_end(table, target, monkeypatch):
+    """The weights of one epoch are spoilt: a person hears of it when it happens, and the model remembers."""
+    report = models._report
+
+    def spoilt(*arguments):
+        made = report(*arguments)
+        epoch_begins = made.on_epoch_begin
+
+        def spoil(epoch, logs=None):
+            epoch_begins(epoch, logs)
+            if epoch == 1:
+                first = made.model.trainable_variables[0]
+                first.assign(np.full(first.shape, np.nan))
+
+        made.on_epoch_begin = spoil
+        return made
+
+    monkeypatch.setattr(models, "_report", spoilt)
+    told = []
+    result = pipelines.fit(table(rows=400), model=target, on_progress=told.append, steps=12, couplings=2, width=4)
+    said = (
+        "training diverged in epoch 2 (the loss became nan): it went on from the weights of epoch 1, with 0.5 of the "
+    )
+    assert [progress.epoch for progress in told if progress.notes] == [2]
+    assert told[2].notes == (f"{said}learning rate.",)
+    assert result.notes == [*told[2].notes]
+    assert np.isfinite(result.log_likelihood)
+    assert read_model(target).description["training"]["notes"] == result.notes
+    assert b"nan" in read_model(target).member("history.csv").splitlines()[2]
+    assert pipelines.generate(target, 10, seed=0).notna().all(axis=None)
+    data = table(rows=400)
+    assert pathlib.Path(pipelines.report(data, model=target)).exists()  # with a gap in the curve
+
+
 def test_a_loss_that_diverges_is_one_line_and_leaves_no_model(table, target, monkeypatch):
     import tfp_realnvp
 
@@ -365,5 +400,5 @@ def test_a_loss_that_diverges_is_one_line_and_leaves_no_model(table, target, mon
         raise tfp_realnvp.DivergenceError("The loss became nan in epoch 1.")
 
     monkeypatch.setattr(tfp_realnvp, "fit", diverge)
-    assert "The loss became nan in epoch 1" in refusal(table(), model=target)
+    assert "The loss became nan in epoch 1" in refusal(table(), models.DivergedError, model=target)
     assert not target.exists()
