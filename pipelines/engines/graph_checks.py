@@ -153,6 +153,7 @@ class _Reader:
         self._tensors: list[Any] = []
         self._letters: list[str] = []
         self._constants: list[np.ndarray | None] = []
+        self._sizes: dict[int, Any] = {}  # constants among what BROADCAST_ARGS is given, by its output
 
     def model(self, signature: Signature) -> Any:
         """Returns what of the graph is known, for `Pack`."""
@@ -366,6 +367,16 @@ class _Reader:
                     rows, _ = self._tensors[takes[1]].shape
                     bias = None if takes[2] < 0 else self._tensors[takes[2]].shape
                     _expect(bias is None or (len(bias) == 1 and bias[0] == rows), f"{name} has a bias of another size")
+            case "BROADCAST_ARGS":
+                self._sizes[gives] = next((sizes for sizes in numbers if sizes is not None), np.ones(0))
+            case "BROADCAST_TO" if takes[1] in self._sizes:  # the runtime aborts where sizes do not fit
+                tensor, sizes = self._tensors[gives], self._sizes[takes[1]]
+                known = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+                _expect(known is not None and len(sizes) <= len(known), f"{name} has sizes of other axes")
+                fits = (sizes == 1) | (sizes == known[len(known) - len(sizes) :])
+                if (known == ROWS).sum() > 1:  # the converter did not find out which of them are the rows
+                    fits |= (known[len(known) - len(sizes) :] == ROWS) & (sizes > 0)
+                _expect(bool(fits.all()), f"{name} has sizes that do not fit")
             case "RESHAPE" | "BROADCAST_TO" | "FILL":
                 sizes = numbers[0 if name == "FILL" else 1]
                 if sizes is not None:
