@@ -59,17 +59,17 @@ def test_options_reach_the_verb(monkeypatch):
 
     monkeypatch.setattr(verbs["fit"], "fit", fit)
     line = "fit a.csv -m m.augment --drop x --drop y --seed 3 --max-time 2m --epochs 7 --steps 8 --patience 9"
-    line += " --batch-size 32 --couplings 6 --width 16 --force --target t --type a=b=float --type c=date"
+    line += " --batch-size 32 --couplings 6 --width 16 --force --resume --target t --type a=b=float --type c=date"
     line += " --schema s.json --max-rows 500 --delimiter tab --encoding latin-1 --decimal , --null-value -1"
     line += " --null-value x --no-header"
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 2
     ((data, options),) = calls
-    options.pop("on_progress")
+    assert options.pop("interruption") is options.pop("on_progress").interruption
     assert data == ["a.csv"]
     assert options == {
         "model": "m.augment", "drop": ("x", "y"), "seed": 3, "max_time": 120.0, "epochs": 7, "steps": 8, "patience": 9,
-        "batch_size": 32, "couplings": 6, "width": 16, "force": True, "target": "t", "schema": "s.json",
+        "batch_size": 32, "couplings": 6, "width": 16, "force": True, "resume": True, "target": "t", "schema": "s.json",
         "kinds": {"a=b": "float", "c": "date"}, "max_rows": 500,
         "reading": ReadOptions("\t", "latin-1", ",", ("-1", "x"), header=False),
     }  # fmt: skip
