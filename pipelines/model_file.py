@@ -138,7 +138,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFile:
     except BaseException:
         file.close()
         raise
-    weakref.finalize(opened, file.close)
+    weakref.finalize(opened.archive, file.close)  # which copies of what is returned share
     return opened
 
 

@@ -380,8 +380,8 @@ def too_short(model, graph):
 
 
 def too_far(model, graph):
-    one = operator(graph, model, "GATHER")
-    place = one.inputs[1]
+    one = operator(graph, model, "STRIDED_SLICE")
+    place = one.inputs[2]
     data = np.frombuffer(bytes(model.buffers[graph.tensors[place].buffer].data), np.int32).copy()
     data[0] = 1 << 20
     model.buffers[graph.tensors[place].buffer].data = np.frombuffer(data.tobytes(), np.uint8)

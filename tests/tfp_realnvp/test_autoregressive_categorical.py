@@ -424,7 +424,7 @@ def test_fit_from_the_frequencies_starts_there():
 def test_a_divergence_is_told():
     distribution = AutoregressiveCategorical([3, 3, 3], width=4, seed=0)
     distribution.network.first_bias.assign(np.full([3, 4], np.nan))
-    with pytest.raises(DivergenceError, match="The loss became nan in epoch 1"):
+    with pytest.raises(DivergenceError, match="The validation loss was never finite|became infinite or NaN"):
         fit(distribution, dependent_classes(100, 0), steps=2, jit_compile=False, verbose=0)
 
 
@@ -473,7 +473,7 @@ def test_one_with_a_fresh_seed_comes_back_with_that_seed():
 def test_tensors_of_another_shape_are_refused(tmp_path):
     config, tensors = to_config(random_categorical())
     config["arguments"]["width"] = 9
-    with pytest.raises(ValueError, match=r"tensor flow\.\d+ has shape"):
+    with pytest.raises(ValueError, match=r"tensor flow\.\d+ has shape|flow would have \d+ weights"):
         from_config(config, tensors)
 
 

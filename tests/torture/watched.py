@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import pathlib
 import resource
 import warnings
 from collections.abc import Callable, Iterator
@@ -63,10 +64,16 @@ def _serve(
             problem = check(number)
         except BaseException as error:  # whatever it is, it is told
             problem = f"{type(error).__name__}: {error}"[:500] + _where(error)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = _peak()
         if problem is None and peak > memory and not told:
             problem, told = f"the process has had {peak / 1e6:,.0f} MB", True
         there.send(problem)
+
+
+def _peak() -> int:
+    """The most bytes of resident memory that this process has had; getrusage counts the process it was forked from."""
+    status = pathlib.Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1])
 
 
 def _where(error: BaseException) -> str:
