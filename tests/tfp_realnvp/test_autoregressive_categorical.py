@@ -424,7 +424,7 @@ def test_fit_from_the_frequencies_starts_there():
 def test_a_divergence_is_told():
     distribution = AutoregressiveCategorical([3, 3, 3], width=4, seed=0)
     distribution.network.first_bias.assign(np.full([3, 4], np.nan))
-    with pytest.raises(DivergenceError, match="The validation loss was never finite|became infinite or NaN"):
+    with pytest.raises(DivergenceError, match=r"The validation loss was never finite|became infinite or NaN"):
         fit(distribution, dependent_classes(100, 0), steps=2, jit_compile=False, verbose=0)
 
 

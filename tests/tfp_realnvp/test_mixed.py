@@ -205,7 +205,7 @@ def test_fit_takes_no_context_besides():
 def test_a_divergence_is_told():
     mixed = random_mixed()
     mixed.continuous.trainable_variables[0].assign(np.full(mixed.continuous.trainable_variables[0].shape, np.nan))
-    with pytest.raises(DivergenceError, match="The validation loss was never finite|became infinite or NaN"):
+    with pytest.raises(DivergenceError, match=r"The validation loss was never finite|became infinite or NaN"):
         fit(mixed, pairs(50), steps=2, jit_compile=False, verbose=0)
 
 
