@@ -635,11 +635,11 @@ class _FitProgress:
         self._file.flush()
 
     def __exit__(self, *exc: object) -> None:
-        self.interruption.__exit__()
         if self._file is not None:
             if self._file.isatty() and self._tenth == 0:
                 self._file.write("\n")
             self._file.close()
+        self.interruption.__exit__(*exc)
 
 
 class _RowProgress:

@@ -48,9 +48,11 @@ class Interruption:
             self._previous[number] = signal.signal(number, self._hear)
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, *exc: Any) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self.signal is not None and isinstance(exc[1], Exception):
+            raise KeyboardInterrupt from exc[1]  # native code may make another error of the exception
 
     def _hear(self, number: int, frame: Any) -> None:
         is_first = self.signal is None

@@ -471,3 +471,15 @@ def test_standard_input_goes_on_if_it_is_the_same(table, killed, whole):
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["steps_done"] == 30
     assert members(killed) == whole
+
+
+def test_a_signal_that_native_code_makes_another_error_of_is_a_signal_still():
+    interruption = Interruption(lambda: None)
+    with pytest.raises(KeyboardInterrupt), interruption:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise SystemError("bad argument to internal function") from error
+    assert interruption.signal == signal.SIGINT
+    with pytest.raises(ValueError, match="another"), Interruption(lambda: None):
+        raise ValueError("another")
