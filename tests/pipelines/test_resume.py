@@ -473,13 +473,18 @@ def test_standard_input_goes_on_if_it_is_the_same(table, killed, whole):
     assert members(killed) == whole
 
 
-def test_a_signal_that_native_code_makes_another_error_of_is_a_signal_still():
-    interruption = Interruption(lambda: None)
-    with pytest.raises(KeyboardInterrupt), interruption:
+def stopped_in_native_code(interruption):
+    with interruption:
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt as error:
             raise SystemError("bad argument to internal function") from error
+
+
+def test_a_signal_that_native_code_makes_another_error_of_is_a_signal_still():
+    interruption = Interruption(lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        stopped_in_native_code(interruption)
     assert interruption.signal == signal.SIGINT
     with pytest.raises(ValueError, match="another"), Interruption(lambda: None):
         raise ValueError("another")
