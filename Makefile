@@ -1,7 +1,7 @@
 # make demo   fits data/moons.csv, writes out.csv with 10,000 new rows, moons.png and moons.html, and judges them
 # make test   runs the tests;  make lint  runs ruff and mypy and builds the documentation
 # make check-report and make check-sdmetrics  look at reports in a browser, and compare figures with SDMetrics
-# make torture   kills, fills disks and mutates files for at most half an hour (docs/reliability.md)
+# make torture   kills, fills disks and mutates files (docs/reliability.md)
 # make docs   builds the documentation into site/;  make bench and make bench-speed  measure (benchmarks/README.md)
 # make examples   runs every recipe of docs/examples at full size and writes its tables and pictures
 # Each sets up what it needs in .venv first. Needs Python 3.11 to 3.13, make and a package index.

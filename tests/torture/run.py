@@ -1,6 +1,6 @@
 """Does the harm that docs/reliability.md speaks of, and prints what survived.
 
-    python tests/torture/run.py                     # everything: at most half an hour on two cores
+    python tests/torture/run.py                     # everything
     python tests/torture/run.py hostile_models      # one kind
     python tests/torture/run.py --scale 0.1         # a tenth of it
 
