@@ -89,33 +89,48 @@ class CheckpointFolder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def __enter__(self) -> CheckpointFolder:
+        try:
+            self._take()
+        except KeyboardInterrupt:
+            with contextlib.suppress(AugmentError, OSError):
+                self._take()  # what has been made may be removed only by who has the lock
+                self.__exit__()
+            raise
+        return self
+
+    def _take(self) -> None:
         while self.path is not None and self._lock is None:
             try:
                 self.path.mkdir(exist_ok=True)
                 lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            except FileNotFoundError:
-                if not self.path.parent.is_dir():
-                    raise
-                continue  # another fit has just ended, and removed it
             except OSError as error:
+                is_in_the_way = os.path.lexists(self.path) and not self.path.is_dir()
+                is_race = isinstance(error, FileNotFoundError | FileExistsError) and not is_in_the_way
+                if is_race and self.path.parent.is_dir():
+                    continue  # another fit has just ended, and removed it
                 raise write_error(self.path, error) from error
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                os.close(lock)
-                raise AugmentError(
-                    f"{self._model}: another process is fitting this model now. Wait for it to end, or write to "
-                    "another file with -m."
-                ) from error
-            except OSError:  # a file system without locks, where two fits at once are not noticed
-                self._lock = lock
-                break
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(lock), os.stat(self.path / "lock")):
-                    self._lock = lock
-                    break
-            os.close(lock)
-        return self
+                self._lock = lock if self._is_taken(lock) else None
+            finally:
+                if self._lock is None:
+                    os.close(lock)
+
+    def _is_taken(self, lock: int) -> bool:
+        """Takes the lock of an open file; whether that is the folder's still."""
+        assert self.path is not None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AugmentError(
+                f"{self._model}: another process is fitting this model now. Wait for it to end, or write to another "
+                "file with -m."
+            ) from error
+        except OSError:  # a file system without locks, where two fits at once are not noticed
+            return True
+        try:
+            return os.path.samestat(os.fstat(lock), os.stat(self.path / "lock"))
+        except FileNotFoundError:
+            return False
 
     def __exit__(self, *exc: object) -> None:
         if not self.has_checkpoint:
