@@ -148,6 +148,7 @@ def _remove_unlocked(path: pathlib.Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):  # and not what has been made there since
+                path.unlink()
         finally:
             os.close(descriptor)
