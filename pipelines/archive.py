@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Mapping
 from typing import IO
 
+from pipelines.errors import printable
+
 __all__ = ["Archive", "ArchiveError", "OtherArchiveError"]
 
 _END = struct.Struct("<4s4H2LH")  # the record a zip file ends with, without a comment
@@ -55,7 +57,7 @@ class Archive:
             self._zip = zipfile.ZipFile(file)
             members = self._zip.infolist()
         except _DAMAGE as error:
-            raise ArchiveError(str(error)) from error
+            raise ArchiveError(printable(str(error))) from error
         self._members = {info.filename: info for info in members}
         if len(self._members) < len(members):
             raise ArchiveError("a member is there twice")
@@ -67,7 +69,7 @@ class Archive:
             if info.header_offset + _LOCAL_HEADER_BYTES + len(info.filename) + info.compress_size > end:
                 problem = "overlaps with what follows"
             if problem:
-                raise ArchiveError(f"{info.filename[:60]} {problem}")
+                raise ArchiveError(f"{printable(info.filename[:60])} {problem}")
             end = info.header_offset
 
     def __contains__(self, name: str) -> bool:
@@ -86,7 +88,7 @@ class Archive:
             with self._zip.open(info) as member:
                 data = member.read(info.file_size + 1)  # stops at the size that was checked
         except _DAMAGE as error:
-            raise ArchiveError(str(error)) from error
+            raise ArchiveError(printable(str(error))) from error
         if len(data) != info.file_size:
             raise ArchiveError(f"{name} has {len(data):,} bytes instead of {info.file_size:,}")
         return data

@@ -78,6 +78,13 @@ def test_only_known_names_are_members(tmp_path, moons_model, members_of, name):
     refused(write(tmp_path / "m.augment", members), "is damaged or not a model.*is no member of a model|has 8 members")
 
 
+def test_a_name_cannot_steer_the_terminal(tmp_path, moons_model, members_of):
+    members = members_of(moons_model)
+    del members["seal"]
+    members["se\n\x1b[2Jal"] = b"x"
+    refused(write(tmp_path / "m.augment", list(members.items())), r"se\\n\\x1b\[2Jal is no member of a model")
+
+
 @pytest.mark.parametrize("name", ["model.json", "sampler.tflite", "seal"])
 def test_a_member_is_there_once(tmp_path, moons_model, members_of, name):
     """Two programs may each take another one of two."""
