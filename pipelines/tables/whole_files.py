@@ -52,6 +52,7 @@ def whole_file(path: pathlib.Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
             _give_name(file, temporary, path)
+        _sync(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -105,6 +106,16 @@ def _named(temporary: pathlib.Path) -> IO[bytes]:
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # another process took it for abandoned before it was locked
+
+
+def _sync(folder: pathlib.Path) -> None:
+    """Puts a folder's new names on the disk, as far as its file system can: the power may fail next."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:
