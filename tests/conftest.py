@@ -9,6 +9,11 @@ from hypothesis import settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
+# What XLA has compiled once, no other test and none of its processes compiles again. pytest-xdist's processes get the
+# variable from the one that starts them.
+if "TF_XLA_FLAGS" not in os.environ:
+    _COMPILED = tempfile.TemporaryDirectory(prefix="augment-compiled-")
+    os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={_COMPILED.name}"
 # The key that seals models lies here, and not in a person's home.
 _STATE = tempfile.TemporaryDirectory(prefix="augment-state-")
 os.environ["XDG_STATE_HOME"] = _STATE.name
