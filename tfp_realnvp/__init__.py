@@ -29,7 +29,7 @@ from tfp_realnvp.initialization import initialize
 from tfp_realnvp.masks import Mask, alternating_mask, channel_mask, checkerboard_mask, half_mask, random_mask
 from tfp_realnvp.saved_model import export_saved_model
 from tfp_realnvp.saving import LoadError, from_config, load, save, to_config
-from tfp_realnvp.training import LikelihoodModel, fit
+from tfp_realnvp.training import LikelihoodModel, fit, optimizer
 
 __all__ = [
     "ActNorm",
@@ -76,6 +76,7 @@ __all__ = [
     "initialize",
     "load",
     "mlp",
+    "optimizer",
     "random_mask",
     "real_nvp",
     "residual_mlp",

@@ -19,7 +19,7 @@ from tfp_realnvp.binding import given
 from tfp_realnvp.checkpoints import Checkpointer, Part, Variables, check_same_run, hash_of, read_checkpoint
 from tfp_realnvp.divergence import HINT, DivergenceError, Fallback, loss_limit
 
-__all__ = ["LikelihoodModel", "fit"]
+__all__ = ["LikelihoodModel", "fit", "optimizer"]
 
 
 # Steps in one compiled call. Long enough that Keras's own cost per call does not show, short enough
@@ -64,6 +64,27 @@ class WarmUpCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, float]:
         """Returns the arguments that build an equal schedule."""
         return {"peak": self.peak, "total_steps": int(self.total_steps.numpy())}
+
+
+def optimizer(
+    learning_rate: float = 2e-3, total_steps: int = 10_000, *, ema_momentum: float | None = None
+) -> tf_keras.optimizers.Adam:
+    """Returns the optimizer that `fit` trains with, for a `LikelihoodModel` that is trained by Keras's own `fit`.
+
+    Adam with warm-up and cosine decay of the rate, and the gradient clipped to a global norm of 1. Under a
+    `tf.distribute` strategy, make it in the strategy's scope.
+
+    Args:
+        learning_rate: The peak of the schedule.
+        total_steps: The step at which the rate has come down to zero.
+        ema_momentum: Momentum of a moving average of the weights, which Keras puts in their place when `fit` ends.
+    """
+    return _adam(WarmUpCosine(learning_rate, total_steps), ema_momentum)
+
+
+def _adam(schedule: WarmUpCosine, ema_momentum: float | None) -> tf_keras.optimizers.Adam:
+    averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
+    return tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, **averaging)
 
 
 class LikelihoodModel(tf_keras.Model):
@@ -111,7 +132,8 @@ class LikelihoodModel(tf_keras.Model):
         """Moves the variables one optimizer step; returns the negative log-likelihood of each row before it."""
         with tf.GradientTape() as tape:
             losses = -self(inputs, training=True)
-            loss = tf.reduce_mean(losses)
+            # Strategies that train on several devices add up their gradients.
+            loss = tf.reduce_mean(losses) / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return losses
 
@@ -391,8 +413,7 @@ def fit(
     schedule = WarmUpCosine(learning_rate, steps or 1)
     fallback = Fallback(schedule.scale)
     model = _InMemoryModel(flow, rows, schedule, fallback, jit_compile)
-    averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
-    model.compile(tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, **averaging))
+    model.compile(_adam(schedule, ema_momentum))
     model.optimizer.build(model.trainable_variables)  # in the first step it would cost a second tracing
     validation = None
     if len(held_out[0]):

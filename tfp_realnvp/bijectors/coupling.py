@@ -229,9 +229,8 @@ class Coupling(FusedBijector):
         )
         conditioner = self._conditioner
         tracked = conditioner.variables if isinstance(conditioner, tf.Module) else ()
-        # By handle: under a mixed-precision policy Keras wraps the variables that the tape knows.
-        seen = {id(variable.handle) for variable in tracked}
-        return [variable for variable in tape.watched_variables() if id(variable.handle) not in seen]
+        seen = {handle for variable in tracked for handle in _handles(variable)}
+        return [variable for variable in tape.watched_variables() if seen.isdisjoint(_handles(variable))]
 
     def _refuse_unbound(self) -> None:
         if self._context_shape is not None:
@@ -247,6 +246,14 @@ class Coupling(FusedBijector):
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         self._refuse_unbound()
         return self.transform_event(y, None, inverse=True)
+
+
+def _handles(variable: tf.Variable) -> list[int]:
+    """What tells a variable: under a mixed-precision policy Keras wraps those that the tape knows, and under a
+    `tf.distribute` strategy one variable is several.
+    """
+    parts = variable.values if isinstance(variable, tf.distribute.DistributedValues) else [variable]
+    return [id(part.handle) for part in parts]
 
 
 class BoundCoupling(FusedBijector):
