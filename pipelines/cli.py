@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import json
 import pathlib
 import shlex
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_MAX_ROWS = 10**18
 
 
 class _Command(click.Command):
@@ -50,6 +53,34 @@ class _Duration(click.ParamType[float]):
         if not 0 < seconds < float("inf"):
             self.fail(f"{value!r} is not a duration; write 90s, 10m or 2h.", param, ctx)
         return seconds
+
+
+class _Count(click.ParamType[int]):
+    """A number of rows: `1000000`, `1_000_000` or `1e6`."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            count = decimal.Decimal(value)
+        except decimal.InvalidOperation:
+            count = decimal.Decimal(0)
+        if not (count.is_finite() and 1 <= count <= _MAX_ROWS and count == int(count)):
+            self.fail(f"{value!r} is not a number of rows; write 1000000 or 1e6.", param, ctx)
+        return int(count)
+
+
+def _cluster(command: Callable[P, R]) -> Callable[P, R]:
+    """The options that say who does the work."""
+    for option in (
+        click.option("--workers", type=click.IntRange(min=1), help="Cores of the cluster to use. Default: all."),
+        click.option("--address", metavar="ADDR", help="Of the Ray cluster; auto is the one this machine belongs to. "
+                     "Default: one that is started here for as long as it takes."),
+        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+                     help="Who does the work: this process, or the workers of a Ray cluster."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def _model_option(multiple: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -146,6 +177,7 @@ def main() -> None:
 @click.option("-m", "--model", envvar="AUGMENT_MODEL", show_envvar=True, type=click.Path(), help="File to write (or, "
               "for several datasets, folder). Default: <stem>.augment in this folder.")  # fmt: skip
 @click.option("--as-one", is_flag=True, help="Join all DATA, of one schema, into one model.")
+@_cluster
 @click.option("--target", metavar="COL", help="The column that matters most, for the reports.")
 @_kinds
 @click.option("--schema", type=click.Path(), metavar="FILE", help="Kinds of all columns, as describe --schema writes.")
@@ -255,7 +287,7 @@ def fit(
 
 @main.command(cls=_Command)
 @_model_option(multiple=True)
-@click.option("-n", "--n", type=click.IntRange(min=1), help="Number of new rows. Default: 1000.")
+@click.option("-n", "--n", type=_Count(), help="Number of new rows. Default: 1000.")
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output. "
               "With several models, a folder.")  # fmt: skip
 @click.option(
@@ -271,11 +303,12 @@ def fit(
 @click.option("--mark", metavar="COL", help="With --append: a last column, 0 for the rows of DATA, 1 for the new.")
 @click.option("--chunk-size", type=click.IntRange(min=1), default=65_536, help="Rows made and written at a time.")
 @click.option("--parts", type=click.Path(), metavar="DIR", help="Instead of one output: numbered files, and a manifest "
-              "of their hashes.")  # fmt: skip
+              "of their hashes. Also a URI: s3://bucket/folder.")  # fmt: skip
 @click.option("--part-rows", type=click.IntRange(min=1), help="Rows of each part, a multiple of 16384. "
               "Default: 1048576.")  # fmt: skip
 @click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
 @click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
+@_cluster
 @_escape
 @_force
 @_quiet
@@ -294,6 +327,8 @@ def generate(
     from pipelines.verbs import generate as verb
 
     model = model or (str(find_model(None)),)
+    if parts is None and ("://" in output or (options["engine"] != "local" and output != "-")):
+        parts, output = output, "-"  # a folder then
     if parts is not None:
         if len(model) > 1 or output != "-" or balance is not None:
             raise UsageError("--parts takes one model, and neither -o nor --balance.")

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
-import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from pipelines.errors import AugmentError, UsageError, same_command
-from pipelines.parts import SUFFIXES, Part, Plan, differences, file_digest
+from pipelines.folders import Folder, digest, read, write
+from pipelines.parts import SUFFIXES, Part, Plan, differences
 from pipelines.tables.entry_checks import FLAG, OBJECT, TEXT, TEXTS, WHOLE, check_entries
-from pipelines.tables.whole_files import check_writable, write_error
-from pipelines.tables.writing import open_output
 
-__all__ = ["MANIFEST", "begin", "locked", "read_manifest", "whole_parts", "write_manifest"]
+__all__ = ["MANIFEST", "begin", "read_manifest", "whole_parts", "write_manifest"]
 
 MANIFEST = "manifest.json"
 _FORMAT_VERSION = 1
@@ -37,45 +32,11 @@ _PLAN_CHECKS = {
 _PART_CHECKS = {"name": TEXT, "rows": WHOLE, "sha256": TEXT}
 
 
-@contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
-    """Makes a folder if there is none, and keeps other processes from writing parts to it.
-
-    Raises:
-        AugmentError: If another process writes to it, or nothing can be written to it.
-    """
-    if not folder.parent.is_dir():
-        raise UsageError(f"{folder}: the folder {folder.parent} does not exist.")
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except FileExistsError as error:
-        raise UsageError(f"{folder} is a file, not a folder.") from error
-    except OSError as error:
-        raise write_error(folder, error) from error
-    try:
-        with contextlib.suppress(OSError):  # some file systems have no locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise AugmentError(
-                    f"{folder} is being written to by another process; wait for it, or write to another folder."
-                ) from error
-        check_writable(folder / MANIFEST)
-        yield
-    finally:
-        os.close(descriptor)
-        if is_new:
-            with contextlib.suppress(OSError):
-                folder.rmdir()  # if nothing came of it
-
-
-def begin(folder: pathlib.Path, plan: Plan, *, resume: bool, force: bool) -> dict[str, Part]:
+def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str, Part]:
     """Writes the plan of a folder, unless it has it already, and returns the parts that are there, by name.
 
     Args:
-        folder: A folder that is `locked`.
+        folder: It is locked.
         plan: What it is to hold.
         resume: Keep the parts of this plan that are there and whole.
         force: Remove the parts that are there.
@@ -91,49 +52,39 @@ def begin(folder: pathlib.Path, plan: Plan, *, resume: bool, force: bool) -> dic
                 f"another folder, or begin anew: {same_command('force')}"
             )
         return whole_parts(folder, plan, found[1])
-    try:
-        there = sorted(name for name in os.listdir(folder) if _PART_NAME.fullmatch(name))
-    except OSError as error:
-        raise write_error(folder, error) from error
-    if (there or (folder / MANIFEST).exists()) and not force:
+    there = [name for name in folder.names() if _PART_NAME.fullmatch(name)]
+    has_manifest = read(folder, MANIFEST) is not None
+    if (there or has_manifest) and not force:
         if resume:
             raise UsageError(f"{folder} has {there[0]} but no {MANIFEST}. To replace it: {same_command('force')}")
         raise UsageError(
             f"{folder} has parts already. To make those that are missing: {same_command('resume')}. To replace them: "
             f"{same_command('force')}"
         )
-    try:
-        for name in there:
-            (folder / name).unlink()
-    except OSError as error:
-        raise AugmentError(f"{folder / name} cannot be removed: {error.strerror}.") from error
+    for name in there:
+        folder.remove(name)
     write_manifest(folder, plan, {})
     return {}
 
 
-def whole_parts(folder: pathlib.Path, plan: Plan, parts: Mapping[str, Part]) -> dict[str, Part]:
+def whole_parts(folder: Folder, plan: Plan, parts: Mapping[str, Part]) -> dict[str, Part]:
     """Returns those of the parts a manifest tells of whose files are as it says."""
     names = map(plan.name, range(plan.num_parts))
-    return {
-        name: parts[name]
-        for name in names
-        if name in parts and (folder / name).is_file() and file_digest(folder / name) == parts[name].sha256
-    }
+    return {name: parts[name] for name in names if name in parts and digest(folder, name) == parts[name].sha256}
 
 
-def read_manifest(folder: str | os.PathLike[str]) -> tuple[Plan, dict[str, Part]] | None:
+def read_manifest(folder: Folder) -> tuple[Plan, dict[str, Part]] | None:
     """Returns the plan of the parts in a folder and those that were made, by their names; None without a manifest.
 
     Raises:
         AugmentError: If the manifest cannot be read.
     """
-    path = pathlib.Path(folder) / MANIFEST
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    path = f"{folder}/{MANIFEST}"
+    text = read(folder, MANIFEST)
+    if text is None:
         return None
-    except OSError as error:
-        raise AugmentError(f"{path} cannot be read: {error.strerror}.") from error
+    try:
+        content = json.loads(text)
     except ValueError as error:
         raise AugmentError(
             f"{path} is damaged: it is not JSON ({error}). To begin anew: {same_command('force')}"
@@ -151,9 +102,8 @@ def read_manifest(folder: str | os.PathLike[str]) -> tuple[Plan, dict[str, Part]
         raise AugmentError(f"{path} is damaged: {error!r}. To begin anew: {same_command('force')}") from error
 
 
-def write_manifest(folder: str | os.PathLike[str], plan: Plan, parts: Mapping[str, Part]) -> None:
+def write_manifest(folder: Folder, plan: Plan, parts: Mapping[str, Part]) -> None:
     """Writes what a folder is to hold and what of it has been made."""
     made = [dataclasses.asdict(parts[name]) for name in map(plan.name, range(plan.num_parts)) if name in parts]
     content = {"format": _FORMAT_VERSION, "plan": dataclasses.asdict(plan), "parts": made}
-    with open_output(pathlib.Path(folder) / MANIFEST) as file:
-        file.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write(folder, MANIFEST, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())

@@ -23,7 +23,7 @@ from pipelines.tables.whole_files import write_error
 if TYPE_CHECKING:
     from tensorflow_probability import distributions as tfd
 
-__all__ = ["DivergedError", "Progress", "Recipe", "Trained", "train", "walk"]
+__all__ = ["DivergedError", "Progress", "Recipe", "Trained", "build", "graphs", "offset", "train", "walk"]
 
 _SECONDS_PER_CHECKPOINT = 30.0  # so much of the training is lost at most
 _MAX_LU_SIZE = 64  # Adam moves all entries of a layer at once: the inverses of larger triangles explode
@@ -197,8 +197,8 @@ def train(
 
         import tfp_realnvp
 
-        model, weighed = _build(rows, num_classes, recipe, seed)
-        offsets = [_offset(part) for part in (rows, held_out)]
+        model, weighed = build(rows, num_classes, recipe, seed)
+        offsets = [offset(part) for part in (rows, held_out)]
         history = None
         if model.trainable_variables:
             try:
@@ -226,7 +226,7 @@ def train(
             except OSError as error:
                 raise write_error(checkpoint or "the checkpoint", error) from error
         config, tensors = tfp_realnvp.to_config(model)
-        members = {"weights.safetensors": safetensors.numpy.save(tensors)} | _graphs(model)
+        members = {"weights.safetensors": safetensors.numpy.save(tensors)} | graphs(model)
         if history is None:
             log_prob = float(np.mean(model.log_prob(weighed(held_out)))) + offsets[1]
             return Trained(config, members, 0, log_prob, 0, 0, 0, None)
@@ -295,10 +295,17 @@ def _walked(model: Any, noise: np.ndarray, classes: np.ndarray) -> list[np.ndarr
     return shown
 
 
-def _build(
+def build(
     rows: Rows, num_classes: list[int], recipe: Recipe, seed: int
 ) -> tuple[tfd.Distribution, Callable[[Rows], Any]]:
-    """The distribution, and what it is fed of rows."""
+    """Returns the distribution that suits rows, and what it is fed of them.
+
+    Args:
+        rows: Rows; the probabilities of classes are set to their shares among them.
+        num_classes: Number of classes of each discrete column.
+        recipe: Sizes.
+        seed: Of the weights.
+    """
     import tensorflow as tf
     from tensorflow_probability import bijectors as tfb
     from tensorflow_probability import distributions as tfd
@@ -336,8 +343,8 @@ def _build(
     return tfr.Mixed(discrete, flow), lambda part: (part.classes, part.scores)
 
 
-def _offset(rows: Rows) -> float:
-    """What the mean log-density in data units has more than the model's: the encoding's log-determinant.
+def offset(rows: Rows) -> float:
+    """Returns what the mean log-density in data units has more than the model's: the encoding's log-determinant.
 
     The scores of absent numbers are standard Gaussian noise, whose density the model's has and the data's has not.
     """
@@ -345,20 +352,21 @@ def _offset(rows: Rows) -> float:
     return float(rows.log_det.mean() + absent.sum(axis=1).mean())
 
 
-def _graphs(model: tfd.Distribution) -> dict[str, bytes]:
+def graphs(model: tfd.Distribution) -> dict[str, bytes]:
+    """Returns the LiteRT graphs of a trained model, by the names of their members."""
     import tfp_realnvp as tfr
 
     discrete = getattr(model, "discrete", model if isinstance(model, tfr.AutoregressiveCategorical) else None)
     flow = getattr(model, "continuous", None if discrete is model else model)
-    graphs = {}
+    found = {}
     if discrete is not None:
-        graphs["discrete_sampler.tflite"] = tfr.export_sampler(discrete)
-        graphs["discrete_sampler_given.tflite"] = tfr.export_sampler(discrete, with_given=True)
-        graphs["discrete_scorer.tflite"] = tfr.export_scorer(discrete)
+        found["discrete_sampler.tflite"] = tfr.export_sampler(discrete)
+        found["discrete_sampler_given.tflite"] = tfr.export_sampler(discrete, with_given=True)
+        found["discrete_scorer.tflite"] = tfr.export_scorer(discrete)
     if flow is not None:
-        graphs["sampler.tflite"] = tfr.export_sampler(flow)
-        graphs["scorer.tflite"] = tfr.export_scorer(flow, with_noise=True)
-    return graphs
+        found["sampler.tflite"] = tfr.export_sampler(flow)
+        found["scorer.tflite"] = tfr.export_scorer(flow, with_noise=True)
+    return found
 
 
 def _report(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import os
 import pathlib
 import platform
 import re
@@ -20,6 +19,7 @@ import numpy as np
 from pipelines.conditions import parse_conditions, split_conditions
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed
+from pipelines.folders import Folder
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
 from pipelines.tables.formulas import escaping
@@ -169,8 +169,9 @@ def make_part(
     model: ModelFile,
     plan: Plan,
     number: int,
-    folder: str | os.PathLike[str],
+    folder: Folder,
     on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
 ) -> Part:
     """Makes a part, whole or not at all; what is under its name is replaced.
 
@@ -180,25 +181,28 @@ def make_part(
         number: Which part, from 0.
         folder: Where to.
         on_progress: Called with the number of rows as they are written.
+        threads: How many make blocks. Default: as many as there are cores.
 
     Raises:
         AugmentError: If it cannot be written.
     """
     given, _ = split_conditions(parse_conditions(plan.where, model), model)
     first, left = number * plan.part_rows, plan.rows_of(number)
-    path = pathlib.Path(folder) / plan.name(number)
-    blocks = local.new_blocks(model, plan.seed, first // local.BLOCK_ROWS, -(-left // local.BLOCK_ROWS), given)
-    with open_output(path) as file, contextlib.closing(blocks):
-        dialect = escaping(model.dialect, path) if plan.escape_formulas else model.dialect
-        writer = writer_for(path, file, model.schema, dialect, seed=plan.seed)
-        for cells in blocks:
-            rows = min(left, local.BLOCK_ROWS)
-            writer.write({name: part.between(0, rows) for name, part in cells.items()}, first, rows)
-            first, left = first + rows, left - rows
-            if on_progress is not None:
-                on_progress(rows)
-        writer.close()
-    return Part(path.name, plan.rows_of(number), file_digest(path))
+    count = -(-left // local.BLOCK_ROWS)
+    blocks = local.new_blocks(model, plan.seed, first // local.BLOCK_ROWS, count, given, threads=threads)
+    name = plan.name(number)
+    with folder.making(name) as path:
+        with open_output(path) as file, contextlib.closing(blocks):
+            dialect = escaping(model.dialect, path) if plan.escape_formulas else model.dialect
+            writer = writer_for(path, file, model.schema, dialect, seed=plan.seed)
+            for cells in blocks:
+                rows = min(left, local.BLOCK_ROWS)
+                writer.write({name: part.between(0, rows) for name, part in cells.items()}, first, rows)
+                first, left = first + rows, left - rows
+                if on_progress is not None:
+                    on_progress(rows)
+            writer.close()
+        return Part(name, plan.rows_of(number), file_digest(path))
 
 
 def file_digest(path: pathlib.Path) -> str:

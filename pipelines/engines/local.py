@@ -228,9 +228,14 @@ class Sampler:
 
 
 def new_blocks(
-    model: ModelFile, seed: int, first: int, count: int | None = None, given: Mapping[int, int] | None = None
+    model: ModelFile,
+    seed: int,
+    first: int,
+    count: int | None = None,
+    given: Mapping[int, int] | None = None,
+    threads: int | None = None,
 ) -> Generator[dict[str, Cells], None, None]:
-    """Yields whole blocks of new rows in order, made by as many threads as there are cores.
+    """Yields whole blocks of new rows in order, made by several threads.
 
     Each thread has a sampler of its own: two blocks at once on one thread each take less time than one after the other
     on two, and what is done with a block overlaps with the making of the next.
@@ -241,13 +246,15 @@ def new_blocks(
         first: The number of the first block.
         count: How many, or None to go on for as long as somebody asks.
         given: As for `Sampler`.
+        threads: How many. Default: as many as there are cores.
     """
-    workers = _cores() if count is None else min(_cores(), count)
+    threads = threads or _cores()
+    workers = threads if count is None else min(threads, count)
     workers = min(workers, max(1, _MAX_COLUMNS // max(1, len(model.encoding.continuous))))
     # Samplers are made here, not by the threads: what keeps their logs quiet holds for the whole process.
     free: SimpleQueue[Sampler] = SimpleQueue()
     for _ in range(workers):
-        free.put(Sampler(model, given, None if workers == 1 else 1))
+        free.put(Sampler(model, given, threads if workers == 1 else 1))
 
     def make(number: int) -> dict[str, Cells]:
         sampler = free.get()

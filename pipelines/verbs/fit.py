@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.checkpoint_folder import CheckpointFolder
+from pipelines.cluster.session import Cluster, cluster_of
+from pipelines.cluster.training import train_on_ray
 from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
 from pipelines.fingerprint import differences, fingerprint_of
 from pipelines.interruption import Interruption
@@ -106,6 +108,9 @@ def fit(
     batch_size: int | None = None,
     couplings: int | None = None,
     width: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
     force: bool = False,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -139,6 +144,11 @@ def fit(
         batch_size: Rows in a step. Default: by the number of rows, as the following.
         couplings: Coupling layers.
         width: Hidden units of each coupling's network.
+        engine: Who trains: "local", this process, or "ray", several workers of a Ray cluster at once, each with a share
+            of the rows. `workers` times as many rows are then in a step, and there are as many times fewer steps.
+        address: Of the cluster; "auto" is the one that this machine belongs to. Default: one that is started on this
+            machine for as long as it takes.
+        workers: How many of the cluster's cores train. Default: all.
         force: Replace an existing model file, or a checkpoint of a fit that did not end.
         resume: Go on from the checkpoint, if there is one; if the model is there already, return what it says.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
@@ -153,6 +163,12 @@ def fit(
     """
     started = time.monotonic()
     check_seed(seed)
+    cluster = cluster_of(engine, address, workers)
+    if cluster is not None and (max_time is not None or patience is not None or resume):
+        raise UsageError(
+            "on a cluster training takes a number of steps or epochs: leave max_time, patience and resume away. What a "
+            "worker has done is not lost when it dies."
+        )
     options: dict[str, Any] = {
         "target": target,
         "kinds": dict(kinds or {}),
@@ -213,6 +229,7 @@ def fit(
             is_resumed=is_resumed,
             on_progress=on_progress,
             interruption=interruption,
+            cluster=cluster,
             started=started,
             seed=seed,
             target=target,
@@ -236,6 +253,7 @@ def _train_and_write(
     is_resumed: bool,
     on_progress: Callable[[Progress], None] | None,
     interruption: Interruption | None,
+    cluster: Cluster | None,
     started: float,
     seed: int,
     target: str | None,
@@ -269,25 +287,39 @@ def _train_and_write(
     rows = _rows([part.take(kept) for part in encoded])
     held_out = encoded[0].take(held)
 
-    try:
-        trained = train(
+    # The default ends with a whole epoch, which all rows have been in equally often.
+    passes = {"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}
+    if cluster is not None:
+        trained = train_on_ray(
             rows,
             held_out,
             encoding.num_classes,
             recipe,
+            cluster,
             seed=seed,
-            max_time=max_time,
+            steps=limit if "steps" in passes else passes["epochs"] * copies * steps_per_pass,
+            storage=(folder.path or path.parent) / "ray",
             on_progress=on_progress,
-            interruption=interruption,
-            checkpoint=folder.training,
-            resume=is_resumed,
-            # The default ends with a whole epoch, which all rows have been in equally often.
-            **({"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}),
-            patience=patience,
         )
-    except DivergedError:
-        folder.remove()
-        raise
+    else:
+        try:
+            trained = train(
+                rows,
+                held_out,
+                encoding.num_classes,
+                recipe,
+                seed=seed,
+                max_time=max_time,
+                on_progress=on_progress,
+                interruption=interruption,
+                checkpoint=folder.training,
+                resume=is_resumed,
+                **passes,
+                patience=patience,
+            )
+        except DivergedError:
+            folder.remove()
+            raise
     result = FitResult(
         model=str(path),
         source=source.name,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import pathlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,13 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.balancing import new_rows
+from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
-from pipelines.manifest import begin, locked, read_manifest, write_manifest
+from pipelines.folders import Folder, folder_of
+from pipelines.manifest import begin, read_manifest, write_manifest
 from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.parts import make_part, new_plan
+from pipelines.parts import Part, Plan, make_part, new_plan
 from pipelines.tables.cells import Cells
 from pipelines.tables.formulas import escaping
 from pipelines.tables.parsing import numbers, plain
@@ -118,6 +119,9 @@ def generate(
     part_rows: int | None = None,
     part_suffix: str | None = None,
     resume: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
     escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
@@ -140,11 +144,16 @@ def generate(
         mark: Name of a last column that is 0 in the rows of `append` and 1 in the new ones.
         chunk_size: Rows made and written at a time; bounds the memory. Parts are written block by block.
         parts: A folder for numbered files instead of an output: `part-00000.csv` and so on, each a whole table, and
-            `manifest.json` with their rows and SHA-256. One after another they are the rows of a single output.
+            `manifest.json` with their rows and SHA-256. One after another they are the rows of a single output. Or the
+            URI of one that pyarrow's file systems reach, such as `s3://bucket/folder`.
         part_rows: Rows of each part, a multiple of 16,384. Default: 1,048,576.
         part_suffix: Of the parts: ".csv" (the default), ".tsv", one of them with ".gz", ".zst" or ".bz2", ".parquet".
         resume: Make those parts only that are not there yet or not whole. What is not said is as it was when the parts
             were begun; what is said must be.
+        engine: Who makes parts: "local", this process, or "ray", the workers of a Ray cluster. The bytes are the same.
+        address: Of the cluster; "auto" is the one that this machine belongs to. Default: one that is started on this
+            machine for as long as it takes.
+        workers: How many of the cluster's cores work. Default: all.
         escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output, or the parts in a folder.
         on_progress: Called with the number of new rows as they are written.
@@ -162,6 +171,7 @@ def generate(
         raise UsageError(f"chunk_size must be at least 1, got {chunk_size}.")
     if mark is not None and append is None:
         raise UsageError("mark says which rows are new among those of append, which is missing.")
+    cluster = cluster_of(engine, address, workers)
     if parts is not None:
         if output is not None or balance is not None or append is not None:
             raise UsageError(
@@ -175,7 +185,9 @@ def generate(
             "where": tuple(where) or None,
             "escape_formulas": escape_formulas or None,
         }
-        return _in_parts(read_model(find_model(model)), pathlib.Path(parts), said, resume, force, on_progress)
+        return _in_parts(read_model(find_model(model)), folder_of(parts), said, resume, force, cluster, on_progress)
+    if cluster is not None:
+        raise UsageError("on a cluster parts are made, not one output: name their folder.")
     if resume or part_rows is not None or part_suffix is not None:
         raise UsageError("only parts can be resumed, and have a number of rows and a suffix: name their folder.")
     seed = new_seed() if seed is None else seed
@@ -212,18 +224,40 @@ def generate(
     return made
 
 
+def _made(
+    model: ModelFile,
+    plan: Plan,
+    numbers: Sequence[int],
+    folder: Folder,
+    cluster: Cluster | None,
+    on_progress: Callable[[int], None] | None,
+) -> Generator[Part, None, None]:
+    """Yields parts as they are made, here or on a cluster; `on_progress` is told of their rows."""
+    if cluster is None:
+        for number in numbers:
+            yield make_part(model, plan, number, folder, on_progress)
+    elif numbers:
+        from pipelines.cluster.generating import made_on_ray
+
+        for part in made_on_ray(model, plan, numbers, folder, cluster):
+            if on_progress is not None:
+                on_progress(part.rows)
+            yield part
+
+
 def _in_parts(
     model: ModelFile,
-    folder: pathlib.Path,
+    folder: Folder,
     said: Mapping[str, Any],
     resume: bool,
     force: bool,
+    cluster: Cluster | None,
     on_progress: Callable[[int], None] | None,
 ) -> Generated:
     """Makes the parts that are not there yet; of what they are to be like, None was not said."""
     if resume and force:
         raise UsageError("parts are either resumed or replaced; leave one of resume and force away.")
-    with locked(folder):
+    with folder.locked():
         found = read_manifest(folder) if resume else None
         begun = {} if found is None else {name: getattr(found[0], name) for name in said}
         chosen = {name: value for name, value in said.items() if value is not None}
@@ -232,19 +266,18 @@ def _in_parts(
         made = Generated(seed=plan.seed, parts=plan.num_parts, parts_kept=len(done))
         if on_progress is not None:
             on_progress(sum(part.rows for part in done.values()))
-        for number in range(plan.num_parts):
-            if plan.name(number) in done:
-                continue
-            try:
-                part = make_part(model, plan, number, folder, on_progress)
-                done[part.name] = part
-                write_manifest(folder, plan, done)
-            except AugmentError as error:
-                raise AugmentError(
-                    f"{error} {len(done):,} of {plan.num_parts:,} parts are there; to make the others: "
-                    f"{same_command('resume')}"
-                ) from error
-            made.rows += part.rows
+        missing = [number for number in range(plan.num_parts) if plan.name(number) not in done]
+        try:
+            with contextlib.closing(_made(model, plan, missing, folder, cluster, on_progress)) as parts:
+                for part in parts:
+                    done[part.name] = part
+                    write_manifest(folder, plan, done)
+                    made.rows += part.rows
+        except AugmentError as error:
+            raise AugmentError(
+                f"{error} {len(done):,} of {plan.num_parts:,} parts are there; to make the others: "
+                f"{same_command('resume')}"
+            ) from error
     made.drawn = made.fulfilled = made.rows
     return made
 

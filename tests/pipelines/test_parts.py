@@ -13,7 +13,8 @@ import pytest
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.engines.local import BLOCK_ROWS
-from pipelines.manifest import MANIFEST, begin, locked, read_manifest, write_manifest
+from pipelines.folders import LocalFolder
+from pipelines.manifest import MANIFEST, begin, read_manifest, write_manifest
 from pipelines.model_file import read_model
 from pipelines.parts import differences, make_part, new_plan
 
@@ -98,11 +99,11 @@ def test_any_part_is_made_on_its_own(moons_model, made, tmp_path):
     plan = new_plan(model, rows=N, **SMALL)
     told = []
     for number in (2, 0):
-        part = make_part(model, plan, number, tmp_path, told.append)
+        part = make_part(model, plan, number, LocalFolder(tmp_path), told.append)
         assert (tmp_path / part.name).read_bytes() == (made / part.name).read_bytes()
         assert part.name == NAMES[number]
         assert part.rows == told[-1] == (100 if number == 2 else BLOCK_ROWS)
-    assert read_manifest(made)[0] == plan
+    assert read_manifest(LocalFolder(made))[0] == plan
 
 
 @pytest.mark.parametrize("n", [1, BLOCK_ROWS, 2 * BLOCK_ROWS, 2 * BLOCK_ROWS + 1])
@@ -158,8 +159,8 @@ def test_only_what_is_missing_or_not_whole_is_made_again(moons_model, made, copy
 
 def test_a_part_that_the_manifest_does_not_tell_of_is_made_again(moons_model, made, copy):
     """Its writer died between the two: what is under its name may be anything."""
-    plan, parts = read_manifest(copy)
-    write_manifest(copy, plan, {name: part for name, part in parts.items() if name != NAMES[2]})
+    plan, parts = read_manifest(LocalFolder(copy))
+    write_manifest(LocalFolder(copy), plan, {name: part for name, part in parts.items() if name != NAMES[2]})
     (copy / NAMES[2]).write_bytes(b"anything")
     pipelines.generate(moons_model, N, parts=copy, resume=True, **SMALL)
     assert contents(copy) == contents(made)
@@ -297,7 +298,7 @@ def test_force_replaces_all_parts_and_nothing_else(moons_model, copy):
 
 
 def test_two_at_once_do_not_write_to_one_folder(moons_model, made, copy):
-    with locked(copy), pytest.raises(AugmentError, match="being written to by another process"):
+    with LocalFolder(copy).locked(), pytest.raises(AugmentError, match="being written to by another process"):
         pipelines.generate(moons_model, N, parts=copy, resume=True, **SMALL)
     pipelines.generate(moons_model, N, parts=copy, resume=True, **SMALL)
     assert contents(copy) == contents(made)
@@ -408,6 +409,7 @@ def test_a_folder_that_vanishes_is_one_line(moons_model, target):
 
 def test_a_plan_may_be_begun_before_any_part(moons_model, target):
     plan = new_plan(read_model(moons_model), rows=N, **SMALL)
-    with locked(target):
-        assert begin(target, plan, resume=False, force=False) == {}
-    assert read_manifest(target) == (plan, {})
+    folder = LocalFolder(target)
+    with folder.locked():
+        assert begin(folder, plan, resume=False, force=False) == {}
+    assert read_manifest(folder) == (plan, {})

@@ -1,0 +1,165 @@
+"""Parts made by the workers of a Ray cluster are the bytes that this process alone makes, whatever happens to them."""
+
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import pipelines
+from pipelines import AugmentError, UsageError
+from pipelines.cluster.generating import made_on_ray
+from pipelines.cluster.session import Cluster, connected
+from pipelines.engines.local import BLOCK_ROWS
+from pipelines.folders import LocalFolder
+from pipelines.manifest import read_manifest
+from pipelines.model_file import read_model
+from pipelines.parts import new_plan
+
+N = 4 * BLOCK_ROWS + 100
+SMALL = {"seed": 1, "part_rows": BLOCK_ROWS}
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A cluster of two cores on this machine."""
+    ray = pytest.importorskip("ray")
+    with connected(Cluster(workers=2)) as workers:
+        assert workers == 2
+        yield ray
+    assert not ray.is_initialized()
+
+
+@pytest.fixture(scope="module")
+def here(moons_model, tmp_path_factory):
+    """The parts that this process makes."""
+    path = tmp_path_factory.mktemp("here") / "rows"
+    pipelines.generate(moons_model, N, parts=path, **SMALL)
+    return path
+
+
+def contents(path):
+    return {entry.name: entry.read_bytes() for entry in path.iterdir()}
+
+
+def makers():
+    """The process numbers of the workers that make parts."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"_Maker" in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_parts_are_those_made_here(ray, moons_model, here, tmp_path, workers):
+    told = []
+    made = pipelines.generate(
+        moons_model, N, parts=tmp_path / "rows", engine="ray", workers=workers, on_progress=told.append, **SMALL
+    )
+    assert contents(tmp_path / "rows") == contents(here)
+    assert (made.rows, made.parts, sum(told)) == (N, 5, N)
+
+
+def test_so_are_those_of_mixed_columns_under_conditions_at_a_uri(ray, visits_model, tmp_path):
+    options = {"part_suffix": ".parquet", "where": ["city=Bay"], **SMALL}
+    pipelines.generate(visits_model, N, parts=tmp_path / "here", **options)
+    pipelines.generate(visits_model, N, parts=f"file://{tmp_path}/there", engine="ray", **options)
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_its_part(ray, moons_model, here, tmp_path):
+    killed = []
+
+    def kill(rows):
+        if rows and not killed:
+            killed.extend(makers()[:1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    pipelines.generate(moons_model, N, parts=tmp_path / "rows", engine="ray", on_progress=kill, **SMALL)
+    assert killed
+    assert contents(tmp_path / "rows") == contents(here)
+
+
+def test_what_one_engine_began_the_other_goes_on_with(ray, moons_model, here, tmp_path):
+    model, folder = read_model(moons_model), LocalFolder(tmp_path)
+    pipelines.generate(moons_model, N, parts=tmp_path / "rows", engine="ray", **SMALL)
+    for name in ("part-00000.csv", "part-00003.csv"):
+        (tmp_path / "rows" / name).unlink()
+    made = pipelines.generate(moons_model, parts=tmp_path / "rows", resume=True)
+    assert (made.rows, made.parts_kept) == (2 * BLOCK_ROWS, 3)
+    (tmp_path / "rows" / "part-00002.csv").unlink()
+    made = pipelines.generate(moons_model, parts=tmp_path / "rows", resume=True, engine="ray")
+    assert made.parts_kept == 4
+    assert contents(tmp_path / "rows") == contents(here)
+    assert read_manifest(LocalFolder(here))[0] == new_plan(model, rows=N, **SMALL)
+    assert read_manifest(folder) is None
+
+
+def test_a_worker_that_would_round_otherwise_makes_no_part(ray, moons_model, tmp_path):
+    model = read_model(moons_model)
+    plan = dataclasses.replace(new_plan(model, rows=N, **SMALL), processor="abacus")
+    with pytest.raises(AugmentError, match=r"worker on .*: it has processor abacus and not .*Parts do not mix"):
+        list(made_on_ray(model, plan, [0, 1], LocalFolder(tmp_path), Cluster()))
+    assert contents(tmp_path) == {}
+
+
+def test_what_a_worker_cannot_write_is_told_of_with_how_to_go_on(ray, moons_model, tmp_path):
+    target = tmp_path / "rows"
+
+    def remove(rows):
+        if rows == 0:  # the manifest is there, no part is
+            (target / "part-00002.csv").mkdir()
+
+    with pytest.raises(AugmentError, match=r"part-00002.csv cannot be written: .* of 5 parts are there; to make"):
+        pipelines.generate(moons_model, N, parts=target, engine="ray", on_progress=remove, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"engine": "horse"}, "there is no engine 'horse'; there are local and ray"),
+        ({"workers": 2}, "go with the engine ray"),
+        ({"address": "auto"}, "go with the engine ray"),
+        ({"engine": "ray", "workers": 0}, "workers must be at least 1, got 0"),
+    ],
+)
+def test_what_does_not_go_together_is_wrong_usage(moons_model, tmp_path, options, said):
+    with pytest.raises(UsageError, match=said):
+        pipelines.generate(moons_model, N, parts=tmp_path / "rows", **options)
+    assert not (tmp_path / "rows").exists()
+
+
+def test_a_cluster_makes_parts_only(moons_model, tmp_path):
+    with pytest.raises(UsageError, match="on a cluster parts are made, not one output"):
+        pipelines.generate(moons_model, N, output=tmp_path / "rows.csv", engine="ray")
+
+
+def test_more_workers_than_cores_are_an_error(ray):
+    with (
+        pytest.raises(AugmentError, match="9999 workers need as many cores; the cluster has 2"),
+        connected(Cluster(workers=9999)),
+    ):
+        pass
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch, moons_model, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'tfp-realnvp\[ray\]'"):
+        pipelines.generate(moons_model, N, parts=tmp_path / "rows", engine="ray", **SMALL)
+    assert not (tmp_path / "rows").exists()
+
+
+def test_nothing_of_ray_is_imported_unless_asked_for(moons_model, tmp_path):
+    code = (
+        "import sys, pipelines, pipelines.cli, pipelines.cluster.generating\n"
+        f"pipelines.generate({str(moons_model)!r}, 100, parts={str(tmp_path / 'rows')!r})\n"
+        "assert 'ray' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
