@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -111,6 +112,9 @@ class LocalFolder:
     def __str__(self) -> str:
         return str(self.path)
 
+    def __reduce__(self) -> Any:
+        return LocalFolder, (self.path.absolute(),)  # other processes work in other folders
+
     def names(self) -> list[str]:
         try:
             return sorted(os.listdir(self.path))
@@ -170,8 +174,8 @@ class LocalFolder:
 class RemoteFolder:
     """A folder of a file system that pyarrow reaches by a URI. It has no lock: who writes to it must be one.
 
-    A file may be there before it is whole if the process that puts it there dies; whoever goes on finds that out by
-    its hash.
+    A file is made in a folder for temporary files first, which stays if the process is killed. It may be there before
+    it is whole if the process that copies it dies; whoever goes on finds that out by its hash.
 
     Args:
         uri: Such as `s3://bucket/folder` or `gs://bucket/folder`; pyarrow.fs says which there are, and
@@ -182,14 +186,15 @@ class RemoteFolder:
         from pyarrow import fs
 
         self.uri = uri
+        self._name = re.sub("://[^/@]*@", "://", uri.partition("?")[0].rstrip("/"))  # without what is secret
         try:
             self._files, self._path = fs.FileSystem.from_uri(uri)
-        except (ValueError, OSError) as error:
-            raise UsageError(f"{uri}: {' '.join(str(error).split())}") from error
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise UsageError(f"{self._name}: {' '.join(str(error).split())}") from error
         self._path = self._path.rstrip("/")
 
     def __str__(self) -> str:
-        return self.uri
+        return self._name
 
     def __reduce__(self) -> Any:
         return RemoteFolder, (self.uri,)
@@ -200,7 +205,7 @@ class RemoteFolder:
         try:
             found = self._files.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
         except OSError as error:
-            raise AugmentError(f"{self.uri} cannot be read: {error}.") from error
+            raise AugmentError(f"{self._name} cannot be read: {error}.") from error
         return sorted(one.base_name for one in found if one.is_file)
 
     @contextlib.contextmanager
@@ -211,7 +216,7 @@ class RemoteFolder:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise AugmentError(f"{self.uri}/{name} cannot be read: {error}.") from error
+            raise AugmentError(f"{self._name}/{name} cannot be read: {error}.") from error
 
     @contextlib.contextmanager
     def making(self, name: str) -> Iterator[pathlib.Path]:
@@ -227,13 +232,13 @@ class RemoteFolder:
             except OSError as error:
                 with contextlib.suppress(AugmentError):
                     self.remove(name)
-                raise write_error(f"{self.uri}/{name}", error) from error
+                raise write_error(f"{self._name}/{name}", error) from error
 
     def remove(self, name: str) -> None:
         try:
             self._files.delete_file(f"{self._path}/{name}")
         except OSError as error:
-            raise AugmentError(f"{self.uri}/{name} cannot be removed: {error}.") from error
+            raise AugmentError(f"{self._name}/{name} cannot be removed: {error}.") from error
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -241,5 +246,5 @@ class RemoteFolder:
             if self._files.type_name not in _OBJECT_STORES:
                 self._files.create_dir(self._path, recursive=True)
         except OSError as error:
-            raise write_error(self.uri, error) from error
+            raise write_error(self._name, error) from error
         yield

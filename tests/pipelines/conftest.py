@@ -1,12 +1,15 @@
 """Tables and the few models fitted to them, once a session: starting TensorFlow and compiling is what takes time."""
 
 import json
+import logging
 import pathlib
+import urllib.request
 import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
+from moto.server import ThreadedMotoServer
 
 import pipelines
 from pipelines.model_file import read_model, write_model
@@ -239,3 +242,19 @@ def rewrite(members_of):
         return target
 
     return write
+
+
+@pytest.fixture(scope="session")
+def bucket():
+    """The URI of a bucket of an S3 server on loopback, to which `.format(name)` gives a folder."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server.start()
+    host, port = server.get_host_and_port()
+    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/bucket", method="PUT"))
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patched.setenv(name, "anyone's")
+        patched.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield f"s3://bucket/{{}}?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    server.stop()

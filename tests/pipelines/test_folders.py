@@ -12,10 +12,12 @@ N = 2 * BLOCK_ROWS + 100
 SMALL = {"seed": 1, "part_rows": BLOCK_ROWS}
 
 
-@pytest.fixture(params=["path", "uri"])
+@pytest.fixture(params=["path", "uri", "s3"])
 def place(request, tmp_path):
     """Empty, and already there."""
     (tmp_path / "rows").mkdir()
+    if request.param == "s3":
+        return folder_of(request.getfixturevalue("bucket").format(tmp_path.name))
     return folder_of(tmp_path / "rows" if request.param == "path" else f"file://{tmp_path}/rows")
 
 
@@ -62,6 +64,20 @@ def test_parts_at_a_uri_are_those_at_a_path(visits_model, tmp_path, suffix):
     pipelines.generate(visits_model, N, parts=f"file://{tmp_path}/uri", part_suffix=suffix, **SMALL)
     assert contents(tmp_path / "uri") == contents(tmp_path / "path")
     assert len(contents(tmp_path / "uri")) == 4
+
+
+def test_parts_in_a_bucket_are_those_at_a_path_and_go_on(moons_model, tmp_path, bucket):
+    pipelines.generate(moons_model, N, parts=tmp_path / "path", **SMALL)
+    uri = bucket.format("moons/rows")
+    pipelines.generate(moons_model, N, parts=uri, **SMALL)
+    place = folder_of(uri)
+    assert {name: read(place, name) for name in place.names()} == contents(tmp_path / "path")
+    with pytest.raises(UsageError, match=r"^s3://bucket/moons/rows has parts already"):
+        pipelines.generate(moons_model, N, parts=uri, **SMALL)
+    place.remove("part-00001.csv")
+    write(place, "part-00002.csv", b"half")
+    assert pipelines.generate(moons_model, parts=uri, resume=True).parts_kept == 1
+    assert {name: read(place, name) for name in place.names()} == contents(tmp_path / "path")
 
 
 def test_parts_at_a_uri_go_on_and_are_replaced_only_if_told_so(moons_model, tmp_path):

@@ -113,9 +113,10 @@ def test_the_target_of_the_model_is_the_reports(visits, visits_model, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_page(moons, moons_model, tmp_path):
-    pages = []
+    pages, few = [], tmp_path / "few.csv"
+    few.write_text("".join(moons.read_text().splitlines(keepends=True)[:300]))
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        pipelines.report(moons, model=moons_model, output=tmp_path / f"{name}.html", seed=seed)
+        pipelines.report(few, model=moons_model, output=tmp_path / f"{name}.html", seed=seed)
         pages.append((tmp_path / f"{name}.html").read_bytes())
     assert pages[0] == pages[1] != pages[2]
 
