@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_MAX_ROWS = 10**18
+_MAX_ROWS = 10**15
 
 
 class _Command(click.Command):
@@ -73,7 +73,7 @@ class _Count(click.ParamType[int]):
 def _cluster(command: Callable[P, R]) -> Callable[P, R]:
     """The options that say who does the work."""
     for option in (
-        click.option("--workers", type=click.IntRange(min=1), help="Cores of the cluster to use. Default: all."),
+        click.option("--workers", type=click.IntRange(min=1), help="Cores of the cluster. Default: all; fit has none."),
         click.option("--address", metavar="ADDR", help="Of the Ray cluster; auto is the one this machine belongs to. "
                      "Default: one that is started here for as long as it takes."),
         click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
@@ -267,7 +267,8 @@ def fit(
             if CheckpointFolder(pathlib.Path(target or default_name(table[0]))).has_checkpoint:
                 click.echo(f"Interrupted. To go on: {same_command('resume')}", err=True)
             else:
-                click.echo("Interrupted before training began; nothing is left behind.", err=True)
+                when = " before training began" if options["engine"] == "local" else ""
+                click.echo(f"Interrupted{when}; nothing is left behind.", err=True)
             sys.exit(128 + progress.interruption.signal)
         except AugmentError as error:
             if len(jobs) == 1:
@@ -289,7 +290,7 @@ def fit(
 @_model_option(multiple=True)
 @click.option("-n", "--n", type=_Count(), help="Number of new rows. Default: 1000.")
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output. "
-              "With several models, a folder.")  # fmt: skip
+              "With several models, or --engine ray, a folder.")  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), help="The same seed gives the same rows. Default: a fresh one."
 )
@@ -328,7 +329,9 @@ def generate(
 
     model = model or (str(find_model(None)),)
     if parts is None and ("://" in output or (options["engine"] != "local" and output != "-")):
-        parts, output = output, "-"  # a folder then
+        if output.endswith((".csv", ".parquet")):
+            raise UsageError(f"-o {output}: parts go to a folder. Write -o rows --part-suffix .parquet")
+        parts, output = output, "-"
     if parts is not None:
         if len(model) > 1 or output != "-" or balance is not None:
             raise UsageError("--parts takes one model, and neither -o nor --balance.")

@@ -23,7 +23,18 @@ from pipelines.tables.whole_files import write_error
 if TYPE_CHECKING:
     from tensorflow_probability import distributions as tfd
 
-__all__ = ["DivergedError", "Progress", "Recipe", "Trained", "build", "graphs", "offset", "train", "walk"]
+__all__ = [
+    "DivergedError",
+    "Progress",
+    "Recipe",
+    "Trained",
+    "build",
+    "graphs",
+    "history_csv",
+    "offset",
+    "train",
+    "walk",
+]
 
 _SECONDS_PER_CHECKPOINT = 30.0  # so much of the training is lost at most
 _MAX_LU_SIZE = 64  # Adam moves all entries of a layer at once: the inverses of larger triangles explode
@@ -230,7 +241,7 @@ def train(
         if history is None:
             log_prob = float(np.mean(model.log_prob(weighed(held_out)))) + offsets[1]
             return Trained(config, members, 0, log_prob, 0, 0, 0, None)
-        members["history.csv"] = _history_csv(history.history, offsets)
+        members["history.csv"] = history_csv(history.history, offsets)
     return Trained(
         config=config,
         members=members,
@@ -406,8 +417,8 @@ def _fallback_in_words(event: dict[str, Any]) -> str:
     )
 
 
-def _history_csv(history: dict[str, list[float]], offsets: list[float]) -> bytes:
-    """The mean log-densities in data units by epoch."""
+def history_csv(history: dict[str, list[float]], offsets: list[float]) -> bytes:
+    """Returns the mean log-densities in data units by epoch, of losses in a history of Keras."""
     lines = ["epoch,train,held_out"]
     figures = zip(history["loss"], history["val_loss"], strict=True)
     lines += [f"{epoch},{offsets[0] - a:.6f},{offsets[1] - b:.6f}" for epoch, (a, b) in enumerate(figures, start=1)]

@@ -28,6 +28,7 @@ from pipelines.tables.writing import open_output, writer_for
 __all__ = ["PART_ROWS", "SUFFIXES", "Part", "Plan", "differences", "file_digest", "make_part", "new_plan"]
 
 PART_ROWS = 64 * local.BLOCK_ROWS
+MAX_PARTS = 1_000_000  # which the manifest names one by one
 SUFFIXES = r"\.parquet|\.(csv|tsv)(\.(gz|zst|bz2))?"
 # The packages that a digit of a row may depend on.
 _PACKAGES = ("tfp-realnvp", "ai-edge-litert", "numpy", "pyarrow", "scipy")
@@ -118,6 +119,10 @@ def new_plan(
         raise UsageError(f"n must be at least 1, got {rows}.")
     if part_rows < 1 or part_rows % local.BLOCK_ROWS:
         raise UsageError(f"the rows of a part must be a multiple of {local.BLOCK_ROWS:,}, got {part_rows:,}.")
+    if rows > MAX_PARTS * part_rows:
+        raise UsageError(
+            f"{rows:,} rows are more than {MAX_PARTS:,} parts of {part_rows:,}; ask for more rows in each (part_rows)."
+        )
     if not re.fullmatch(SUFFIXES, suffix):
         raise UsageError(f"{suffix!r} is not a suffix of parts; write .csv, .tsv, one of them with .gz, or .parquet.")
     _, others = split_conditions(parse_conditions(where, model), model)

@@ -46,10 +46,29 @@ def made_on_ray(
             compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers)), max_tasks_in_flight_per_actor=2),
             num_cpus=1,
         )
-        for row in made.iter_rows():
-            if row["problem"]:
-                raise AugmentError(row["problem"])
-            yield Part(row["name"], row["rows"], row["sha256"])
+        found = made.iter_rows()
+        try:
+            for row in found:
+                if row["problem"]:
+                    raise AugmentError(row["problem"])
+                _look_for(row["name"], folder, row["worker"])
+                yield Part(row["name"], row["rows"], row["sha256"])
+        except ray.exceptions.RayError as error:
+            raise AugmentError(f"the cluster failed: {str(error).strip().splitlines()[-1]}") from error
+        finally:
+            if hasattr(found, "close"):
+                found.close()  # no worker goes on
+
+
+def _look_for(name: str, folder: Folder, worker: str) -> None:
+    try:
+        with folder.opened(name):
+            pass
+    except FileNotFoundError as error:
+        raise AugmentError(
+            f"the worker on {worker} has written {name}, which is not in {folder} here: the folder must be one that "
+            "all machines share."
+        ) from error
 
 
 class _Maker:
@@ -61,33 +80,34 @@ class _Maker:
 
         pa.set_cpu_count(1)
         self._plan, self._folder, self._problem = plan, folder, ""
-        self._place = tempfile.TemporaryDirectory(prefix="augment-")
-        path = pathlib.Path(self._place.name) / "model.augment"
-        path.write_bytes(ray.get(content[0]))
+        self._worker = ray.util.get_node_ip_address()
         try:
-            self._model = read_model(path)
-            mine = new_plan(
-                self._model,
-                rows=plan.rows,
-                seed=plan.seed,
-                part_rows=plan.part_rows,
-                suffix=plan.suffix,
-                where=plan.where,
-                escape_formulas=plan.escape_formulas,
-            )
-            if found := differences(plan, mine):
-                raise AugmentError(
-                    f"worker on {ray.util.get_node_ip_address()}: it has {'; '.join(found)}. Parts do not mix: give "
-                    "all machines one processor family and one set of package versions."
+            with tempfile.TemporaryDirectory(prefix="augment-") as place:
+                path = pathlib.Path(place) / "model.augment"
+                path.write_bytes(ray.get(content[0]))
+                self._model = read_model(path)  # the file stays open
+                mine = new_plan(
+                    self._model,
+                    rows=plan.rows,
+                    seed=plan.seed,
+                    part_rows=plan.part_rows,
+                    suffix=plan.suffix,
+                    where=plan.where,
+                    escape_formulas=plan.escape_formulas,
                 )
-        except AugmentError as error:
+            if found := differences(mine, plan):
+                raise AugmentError(
+                    f"worker on {self._worker}: it has {'; '.join(found)}. Parts do not mix: give all machines one "
+                    "processor family and one set of package versions."
+                )
+        except (AugmentError, OSError) as error:
             self._problem = str(error)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        part = Part("", 0, "")
-        if not self._problem:
+        part, problem = Part("", 0, ""), self._problem
+        if not problem:
             try:
                 part = make_part(self._model, self._plan, int(row["number"]), self._folder, threads=1)
-            except AugmentError as error:
-                return {**dataclasses.asdict(part), "problem": str(error)}
-        return {**dataclasses.asdict(part), "problem": self._problem}
+            except (AugmentError, OSError) as error:
+                problem = str(error)
+        return {**dataclasses.asdict(part), "worker": self._worker, "problem": problem}

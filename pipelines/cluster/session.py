@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +44,7 @@ def cluster_of(engine: str, address: str | None, workers: int | None) -> Cluster
         if workers is not None and workers < 1:
             raise UsageError(f"workers must be at least 1, got {workers}.")
         try:
+            import pydantic  # noqa: F401 (which Ray Train needs)
             import ray  # noqa: F401
         except ImportError as error:
             raise UsageError("the engine ray needs Ray: pip install 'tfp-realnvp[ray]'") from error
@@ -66,13 +69,16 @@ def connected(cluster: Cluster) -> Iterator[int]:
     import ray
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    for name in ("ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     address, workers = cluster.address, cluster.workers
     if ray.is_initialized():  # by who called, and is theirs to end
         yield _workers(ray, workers)
         return
     here: dict[str, Any] = {} if address else {"num_cpus": max(workers or 0, len(os.sched_getaffinity(0)))}
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if is_main else {}
     try:
         with quiet_native_logs():
             ray.init(
@@ -85,6 +91,9 @@ def connected(cluster: Cluster) -> Iterator[int]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"the Ray cluster at {address!r}" if address else "a Ray cluster on this machine"
         raise AugmentError(f"{where} cannot be used: {' '.join(str(error).split())}") from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # Ray takes SIGTERM, and would exit with 15
     try:
         yield _workers(ray, workers)
     finally:
@@ -93,6 +102,8 @@ def connected(cluster: Cluster) -> Iterator[int]:
 
 def _workers(ray: Any, asked_for: int | None) -> int:
     cores = int(ray.cluster_resources().get("CPU", 0))
-    if asked_for is not None and asked_for > cores:
-        raise AugmentError(f"{asked_for} workers need as many cores; the cluster has {cores}. Ask for fewer workers.")
-    return asked_for or max(1, cores)
+    if (asked_for or 1) > cores:
+        raise AugmentError(
+            f"{asked_for or 1} workers need as many cores; the cluster has {cores}. Ask for fewer workers."
+        )
+    return asked_for or cores

@@ -10,6 +10,7 @@ algorithms").
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import pathlib
@@ -24,17 +25,24 @@ import numpy as np
 
 from pipelines import models
 from pipelines.cluster.session import Cluster, connected
-from pipelines.errors import AugmentError
+from pipelines.errors import AugmentError, UsageError
 from pipelines.models import Progress, Recipe, Trained
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.encoding import Rows
 
 __all__ = ["scaled", "train_on_ray"]
 
-_CHECKPOINTS = 20  # in a training
+_CHECKPOINTS = 20  # in a training, which makes so many epochs of it
 _VALIDATED_AT_ONCE = 8192  # rows
-_MAX_FAILURES = 10  # deaths of workers, before training is given up
-_ENVIRONMENT = {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+_STEPS_PER_CALL = 16
+_MAX_FAILURES = 3  # deaths of workers, before training is given up
+# Before TensorFlow and Ray Train are imported; the latter's controller hears of checkpoints and deaths so often.
+_ENVIRONMENT = {
+    "TF_USE_LEGACY_KERAS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
 
 
 def scaled(recipe: Recipe, steps: int, workers: int) -> tuple[Recipe, int]:
@@ -69,7 +77,7 @@ def train_on_ray(
         rows: Rows to train on.
         held_out: Rows that tell how good the weights are.
         num_classes: Number of classes of each discrete column.
-        recipe: Sizes, for one worker.
+        recipe: Sizes, and how one worker alone would train.
         cluster: Whose workers train.
         seed: Of weights and of the order of the rows.
         steps: As many as one worker would take.
@@ -79,40 +87,84 @@ def train_on_ray(
     Raises:
         AugmentError: If the loss becomes NaN, or workers die again and again.
     """
-    # Before TensorFlow and Ray Train are imported; the controller hears of a checkpoint, or a death, as often.
-    for name, value in {**_ENVIRONMENT, "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}.items():
-        os.environ.setdefault(name, value)
+    if not num_classes and rows.scores.shape[1] == 1:
+        raise UsageError("there is nothing to train in one column of numbers: leave the engine ray away.")
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     if on_progress is not None:
         on_progress(Progress(0.0, 0, math.nan, math.nan))
-    with connected(cluster) as workers, quiet_native_logs():
-        import ray
+    with connected(cluster) as workers:
+        with quiet_native_logs():
+            model, weighed = models.build(rows, num_classes, recipe, seed)
+        workers = min(workers, len(rows.scores))
+        mine, planned = scaled(recipe, steps, workers)
+        offsets = models.offset(rows), models.offset(held_out)
+        history = _History(offsets, planned, on_progress)
+        initial = [variable.numpy() for variable in model.variables]
+        saved = _train(rows, held_out, num_classes, mine, workers, seed, planned, initial, storage, history)
+    if not saved["is_finite"]:
+        raise AugmentError(
+            "training diverged: its loss is NaN or infinite. Fit with fewer workers, or without a cluster, where "
+            "training falls back to its last good epoch."
+        )
+    with quiet_native_logs():
         import safetensors.numpy
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.tensorflow import TensorflowTrainer
-        from ray.util.queue import Queue
 
         import tfp_realnvp
 
-        workers = min(workers, len(rows.scores))
-        model, weighed = models.build(rows, num_classes, recipe, seed)
-        if not model.trainable_variables:
-            raise AugmentError(
-                "there is nothing to train in a table of one column of numbers: leave the engine ray away."
-            )
-        offsets = [models.offset(part) for part in (rows, held_out)]
-        mine, planned = scaled(recipe, steps, workers)
-        shards = [ray.put(rows.take(np.arange(number, len(rows.scores), workers))) for number in range(workers)]
-        queue = Queue(actor_options={"num_cpus": 0})
+        _assign(model.variables, saved["flow"])
+        config, tensors = tfp_realnvp.to_config(model)
+        places = np.array_split(np.arange(len(held_out.scores)), math.ceil(len(held_out.scores) / _VALIDATED_AT_ONCE))
+        log_prob = np.concatenate([np.asarray(model.log_prob(weighed(held_out.take(some)))) for some in places])
+        members = {"weights.safetensors": safetensors.numpy.save(tensors), "history.csv": history.csv()}
+        return Trained(
+            config=config,
+            members=members | models.graphs(model),
+            parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
+            log_likelihood=float(log_prob.mean()) + offsets[1],
+            epochs=max(1, round(steps * recipe.batch_size / len(rows.scores))),
+            steps=steps,
+            steps_done=steps,
+            stopped_by=None,
+            notes=(
+                f"{workers} workers took {planned:,} steps of {workers * recipe.batch_size:,} rows instead of {steps:,}"
+                f" of {recipe.batch_size:,}, with {mine.learning_rate:.4g} as the peak of the learning rate.",
+            ),
+        )
+
+
+def _train(
+    rows: Rows,
+    held_out: Rows,
+    num_classes: list[int],
+    recipe: Recipe,
+    workers: int,
+    seed: int,
+    steps: int,
+    initial: list[np.ndarray],
+    storage: pathlib.Path,
+    history: _History,
+) -> dict[str, Any]:
+    """Returns the last checkpoint of the workers."""
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.tensorflow import TensorflowTrainer
+    from ray.util.queue import Queue
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    shutil.rmtree(storage, ignore_errors=True)  # of a process that was killed: Ray would go on from there
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    try:
         trainer = TensorflowTrainer(
             _work,
             train_loop_config={
-                "shards": shards,
+                "shards": [ray.put(rows.take(np.arange(k, len(rows.scores), workers))) for k in range(workers)],
                 "held_out": ray.put(held_out),
-                "initial": ray.put([variable.numpy() for variable in model.variables]),
+                "initial": ray.put(initial),
                 "num_classes": num_classes,
-                "recipe": mine,
+                "recipe": recipe,
                 "seed": seed,
-                "steps": planned,
+                "steps": steps,
                 "queue": queue,
             },
             scaling_config=ScalingConfig(num_workers=workers, resources_per_worker={"CPU": 1}),
@@ -123,48 +175,23 @@ def train_on_ray(
                 worker_runtime_env={"env_vars": _ENVIRONMENT},
             ),
         )
-        history = _History(offsets, planned, on_progress)
-        try:
-            result = history.follow(queue, trainer.fit)
-            with result.checkpoint.as_directory() as folder:
-                saved = _read(pathlib.Path(folder))
-        except ray.train.TrainingFailedError as error:
-            raise AugmentError(f"training on the cluster failed: {' '.join(str(error).split())[:500]}") from error
-        finally:
-            queue.shutdown()
-            shutil.rmtree(storage, ignore_errors=True)
-        if not saved["is_finite"]:
-            raise AugmentError(
-                "training diverged: its loss is NaN or infinite. Fit with fewer --workers, or without a cluster, where "
-                "training falls back to its last good epoch."
-            )
-        for variable, value in zip(model.variables, saved["flow"], strict=True):
-            variable.assign(value)
-        config, tensors = tfp_realnvp.to_config(model)
-        places = np.array_split(np.arange(len(held_out.scores)), math.ceil(len(held_out.scores) / _VALIDATED_AT_ONCE))
-        log_prob = np.concatenate([np.asarray(model.log_prob(weighed(held_out.take(some)))) for some in places])
-        return Trained(
-            config=config,
-            members={"weights.safetensors": safetensors.numpy.save(tensors), "history.csv": history.csv()}
-            | models.graphs(model),
-            parameters=sum(int(np.prod(v.shape)) for v in model.trainable_variables),
-            log_likelihood=float(log_prob.mean()) + offsets[1],
-            epochs=len(history.rows),
-            steps=planned,
-            steps_done=planned,
-            stopped_by=None,
-            notes=(
-                f"{workers} workers took {planned:,} steps of {workers * recipe.batch_size:,} rows, with "
-                f"{mine.learning_rate:.4g} as the peak of the learning rate.",
-            ),
-        )
+        result = history.follow(queue, trainer.fit)
+        with result.checkpoint.as_directory() as folder:
+            return _read(pathlib.Path(folder))
+    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
+        raise AugmentError(f"training on the cluster failed: {str(error).strip().splitlines()[-1]}") from error
+    finally:
+        queue.shutdown()
+        shutil.rmtree(storage, ignore_errors=True)
 
 
 class _History:
-    """What the workers tell of their progress."""
+    """What the workers tell of their progress: losses of the weights as they are, not of their average."""
 
-    def __init__(self, offsets: list[float], steps: int, on_progress: Callable[[Progress], None] | None) -> None:
-        self.rows: dict[int, tuple[float, float]] = {}
+    def __init__(
+        self, offsets: tuple[float, float], steps: int, on_progress: Callable[[Progress], None] | None
+    ) -> None:
+        self._losses: dict[int, tuple[float, float]] = {}
         self._offsets, self._steps, self._on_progress = offsets, steps, on_progress
 
     def follow(self, queue: Any, work: Callable[[], Any]) -> Any:
@@ -189,15 +216,16 @@ class _History:
         return results[0]
 
     def _hear(self, epoch: int, step: int, loss: float, held_out: float) -> None:
-        self.rows[epoch] = self._offsets[0] - loss, self._offsets[1] - held_out
+        self._losses[epoch] = loss, held_out
         if self._on_progress is not None:
-            self._on_progress(Progress(step / self._steps, epoch, *self.rows[epoch]))
+            figures = self._offsets[0] - loss, self._offsets[1] - held_out
+            self._on_progress(Progress(step / self._steps, epoch, *figures))
 
     def csv(self) -> bytes:
-        """The mean log-densities in data units by epoch."""
-        lines = ["epoch,train,held_out"]
-        lines += [f"{epoch},{train:.6f},{held:.6f}" for epoch, (train, held) in sorted(self.rows.items())]
-        return ("\n".join(lines) + "\n").encode()
+        """Returns the mean log-densities in data units by epoch."""
+        losses = [self._losses[epoch] for epoch in sorted(self._losses)]
+        history = {"loss": [loss for loss, _ in losses], "val_loss": [held_out for _, held_out in losses]}
+        return models.history_csv(history, list(self._offsets))
 
 
 def _synchronous(model: Any) -> Any:
@@ -246,7 +274,8 @@ def _work(config: dict[str, Any]) -> None:
     with strategy.scope():
         model, weighed = models.build(rows, config["num_classes"], recipe, seed)
         keras = _synchronous(model)
-        keras.compile(tfp_realnvp.optimizer(recipe.learning_rate, steps, ema_momentum=recipe.ema_momentum))
+        optimizer = tfp_realnvp.optimizer(recipe.learning_rate, steps, ema_momentum=recipe.ema_momentum)
+        keras.compile(optimizer, steps_per_execution=_STEPS_PER_CALL)
         keras.optimizer.build(keras.trainable_variables)
     state = {"flow": list(model.variables), "optimizer": list(keras.optimizer.variables)}
     _assign(state["flow"], ray.get(config["initial"]))  # those of one worker alone, set from all rows
@@ -311,16 +340,10 @@ def _batches(data: Any, size: int, seed: int, first: int, stop: int) -> Iterator
         yield tuple(part[found] for part in parts) if isinstance(data, tuple) else data[found]
 
 
-_orders: dict[tuple[int, int, int], np.ndarray] = {}
-
-
+@functools.lru_cache(maxsize=2)
 def _order(seed: int, turn: int, count: int) -> np.ndarray:
     """The order of the rows in a pass."""
-    key = (seed, turn, count)
-    if key not in _orders:
-        _orders.clear()
-        _orders[key] = np.random.default_rng([seed, turn]).permutation(count)
-    return _orders[key]
+    return np.random.default_rng([seed, turn]).permutation(count)
 
 
 def _assign(variables: list[Any], values: list[np.ndarray]) -> None:

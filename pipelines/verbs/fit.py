@@ -148,7 +148,7 @@ def fit(
             of the rows. `workers` times as many rows are then in a step, and there are as many times fewer steps.
         address: Of the cluster; "auto" is the one that this machine belongs to. Default: one that is started on this
             machine for as long as it takes.
-        workers: How many of the cluster's cores train. Default: all.
+        workers: How many of the cluster's cores train.
         force: Replace an existing model file, or a checkpoint of a fit that did not end.
         resume: Go on from the checkpoint, if there is one; if the model is there already, return what it says.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
@@ -169,6 +169,8 @@ def fit(
             "on a cluster training takes a number of steps or epochs: leave max_time, patience and resume away. What a "
             "worker has done is not lost when it dies."
         )
+    if cluster is not None and workers is None:
+        raise UsageError("say how many workers are to train together: each sees a batch of its own in a step.")
     options: dict[str, Any] = {
         "target": target,
         "kinds": dict(kinds or {}),
@@ -184,6 +186,8 @@ def fit(
         "couplings": couplings,
         "width": width,
     }
+    if cluster is not None:
+        options |= {"engine": engine, "workers": workers}
     several: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
     if not several:
         raise UsageError("no data given.")
@@ -290,6 +294,8 @@ def _train_and_write(
     # The default ends with a whole epoch, which all rows have been in equally often.
     passes = {"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}
     if cluster is not None:
+        if folder.path is None:
+            raise UsageError(f"{path} is a device or a pipe: on a cluster a model is written to a file.")
         trained = train_on_ray(
             rows,
             held_out,
@@ -298,7 +304,7 @@ def _train_and_write(
             cluster,
             seed=seed,
             steps=limit if "steps" in passes else passes["epochs"] * copies * steps_per_pass,
-            storage=(folder.path or path.parent) / "ray",
+            storage=folder.path / "ray",
             on_progress=on_progress,
         )
     else:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import IO, TYPE_CHECKING, Any
@@ -267,12 +268,20 @@ def _in_parts(
         if on_progress is not None:
             on_progress(sum(part.rows for part in done.values()))
         missing = [number for number in range(plan.num_parts) if plan.name(number) not in done]
+        told, due = len(done), 0.0
         try:
-            with contextlib.closing(_made(model, plan, missing, folder, cluster, on_progress)) as parts:
-                for part in parts:
-                    done[part.name] = part
+            try:
+                with contextlib.closing(_made(model, plan, missing, folder, cluster, on_progress)) as parts:
+                    for part in parts:
+                        done[part.name] = part
+                        made.rows += part.rows
+                        started = time.monotonic()
+                        if started >= due:  # a long manifest takes half of the time at most
+                            write_manifest(folder, plan, done)
+                            told, due = len(done), 2 * time.monotonic() - started
+            finally:
+                if told < len(done):
                     write_manifest(folder, plan, done)
-                    made.rows += part.rows
         except AugmentError as error:
             raise AugmentError(
                 f"{error} {len(done):,} of {plan.num_parts:,} parts are there; to make the others: "

@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from descendants import descendants
 
 import pipelines
 from pipelines import UsageError
@@ -52,18 +53,6 @@ def test_batches_go_over_all_rows_in_each_pass_and_go_on_anywhere():
     assert [len(one) for one in _batches(np.arange(3), 8, seed=0, first=0, stop=2)] == [8, 8]
 
 
-def trainers():
-    """The process numbers of the workers that train."""
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"RayTrainWorker" in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue  # it has just ended
-    return found
-
-
 def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
     moons = pathlib.Path(__file__).parents[2] / "data" / "moons.csv"
     killed, told = [], []
@@ -71,19 +60,35 @@ def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
     def kill(progress):
         told.append(progress)
         if progress.epoch == 3 and not killed:
-            killed.extend(trainers()[:1])
+            killed.extend(descendants("RayTrainWorker")[:1])
             os.kill(killed[0], signal.SIGKILL)
 
     model = tmp_path / "moons.augment"
     found = pipelines.fit(moons, model=model, engine="ray", workers=2, steps=600, seed=0, on_progress=kill)
     assert killed
     assert found.log_likelihood > found.independent_log_likelihood + 0.5
-    assert (found.steps, told[-1].done) == (300, 1.0)
+    assert (found.steps, told[-1].done) == (600, 1.0)
     assert list(tmp_path.iterdir()) == [model]
     assert len(pipelines.generate(model, 1000, seed=0)) == 1000
     with zipfile.ZipFile(model) as archive:
         assert len(archive.read("history.csv").splitlines()) == 21
-        assert "2 workers took 300 steps of" in " ".join(json.loads(archive.read("model.json"))["training"]["notes"])
+        assert "2 workers took 300 steps of 512 rows instead of 600 of 256" in " ".join(
+            json.loads(archive.read("model.json"))["training"]["notes"]
+        )
+
+
+def test_workers_are_not_many_by_accident(moons, tmp_path):
+    with pytest.raises(UsageError, match="say how many workers"):
+        pipelines.fit(moons, model=tmp_path / "m.augment", engine="ray")
+
+
+def test_a_state_that_a_killed_process_left_is_not_gone_on_from(ray, moons, tmp_path):
+    old = tmp_path / "m.augment.checkpoint" / "ray" / "fit"
+    old.mkdir(parents=True)
+    (old / "checkpoint_manager_snapshot.json").write_text("not even JSON")
+    found = pipelines.fit(moons, model=tmp_path / "m.augment", engine="ray", workers=1, steps=20)
+    assert found.steps_done == 20
+    assert [path.name for path in tmp_path.iterdir()] == ["m.augment"]
 
 
 @pytest.mark.parametrize("option", [{"max_time": 60.0}, {"patience": 3}, {"resume": True}])
