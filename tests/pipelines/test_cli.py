@@ -70,6 +70,7 @@ def test_options_reach_the_verb(monkeypatch):
     assert options == {
         "model": "m.augment", "drop": ("x", "y"), "seed": 3, "max_time": 120.0, "epochs": 7, "steps": 8, "patience": 9,
         "batch_size": 32, "couplings": 6, "width": 16, "force": True, "resume": True, "target": "t", "schema": "s.json",
+        "engine": "local", "address": None, "workers": None,
         "kinds": {"a=b": "float", "c": "date"}, "max_rows": 500,
         "reading": ReadOptions("\t", "latin-1", ",", ("-1", "x"), header=False),
     }  # fmt: skip

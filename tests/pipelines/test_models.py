@@ -7,7 +7,7 @@ import pytest
 
 from pipelines import AugmentError
 from pipelines.model_file import read_model
-from pipelines.models import Recipe, _offset, train
+from pipelines.models import Recipe, offset, train
 from pipelines.tables.encoding import Rows
 
 GRAPHS = {"continuous": {"sampler.tflite", "scorer.tflite"}, "discrete": {"discrete_sampler.tflite",
@@ -67,14 +67,14 @@ def some_rows(is_present):
 
 def test_without_absent_numbers_the_model_lacks_the_log_determinant():
     rows = some_rows(np.ones([50, 3], bool))
-    assert _offset(rows) == pytest.approx(rows.log_det.mean())
+    assert offset(rows) == pytest.approx(rows.log_det.mean())
 
 
 def test_the_noise_in_the_place_of_absent_numbers_is_no_part_of_the_density():
     """Were all numbers absent, a model that learnt the noise would have density one, log-density zero."""
     rows = some_rows(np.zeros([50, 3], bool))
     noise = -0.5 * (rows.scores.astype(np.float64) ** 2 + np.log(2 * np.pi))
-    assert _offset(rows) + noise.sum(axis=1).mean() == pytest.approx(rows.log_det.mean())
+    assert offset(rows) + noise.sum(axis=1).mean() == pytest.approx(rows.log_det.mean())
 
 
 def test_divergence_is_for_the_person(monkeypatch):
