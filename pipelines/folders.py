@@ -63,16 +63,14 @@ class Folder(Protocol):
         """
 
 
-def folder_of(where: str | os.PathLike[str] | Folder) -> Folder:
+def folder_of(where: str | os.PathLike[str]) -> Folder:
     """Returns the folder at a path, or at a URI such as `s3://bucket/folder`.
 
     Raises:
         UsageError: If there is no file system for the URI.
     """
-    if isinstance(where, LocalFolder | RemoteFolder):
-        return where
-    where = os.fspath(where)  # type: ignore[arg-type]
-    return RemoteFolder(where) if "://" in where else LocalFolder(where)
+    path = os.fspath(where)
+    return RemoteFolder(path) if "://" in path else LocalFolder(path)
 
 
 def read(folder: Folder, name: str) -> bytes | None:

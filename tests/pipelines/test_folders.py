@@ -29,8 +29,6 @@ def test_a_uri_is_a_remote_folder_and_all_else_is_a_path(tmp_path):
     assert isinstance(folder_of("file:///rows"), RemoteFolder)
     assert isinstance(folder_of("rows"), LocalFolder)
     assert isinstance(folder_of(tmp_path), LocalFolder)
-    place = folder_of("file:///rows/")
-    assert folder_of(place) is place
 
 
 def test_what_is_written_is_there_and_can_be_removed(place):
