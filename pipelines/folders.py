@@ -33,6 +33,13 @@ class Folder(Protocol):
             AugmentError: If it cannot be read.
         """
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name.
+
+        Raises:
+            AugmentError: If that cannot be found out.
+        """
+
     def opened(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """Opens a file for reading.
 
@@ -90,11 +97,10 @@ def write(folder: Folder, name: str, content: bytes) -> None:
 
 def digest(folder: Folder, name: str) -> str | None:
     """Returns the SHA-256 of a file, or None if there is none."""
-    try:
-        with folder.opened(name) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    except FileNotFoundError:
+    if not folder.has(name):  # a pipe would be waited for
         return None
+    with folder.opened(name) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 class LocalFolder:
@@ -118,6 +124,9 @@ class LocalFolder:
             return sorted(os.listdir(self.path))
         except OSError as error:
             raise write_error(self.path, error) from error
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:
@@ -205,6 +214,12 @@ class RemoteFolder:
         except OSError as error:
             raise AugmentError(f"{self._name} cannot be read: {error}.") from error
         return sorted(one.base_name for one in found if one.is_file)
+
+    def has(self, name: str) -> bool:
+        try:
+            return bool(self._files.get_file_info(f"{self._path}/{name}").is_file)
+        except OSError as error:
+            raise AugmentError(f"{self._name}/{name} cannot be read: {error}.") from error
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:

@@ -36,7 +36,7 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
     """Writes the plan of a folder, unless it has it already, and returns the parts that are there, by name.
 
     Args:
-        folder: It is locked.
+        folder: Where; who calls keeps it `locked`.
         plan: What it is to hold.
         resume: Keep the parts of this plan that are there and whole.
         force: Remove the parts that are there.
@@ -52,9 +52,9 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
                 f"another folder, or begin anew: {same_command('force')}"
             )
         return whole_parts(folder, plan, found[1])
-    there = [name for name in folder.names() if _PART_NAME.fullmatch(name)]
-    has_manifest = read(folder, MANIFEST) is not None
-    if (there or has_manifest) and not force:
+    names = folder.names()
+    there = [name for name in names if _PART_NAME.fullmatch(name)]
+    if (there or MANIFEST in names) and not force:
         if resume:
             raise UsageError(f"{folder} has {there[0]} but no {MANIFEST}. To replace it: {same_command('force')}")
         raise UsageError(

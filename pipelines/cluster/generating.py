@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
@@ -46,29 +47,19 @@ def made_on_ray(
             compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers)), max_tasks_in_flight_per_actor=2),
             num_cpus=1,
         )
-        found = made.iter_rows()
         try:
-            for row in found:
-                if row["problem"]:
-                    raise AugmentError(row["problem"])
-                _look_for(row["name"], folder, row["worker"])
-                yield Part(row["name"], row["rows"], row["sha256"])
+            with contextlib.closing(iter(made.iter_rows())) as found:  # so that no worker goes on
+                for row in found:
+                    if row["problem"]:
+                        raise AugmentError(row["problem"])
+                    if not folder.has(row["name"]):
+                        raise AugmentError(
+                            f"the worker on {row['worker']} has written {row['name']}, which is not in {folder} here: "
+                            "the folder must be one that all machines share."
+                        )
+                    yield Part(row["name"], row["rows"], row["sha256"])
         except ray.exceptions.RayError as error:
             raise AugmentError(f"the cluster failed: {str(error).strip().splitlines()[-1]}") from error
-        finally:
-            if hasattr(found, "close"):
-                found.close()  # no worker goes on
-
-
-def _look_for(name: str, folder: Folder, worker: str) -> None:
-    try:
-        with folder.opened(name):
-            pass
-    except FileNotFoundError as error:
-        raise AugmentError(
-            f"the worker on {worker} has written {name}, which is not in {folder} here: the folder must be one that "
-            "all machines share."
-        ) from error
 
 
 class _Maker:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from descendants import descendants
@@ -89,6 +90,20 @@ def test_what_one_engine_began_the_other_goes_on_with(ray, moons_model, here, tm
     assert contents(tmp_path / "rows") == contents(here)
     assert read_manifest(LocalFolder(here))[0] == new_plan(model, rows=N, **SMALL)
     assert read_manifest(folder) is None
+
+
+def test_no_worker_goes_on_when_nobody_asks_for_parts(ray, moons_model, tmp_path):
+    model = read_model(moons_model)
+    plan = new_plan(model, rows=400 * BLOCK_ROWS, **SMALL)
+    made = made_on_ray(model, plan, range(plan.num_parts), LocalFolder(tmp_path), Cluster())
+    next(made)
+    made.close()
+    give_up = time.monotonic() + 60
+    while descendants("_Maker") and time.monotonic() < give_up:
+        time.sleep(0.2)
+    there = len(contents(tmp_path))
+    time.sleep(1)
+    assert len(contents(tmp_path)) == there < plan.num_parts
 
 
 def test_a_worker_that_would_round_otherwise_makes_no_part(ray, moons_model, tmp_path):
