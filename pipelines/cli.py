@@ -176,7 +176,7 @@ def main() -> None:
 @click.argument("data", nargs=-1, required=True, type=click.Path(allow_dash=True))
 @click.option("-m", "--model", envvar="AUGMENT_MODEL", show_envvar=True, type=click.Path(), help="File to write (or, "
               "for several datasets, folder). Default: <stem>.augment in this folder.")  # fmt: skip
-@click.option("--as-one", is_flag=True, help="Join all DATA, of one schema, into one model.")
+@click.option("--as-one", is_flag=True, help="Join all DATA, of one schema, into one model. So are those of a folder.")
 @_cluster
 @click.option("--target", metavar="COL", help="The column that matters most, for the reports.")
 @_kinds
@@ -200,6 +200,8 @@ def main() -> None:
 )
 @click.option("--couplings", type=click.IntRange(min=2), help="Coupling layers.")
 @click.option("--width", type=click.IntRange(min=1), help="Hidden units of each coupling's network.")
+@click.option("--device", metavar="NAME", help="What trains: cpu, gpu, gpu:1; or several that take each step together, "
+              "gpu:0,gpu:1, or gpus. Default: a GPU if there is one.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on where a fit that was killed had come to; without one, begin.")
 @_force
 @_quiet
@@ -214,7 +216,7 @@ def fit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Fit a model to DATA (CSV or Parquet; - is standard input) and write a model file.
+    """Fit a model to DATA (CSV or Parquet; - is standard input; a folder, or s3://...) and write a model file.
 
     Several DATA are fitted one after another, a model each, unless --as-one joins them.
 
@@ -372,17 +374,42 @@ def _generate_parts(
 @click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
 @click.option("--outliers", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01,
               help="Share of the model's own rows that would be called outliers.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Of the tables of a folder, score only those that are missing.")
+@_cluster
 @_reading
 @_escape
 @_force
 @_quiet
 def score(data: str, model: str | None, output: str, outliers: float, quiet: bool, **options: Any) -> None:
-    """Write the rows of DATA as they are with their log-density in nats, its percentile and an outlier flag."""
+    """Write the rows of DATA as they are with their log-density in nats, its percentile and an outlier flag.
+
+    DATA may be a folder of tables, s3://..., or a pattern in quotes; -o is then another folder.
+    """
+    from pipelines.joined import is_several
     from pipelines.model_file import find_model
     from pipelines.verbs import score as verb
 
     found = find_model(model)
-    verb.score(data, model=found, output=output, outlier_share=outliers, reading=_read_options(options), **options)
+    options["reading"] = _read_options(options)
+    scored = 0
+
+    def tell(rows: int) -> None:
+        nonlocal scored
+        scored += rows
+        stage(f"{scored:,} rows scored")
+
+    try:
+        with _StageProgress(shown=not quiet and output != "-") as stage:
+            made = verb.score(data, model=found, output=output, outlier_share=outliers, on_progress=tell, **options)
+    except KeyboardInterrupt:
+        if is_several(data):
+            click.echo(f"\nthe tables that are whole stay; to score the others: {same_command('resume')}", err=True)
+        raise
+    if isinstance(made, verb.Scored):
+        count = f"{made.rows:,} rows: {made.parts:,} table{'s are' if made.parts > 1 else ' is'} in {output}"
+        kept = f"; {made.parts_kept:,} of them before" if made.parts_kept else ""
+        _say(quiet, f"scored {count}{kept} (model {found})")
+        return
     _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
@@ -498,6 +525,7 @@ def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 @_reading
 @_max_rows
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
+@_cluster
 @click.option("--fail-under", "bounds", multiple=True, callback=_bounds, metavar="KEY=BOUND", help="End with exit code "
               "4 if a figure, such as fidelity.c2st, is worse than BOUND. May be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -508,6 +536,7 @@ def evaluate(
     """Measure whether the rows of SYNTHETIC are like those of REAL, whether they help, and whom they give away.
 
     Each figure stands beside what real rows give in the place of the synthetic ones. SYNTHETIC may be of any tool.
+    Both may be folders of tables, s3://..., or patterns in quotes.
     """
     from pipelines.verbs import evaluate as verb
 
@@ -589,12 +618,13 @@ def _a_model_each(data: Sequence[str], model: str | None) -> list[tuple[Any, str
 
 def _refuse_reports(jobs: Sequence[tuple[Any, str | None]], force: bool) -> None:
     """Before hours of training, not after."""
+    from pipelines.joined import is_several
     from pipelines.model_file import default_name
     from pipelines.tables.writing import refuse_existing
     from pipelines.verbs.report import default_output
 
     for table, target in jobs:
-        if len(table) > 1 or table[0] == "-":
+        if len(table) > 1 or table[0] == "-" or is_several(table[0]):
             raise UsageError("--report needs the data as one file.")
         refuse_existing(default_output(target or default_name(table[0])), force)
 

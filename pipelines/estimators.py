@@ -21,9 +21,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from pipelines.errors import AugmentError
 from pipelines.matching import read_for
 from pipelines.model_file import read_model
+from pipelines.scoring import log_probs
 from pipelines.verbs import fit as fitting
 from pipelines.verbs import generate as generating
-from pipelines.verbs import score as scoring
 
 __all__ = ["RealNVPDensity", "RealNVPSampler"]
 
@@ -100,7 +100,7 @@ class RealNVPDensity(DensityMixin, BaseEstimator):
         frame = self._rows(X, reset=False)
         with _model(self.model_) as path, _as_value_error():
             model = read_model(path)
-            found: np.ndarray = scoring.log_probs(model, read_for(model, frame))
+            found: np.ndarray = log_probs(model, read_for(model, frame))
         return found
 
     def score(self, X: Any, y: None = None) -> float:  # noqa: N803

@@ -1,4 +1,4 @@
-"""Where parts are written: a folder of this machine, or one of any file system that pyarrow reaches by a URI."""
+"""Where parts are: a folder of this machine, or one of any file system that pyarrow reaches by a URI."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ class Folder(Protocol):
             AugmentError: If it cannot be read.
         """
 
-    def has(self, name: str) -> bool:
-        """Whether there is a file of that name.
+    def is_same(self, other: Folder) -> bool:
+        """Whether another folder is this one, as far as their names tell."""
+
+    def size(self, name: str) -> int | None:
+        """Returns the bytes of a file, or None if there is none of that name.
 
         Raises:
             AugmentError: If that cannot be found out.
@@ -45,6 +48,13 @@ class Folder(Protocol):
 
         Raises:
             FileNotFoundError: If there is none.
+            AugmentError: If it cannot be read.
+        """
+
+    def fetched(self, name: str) -> contextlib.AbstractContextManager[pathlib.Path]:
+        """Yields where a file is on this machine, for the block.
+
+        Raises:
             AugmentError: If it cannot be read.
         """
 
@@ -97,7 +107,7 @@ def write(folder: Folder, name: str, content: bytes) -> None:
 
 def digest(folder: Folder, name: str) -> str | None:
     """Returns the SHA-256 of a file, or None if there is none."""
-    if not folder.has(name):  # a pipe would be waited for
+    if folder.size(name) is None:  # a pipe would be waited for
         return None
     with folder.opened(name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
@@ -125,8 +135,12 @@ class LocalFolder:
         except OSError as error:
             raise write_error(self.path, error) from error
 
-    def has(self, name: str) -> bool:
-        return (self.path / name).is_file()
+    def is_same(self, other: Folder) -> bool:
+        return isinstance(other, LocalFolder) and self.path.resolve() == other.path.resolve()
+
+    def size(self, name: str) -> int | None:
+        path = self.path / name
+        return path.stat().st_size if path.is_file() else None
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:
@@ -137,6 +151,10 @@ class LocalFolder:
             raise
         except OSError as error:
             raise AugmentError(f"{self.path / name} cannot be read: {error.strerror}.") from error
+
+    @contextlib.contextmanager
+    def fetched(self, name: str) -> Iterator[pathlib.Path]:
+        yield self.path / name
 
     @contextlib.contextmanager
     def making(self, name: str) -> Iterator[pathlib.Path]:
@@ -215,9 +233,13 @@ class RemoteFolder:
             raise AugmentError(f"{self._name} cannot be read: {error}.") from error
         return sorted(one.base_name for one in found if one.is_file)
 
-    def has(self, name: str) -> bool:
+    def is_same(self, other: Folder) -> bool:
+        return isinstance(other, RemoteFolder) and (self._files, self._path) == (other._files, other._path)
+
+    def size(self, name: str) -> int | None:
         try:
-            return bool(self._files.get_file_info(f"{self._path}/{name}").is_file)
+            found = self._files.get_file_info(f"{self._path}/{name}")
+            return found.size if found.is_file else None
         except OSError as error:
             raise AugmentError(f"{self._name}/{name} cannot be read: {error}.") from error
 
@@ -230,6 +252,17 @@ class RemoteFolder:
             raise
         except OSError as error:
             raise AugmentError(f"{self._name}/{name} cannot be read: {error}.") from error
+
+    @contextlib.contextmanager
+    def fetched(self, name: str) -> Iterator[pathlib.Path]:
+        with tempfile.TemporaryDirectory(prefix="augment-") as folder:
+            path = pathlib.Path(folder) / name
+            try:
+                with self.opened(name) as source, path.open("wb") as target:
+                    shutil.copyfileobj(source, target, _COPIED_AT_A_TIME)
+            except FileNotFoundError as error:
+                raise UsageError(f"{self._name}/{name}: no such file.") from error
+            yield path
 
     @contextlib.contextmanager
     def making(self, name: str) -> Iterator[pathlib.Path]:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-import re
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
+from typing import Any, TypeVar
 
 from pipelines.errors import AugmentError, UsageError, same_command
 from pipelines.folders import Folder, digest, read, write
-from pipelines.parts import SUFFIXES, Part, Plan, differences
-from pipelines.tables.entry_checks import FLAG, OBJECT, TEXT, TEXTS, WHOLE, check_entries
+from pipelines.parts import Part, Plan, differences
+from pipelines.tables.entry_checks import TEXT, WHOLE, check_entries
 
-__all__ = ["MANIFEST", "begin", "read_manifest", "whole_parts", "write_manifest"]
+__all__ = ["MANIFEST", "begin", "kept", "read_manifest", "whole_parts", "write_manifest"]
+
+P = TypeVar("P", bound=Plan)
 
 MANIFEST = "manifest.json"
 _FORMAT_VERSION = 1
-_PART_NAME = re.compile(rf"part-[0-9]{{5,}}({SUFFIXES})")
-_PLAN_CHECKS = {
-    "model": TEXT,
-    "seed": WHOLE,
-    "rows": WHOLE,
-    "part_rows": WHOLE,
-    "suffix": TEXT,
-    "where": TEXTS,
-    "escape_formulas": FLAG,
-    "versions": OBJECT,
-    "processor": TEXT,
-    "sample": TEXT,
-}
 _PART_CHECKS = {"name": TEXT, "rows": WHOLE, "sha256": TEXT}
 
 
@@ -44,7 +35,7 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
     Raises:
         UsageError: If it has parts and neither is set, or they are of another plan.
     """
-    found = read_manifest(folder) if resume else None
+    found = read_manifest(folder, type(plan)) if resume else None
     if found is not None:
         if different := differences(found[0], plan):
             raise UsageError(
@@ -53,7 +44,7 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
             )
         return whole_parts(folder, plan, found[1])
     names = folder.names()
-    there = [name for name in names if _PART_NAME.fullmatch(name)]
+    there = [name for name in names if plan.is_part(name)]
     if (there or MANIFEST in names) and not force:
         if resume:
             raise UsageError(f"{folder} has {there[0]} but no {MANIFEST}. To replace it: {same_command('force')}")
@@ -73,11 +64,15 @@ def whole_parts(folder: Folder, plan: Plan, parts: Mapping[str, Part]) -> dict[s
     return {name: parts[name] for name in names if name in parts and digest(folder, name) == parts[name].sha256}
 
 
-def read_manifest(folder: Folder) -> tuple[Plan, dict[str, Part]] | None:
+def read_manifest(folder: Folder, kind: type[P]) -> tuple[P, dict[str, Part]] | None:
     """Returns the plan of the parts in a folder and those that were made, by their names; None without a manifest.
 
+    Args:
+        folder: The folder.
+        kind: Of the plan.
+
     Raises:
-        AugmentError: If the manifest cannot be read.
+        AugmentError: If the manifest cannot be read, or has a plan of another kind.
     """
     path = f"{folder}/{MANIFEST}"
     text = read(folder, MANIFEST)
@@ -92,9 +87,11 @@ def read_manifest(folder: Folder) -> tuple[Plan, dict[str, Part]] | None:
     version = content.get("format") if isinstance(content, dict) else None
     if version != _FORMAT_VERSION:
         raise AugmentError(f"{path} has format version {version!r}; this version of augment reads {_FORMAT_VERSION}.")
+    entries: dict[str, Any]
     try:
-        check_entries(f"{path}: its plan", content["plan"], _PLAN_CHECKS)
-        plan = Plan(**{**content["plan"], "where": tuple(content["plan"]["where"])})
+        check_entries(f"{path}: its plan", content["plan"], kind.CHECKS)
+        entries = {key: tuple(value) if isinstance(value, list) else value for key, value in content["plan"].items()}
+        plan = kind(**entries)
         for entry in content["parts"]:
             check_entries(f"{path}: a part", entry, _PART_CHECKS)
         return plan, {entry["name"]: Part(**entry) for entry in content["parts"]}
@@ -107,3 +104,37 @@ def write_manifest(folder: Folder, plan: Plan, parts: Mapping[str, Part]) -> Non
     made = [dataclasses.asdict(parts[name]) for name in map(plan.name, range(plan.num_parts)) if name in parts]
     content = {"format": _FORMAT_VERSION, "plan": dataclasses.asdict(plan), "parts": made}
     write(folder, MANIFEST, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def kept(
+    folder: Folder, plan: Plan, done: dict[str, Part], parts: Generator[Part, None, None]
+) -> Generator[Part, None, None]:
+    """Yields parts as they are made, and keeps the manifest of those that are there.
+
+    Args:
+        folder: Where they are.
+        plan: What they follow from.
+        done: Those that are there already; the others are added.
+        parts: Makes the others.
+
+    Raises:
+        AugmentError: If one cannot be made; it says how to go on.
+    """
+    told, due = len(done), 0.0
+    try:
+        try:
+            with contextlib.closing(parts):
+                for part in parts:
+                    done[part.name] = part
+                    started = time.monotonic()
+                    if started >= due:  # a long manifest takes half of the time at most
+                        write_manifest(folder, plan, done)
+                        told, due = len(done), 2 * time.monotonic() - started
+                    yield part
+        finally:
+            if told < len(done):
+                write_manifest(folder, plan, done)
+    except AugmentError as error:
+        raise AugmentError(
+            f"{error} {len(done):,} of {plan.num_parts:,} parts are there; to make the others: {same_command('resume')}"
+        ) from error

@@ -5,6 +5,7 @@ So any part can be made, or made again, at any time, by anyone who has the plan 
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import dataclasses
 import hashlib
@@ -13,6 +14,7 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,60 +24,123 @@ from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.folders import Folder
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
+from pipelines.tables.entry_checks import FLAG, OBJECT, TEXT, TEXTS, WHOLE, Check
 from pipelines.tables.formulas import escaping
 from pipelines.tables.writing import open_output, writer_for
 
-__all__ = ["PART_ROWS", "SUFFIXES", "Part", "Plan", "differences", "file_digest", "make_part", "new_plan"]
+__all__ = [
+    "PART_ROWS",
+    "Part",
+    "Plan",
+    "RowParts",
+    "RowPlan",
+    "differences",
+    "file_digest",
+    "make_part",
+    "new_plan",
+    "runtime_of",
+]
 
 PART_ROWS = 64 * local.BLOCK_ROWS
 MAX_PARTS = 1_000_000  # which the manifest names one by one
 SUFFIXES = r"\.parquet|\.(csv|tsv)(\.(gz|zst|bz2))?"
 # The packages that a digit of a row may depend on.
 _PACKAGES = ("tfp-realnvp", "ai-edge-litert", "numpy", "pyarrow", "scipy")
+_PART_NAME = re.compile(rf"part-[0-9]{{5,}}({SUFFIXES})")
+_MAX_TOLD = 5
 _TOLD = {
     "model": "the model file's SHA-256",
     "part_rows": "the rows of a part",
+    "outlier_share": "the share of outliers",
+    "versions": "",
+    "files": "bytes of ",
+    "reading": "",
     "escape_formulas": "escaped formulas",
     "sample": "the SHA-256 of a block, which this processor rounds otherwise,",
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What the rows of all parts follow from: parts of two plans never stand in one folder.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan(abc.ABC):
+    """What all parts follow from, to the last digit: parts of two plans never stand in one folder.
 
     Attributes:
         model: SHA-256 of the model file.
+        versions: Of the packages that a digit may depend on.
+        processor: Its family.
+        sample: SHA-256 of the cells of the first block of seed 0, which processors of one family may round differently.
+    """
+
+    model: str
+    versions: Mapping[str, str]
+    processor: str
+    sample: str
+
+    CHECKS: ClassVar[Mapping[str, Check]] = {"model": TEXT, "versions": OBJECT, "processor": TEXT, "sample": TEXT}
+
+    @property
+    @abc.abstractmethod
+    def num_parts(self) -> int:
+        """How many parts there are."""
+
+    @abc.abstractmethod
+    def name(self, number: int) -> str:
+        """The name of a part's file; numbers count from 0."""
+
+    @abc.abstractmethod
+    def is_part(self, name: str) -> bool:
+        """Whether a file's name is one that parts have."""
+
+
+def runtime_of(model: ModelFile) -> dict[str, Any]:
+    """Returns the entries of a `Plan` for a model and the packages and the processor in use."""
+    return {
+        "model": file_digest(model.path),
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "processor": platform.machine(),
+        "sample": _digest(local.Sampler(model).block(0, 0)),
+    }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowPlan(Plan):
+    """The plan of new rows.
+
+    Attributes:
         seed: The seed.
         rows: Of all parts together.
         part_rows: Of each but the last, whole blocks.
         suffix: Of the parts' names; it says how they are written.
         where: The conditions, each of which is given to the model.
         escape_formulas: As for `generate`.
-        versions: Of the packages that a digit of a row may depend on.
-        processor: Its family.
-        sample: SHA-256 of the cells of the first block of seed 0, which processors of one family may round differently.
     """
 
-    model: str
     seed: int
     rows: int
     part_rows: int
     suffix: str
     where: tuple[str, ...]
     escape_formulas: bool
-    versions: Mapping[str, str]
-    processor: str
-    sample: str
+
+    CHECKS: ClassVar = {
+        **Plan.CHECKS,
+        "seed": WHOLE,
+        "rows": WHOLE,
+        "part_rows": WHOLE,
+        "suffix": TEXT,
+        "where": TEXTS,
+        "escape_formulas": FLAG,
+    }
 
     @property
     def num_parts(self) -> int:
-        """How many parts there are."""
         return -(-self.rows // self.part_rows)
 
     def name(self, number: int) -> str:
-        """The name of a part's file; numbers count from 0."""
         return f"part-{number:05d}{self.suffix}"
+
+    def is_part(self, name: str) -> bool:
+        return _PART_NAME.fullmatch(name) is not None
 
     def rows_of(self, number: int) -> int:
         """The number of rows of a part."""
@@ -106,7 +171,7 @@ def new_plan(
     suffix: str = ".csv",
     where: Sequence[str] = (),
     escape_formulas: bool = False,
-) -> Plan:
+) -> RowPlan:
     """Returns the plan of parts that are made by the packages and the processor in use.
 
     Raises:
@@ -132,17 +197,14 @@ def new_plan(
             f"{texts} is not given to the model: rows are drawn until enough fulfil it, so parts cannot be made each "
             "on its own. Write one file, or ask for one value of a discrete column."
         )
-    return Plan(
-        model=file_digest(model.path),
+    return RowPlan(
+        **runtime_of(model),
         seed=seed,
         rows=rows,
         part_rows=part_rows,
         suffix=suffix,
         where=tuple(where),
         escape_formulas=escape_formulas,
-        versions={name: metadata.version(name) for name in _PACKAGES},
-        processor=platform.machine(),
-        sample=_digest(local.Sampler(model).block(0, 0)),
     )
 
 
@@ -158,11 +220,13 @@ def _digest(cells: Mapping[str, Cells]) -> str:
 def differences(plan: Plan, other: Plan) -> list[str]:
     """Returns in words what parts of a plan do not share with those of another; nothing if they may mix."""
     found = []
-    for field in dataclasses.fields(Plan):
+    for field in dataclasses.fields(plan):
         old, new = getattr(plan, field.name), getattr(other, field.name)
-        if field.name == "versions":
-            packages = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-            found += [f"{name} {old.get(name)} and not {new.get(name)}" for name in packages]
+        if isinstance(old, Mapping):
+            names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+            found += [
+                f"{_TOLD[field.name]}{name} {old.get(name)} and not {new.get(name)}" for name in names[:_MAX_TOLD]
+            ]
         elif old != new and not (field.name == "sample" and found):  # which follows from what was found
             if field.name in ("model", "sample"):
                 old, new = old[:12], new[:12]
@@ -172,7 +236,7 @@ def differences(plan: Plan, other: Plan) -> list[str]:
 
 def make_part(
     model: ModelFile,
-    plan: Plan,
+    plan: RowPlan,
     number: int,
     folder: Folder,
     on_progress: Callable[[int], None] | None = None,
@@ -208,6 +272,27 @@ def make_part(
                     on_progress(rows)
             writer.close()
         return Part(name, plan.rows_of(number), file_digest(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class RowParts:
+    """Makes the parts of a plan, in any process that has the model.
+
+    Attributes:
+        plan: The plan.
+        folder: Where to.
+    """
+
+    plan: RowPlan
+    folder: Folder
+
+    def differences(self, model: ModelFile) -> list[str]:
+        """Returns in words why this process would make other parts."""
+        return differences(dataclasses.replace(self.plan, **runtime_of(model)), self.plan)
+
+    def make(self, model: ModelFile, number: int) -> Part:
+        """Makes a part on one core (see `make_part`)."""
+        return make_part(model, self.plan, number, self.folder, threads=1)
 
 
 def file_digest(path: pathlib.Path) -> str:

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from pipelines.native_logs import quiet_native_logs
 __all__ = ["Cluster", "cluster_of", "connected"]
 
 _ENGINES = ("local", "ray")
+_SECONDS_TO_ANSWER = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,8 @@ def connected(cluster: Cluster) -> Iterator[int]:
         yield _workers(ray, workers)
         return
     here: dict[str, Any] = {} if address else {"num_cpus": max(workers or 0, len(os.sched_getaffinity(0)))}
+    if address:
+        _check_reachable(address)
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if is_main else {}
     try:
@@ -98,6 +102,17 @@ def connected(cluster: Cluster) -> Iterator[int]:
         yield _workers(ray, workers)
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises `AugmentError` if nobody answers at `host:port`: Ray would try for more than a minute."""
+    host, mark, port = address.rpartition("/")[2].rpartition(":")
+    if not (mark and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise AugmentError(f"the Ray cluster at {address!r} cannot be reached: {error}.") from error
 
 
 def _workers(ray: Any, asked_for: int | None) -> int:

@@ -281,11 +281,12 @@ class Scorer:
 
     Args:
         model: The model file.
+        threads: As for `Graph`.
     """
 
-    def __init__(self, model: ModelFile) -> None:
-        self._continuous = Graph(model, "scorer.tflite") if model.has("scorer.tflite") else None
-        self._discrete = Graph(model, "discrete_scorer.tflite") if model.encoding.discrete else None
+    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
+        self._continuous = Graph(model, "scorer.tflite", threads) if model.has("scorer.tflite") else None
+        self._discrete = Graph(model, "discrete_scorer.tflite", threads) if model.encoding.discrete else None
 
     def __call__(self, classes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns log-densities float64 `[n]` and noise float32 `[n, D]`, in blocks.

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.cluster.session import Cluster
 from pipelines.errors import AugmentError, UsageError
+from pipelines.joined import read_joined
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.parsing import numbers, texts
-from pipelines.tables.reading import Source, read_source
+from pipelines.tables.reading import Source
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,11 +103,13 @@ def read_alike(
     reading: ReadOptions = ReadOptions(),
     max_rows: int | None = None,
     seed: int = 0,
+    cluster: Cluster | None = None,
 ) -> Alike:
     """Reads two or three tables.
 
     Args:
-        real: A CSV or Parquet file or a DataFrame. Its columns of numbers, dates and texts that repeat are compared.
+        real: A table, or the files of a folder as one (see `read_joined`). Its columns of numbers, dates and texts that
+            repeat are compared.
         synthetic: The same for the rows to judge. Further columns are passed over.
         held_out: The same for real rows that were not learnt from, or None.
         kinds: The kinds of some columns by name (see `pipelines.fit`).
@@ -113,15 +117,18 @@ def read_alike(
         reading: How CSVs are spelled, as far as it is not to be found out.
         max_rows: Of longer tables, a uniform sample of so many rows.
         seed: The seed of the sample.
+        cluster: Whose workers read the files of a folder. Default: this process.
 
     Raises:
         AugmentError: If a table cannot be read, lacks a column, or has a cell that is not of the column's kind.
     """
-    first = read_source(real, reading, max_rows=max_rows, seed=seed)
+    first, _ = read_joined(real, reading, max_rows=max_rows, seed=seed, cluster=cluster)
     schema = infer_schema(first, kinds=kinds, drop=drop)
     spelled = ReadOptions(null_values=first.dialect.null_values)
     others = [
-        None if data is None else read_source(data, reading.over(spelled), max_rows=max_rows, seed=seed + place)
+        None
+        if data is None
+        else read_joined(data, reading.over(spelled), max_rows=max_rows, seed=seed + place, cluster=cluster)[0]
         for place, data in enumerate((synthetic, held_out), start=1)
     ]
     sources = [source for source in (first, *others) if source is not None]

@@ -29,13 +29,13 @@ import pyarrow.parquet
 from pipelines.errors import AugmentError, UsageError, listed
 from pipelines.tables.arrays import scalar
 from pipelines.tables.dialect import HEAD_BYTES, Dialect, ReadOptions, compression_of, decode_head, sniff
+from pipelines.tables.sampling import ROWS_PER_BATCH, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Source", "check_records", "is_parquet", "is_recoded", "read_source", "records"]
 
-_ROWS_PER_BATCH = 1 << 16
 _BLOCK_BYTES = 1 << 22
 _STDIN = "standard input"
 # A delimiter or a quote may be the second half of a character in these; records are then taken from decoded text.
@@ -90,6 +90,8 @@ def read_source(
     *,
     max_rows: int | None = None,
     seed: int = 0,
+    sample: Sample | None = None,
+    name: str | None = None,
 ) -> Source:
     """Reads a CSV or Parquet file, or standard input (`-`), or takes a DataFrame.
 
@@ -102,12 +104,16 @@ def read_source(
         max_rows: Of more rows, a uniform sample of this many is kept, in their order. Memory then depends on it and
             not on the length of the file.
         seed: The seed of the sample.
+        sample: A sample without rows to fill, instead of `max_rows` and `seed`; who hands it over says in words what
+            became of the rows.
+        name: What messages call a file. Default: its path.
 
     Raises:
         UsageError: If there is no such file, or it is a model.
         AugmentError: If it is empty, has no rows, twice the same column, ragged rows or bytes that are no text.
     """
-    sample = _Sample(max_rows, seed)
+    is_told = sample is None
+    sample = sample or Sample(max_rows, seed)
     if not isinstance(data, str | os.PathLike):
         source = _take_frame(data, options, sample)
     elif str(data) == "-":
@@ -117,10 +123,10 @@ def read_source(
         source = dataclasses.replace(_read_file(pathlib.Path(copy.name), _STDIN, _STDIN, options, sample), copy=copy)
     else:
         path = pathlib.Path(data)
-        source = _read_file(path, str(path), path.name, options, sample)
+        source = _read_file(path, name or str(path), path.name, options, sample)
     if not source.num_rows:
         raise AugmentError(f"{source.name} has a header but no rows.")
-    if source.num_rows > source.table.num_rows:
+    if is_told and source.num_rows > source.table.num_rows:
         sampled = f"{source.table.num_rows:,} of the {source.num_rows:,} rows are used, a uniform sample."
         source = dataclasses.replace(source, notes=(*source.notes, sampled))
     return source
@@ -195,7 +201,7 @@ def _records_file(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[bytes]]:
         yield copy
 
 
-def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: _Sample) -> Source:
+def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: Sample) -> Source:
     _check_names(list(data.columns), "the DataFrame")
     data = data.assign(**{name: _as_text(data[name]) for name in data.columns if _is_span(data[name].dtype)})
     try:
@@ -226,7 +232,7 @@ def _as_text(cells: pd.Series[Any]) -> pd.Series[Any]:
     return cells.astype(str).where(cells.notna())
 
 
-def _read_file(path: pathlib.Path, where: str, name: str, options: ReadOptions, sample: _Sample) -> Source:
+def _read_file(path: pathlib.Path, where: str, name: str, options: ReadOptions, sample: Sample) -> Source:
     """Reads a file that messages call `where`."""
     start = _check_file(path, where)
     parquet = start == b"PAR1" if where == _STDIN else is_parquet(path)
@@ -249,7 +255,8 @@ def _read_file(path: pathlib.Path, where: str, name: str, options: ReadOptions, 
         )
         if options.encoding is not None or found.encoding == dialect.encoding:
             raise
-        return _read_csv(path, where, name, sha256, head, found, options, sample.restarted())
+        sample.restart()
+        return _read_csv(path, where, name, sha256, head, found, options, sample)
 
 
 def _check_file(path: pathlib.Path, where: str) -> bytes:
@@ -270,12 +277,12 @@ def _check_file(path: pathlib.Path, where: str) -> bytes:
     return start
 
 
-def _read_parquet(path: pathlib.Path, where: str, sample: _Sample) -> tuple[pa.Table, np.ndarray | None]:
+def _read_parquet(path: pathlib.Path, where: str, sample: Sample) -> tuple[pa.Table, np.ndarray | None]:
     try:
         file = pyarrow.parquet.ParquetFile(path)
         schema = file.schema_arrow
         _check_names(schema.names, where)
-        for batch in file.iter_batches(_ROWS_PER_BATCH):
+        for batch in file.iter_batches(ROWS_PER_BATCH):
             batch.validate(full=True)  # what a damaged file says of text and dictionaries need not be so
             sample.add(pa.Table.from_batches([batch], schema))
         return sample.result(schema)
@@ -303,7 +310,7 @@ def _read_csv(
     head: bytes,
     dialect: Dialect,
     options: ReadOptions,
-    sample: _Sample,
+    sample: Sample,
 ) -> Source:
     notes = []
     try:
@@ -406,66 +413,6 @@ def _without_blank(rows: pa.Table) -> tuple[pa.Table, int]:
         is_blank = pc.and_(is_blank, pc.equal(column, scalar("")))
     kept = rows.filter(pc.invert(is_blank))
     return kept, rows.num_rows - kept.num_rows
-
-
-class _Sample:
-    """A uniform sample, without replacement, of rows that come in batches.
-
-    Each row gets a random key, and the rows with the least keys are kept.
-
-    Args:
-        max_rows: How many, or None for all.
-        seed: The seed of the keys.
-    """
-
-    def __init__(self, max_rows: int | None, seed: int) -> None:
-        self._max_rows, self._seed = max_rows, seed
-        self._rng = np.random.default_rng(seed)
-        self._tables: list[pa.Table] = []
-        self._keys: list[np.ndarray] = []
-        self._positions: list[np.ndarray] = []
-        self._kept = 0
-        self._largest = np.inf  # no key above this one can be among the least
-        self.seen = 0
-
-    def restarted(self) -> _Sample:
-        """A sample like this one before any row came."""
-        return _Sample(self._max_rows, self._seed)
-
-    def add(self, rows: pa.Table) -> None:
-        """Takes the next rows."""
-        if self._max_rows is None:
-            self._tables.append(rows)
-        else:
-            keys = self._rng.random(rows.num_rows)
-            chosen = np.flatnonzero(keys < self._largest)
-            self._tables.append(rows.take(pa.array(chosen)))
-            self._keys.append(keys[chosen])
-            self._positions.append(chosen + self.seen)
-            self._kept += len(chosen)
-            if self._kept > 2 * self._max_rows + _ROWS_PER_BATCH:
-                self._prune()
-        self.seen += rows.num_rows
-
-    def _prune(self) -> None:
-        if self._max_rows is None or self._kept <= self._max_rows:
-            return
-        keys, positions = np.concatenate(self._keys), np.concatenate(self._positions)
-        least = np.sort(np.argpartition(keys, self._max_rows - 1)[: self._max_rows])
-        table = pa.concat_tables(self._tables).take(pa.array(least)).combine_chunks()
-        self._tables, self._keys, self._positions = [table], [keys[least]], [positions[least]]
-        self._kept = self._max_rows
-        self._largest = keys[least].max()
-
-    def result(self, schema: pa.Schema) -> tuple[pa.Table, np.ndarray | None]:
-        """The rows kept, in their order, and where they stood, or None if they are all there were."""
-        self._prune()
-        if not self._tables:
-            return schema.empty_table(), None
-        table = pa.concat_tables(self._tables)
-        if self._max_rows is None or self._kept == self.seen:
-            return table, None
-        return table, np.concatenate(self._positions)
 
 
 def _head(path: pathlib.Path, where: str) -> bytes:

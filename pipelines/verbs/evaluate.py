@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipelines.cluster.session import cluster_of, connected
 from pipelines.errors import UsageError, check_seed, printable
 from pipelines.tables.dialect import ReadOptions
 
@@ -28,6 +30,9 @@ def evaluate(
     reading: ReadOptions = ReadOptions(),
     max_rows: int | None = 1_000_000,
     seed: int = 0,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Measures whether synthetic rows are like real ones, whether they help, and whether they give anyone away.
@@ -47,8 +52,9 @@ def evaluate(
     - `verdicts`: `about`, `grade` ("good", "fair", "poor") and `words`.
 
     Args:
-        real: The rows that were learnt from: a CSV or Parquet file or a DataFrame.
-        synthetic: The rows to judge, from whatever tool.
+        real: The rows that were learnt from: a CSV or Parquet file or a DataFrame, or the files of a folder: its path
+            or URI (`s3://bucket/folder`), or a pattern of names (`rows/*.parquet`).
+        synthetic: The rows to judge, from whatever tool, given likewise.
         held_out: Real rows that were not learnt from. Without them neither utility nor privacy can be measured.
         target: The column that models are to predict.
         kinds: The kinds of some columns by name (see `pipelines.fit`).
@@ -56,6 +62,11 @@ def evaluate(
         reading: How CSVs are spelled, as far as it is not to be found out.
         max_rows: Of longer tables, a uniform sample of so many rows.
         seed: Of everything random.
+        engine: Who reads the files of a folder: "local", this process, or "ray", the workers of a Ray cluster. The
+            figures are the same.
+        address: Of the cluster; "auto" is the one that this machine belongs to. Default: one that is started on this
+            machine for as long as it takes.
+        workers: How many of the cluster's cores work. Default: all.
         on_progress: Called with what is being measured.
 
     Raises:
@@ -63,13 +74,23 @@ def evaluate(
     """
     check_seed(seed)
     say = on_progress or (lambda _: None)
+    cluster = cluster_of(engine, address, workers)
     say("reading")
     from pipelines.evaluation.alike import read_alike
     from pipelines.evaluation.evaluation import evaluate_alike
 
-    tables = read_alike(
-        real, synthetic, held_out, kinds=kinds, drop=drop, reading=reading, max_rows=max_rows, seed=seed
-    )
+    with contextlib.nullcontext() if cluster is None else connected(cluster):
+        tables = read_alike(
+            real,
+            synthetic,
+            held_out,
+            kinds=kinds,
+            drop=drop,
+            reading=reading,
+            max_rows=max_rows,
+            seed=seed,
+            cluster=cluster,
+        )
     return evaluate_alike(tables, target, seed, say)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -13,21 +14,22 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from pipelines.checkpoint_folder import CheckpointFolder
-from pipelines.cluster.session import Cluster, cluster_of
+from pipelines.cluster.session import Cluster, cluster_of, connected
 from pipelines.cluster.training import train_on_ray
+from pipelines.devices import devices_of, on_device, train_on_devices
 from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
 from pipelines.fingerprint import differences, fingerprint_of
 from pipelines.interruption import Interruption
+from pipelines.joined import read_joined
 from pipelines.model_file import default_name, read_model, write_model
 from pipelines.models import DivergedError, Progress, Recipe, train
 from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding, Rows
 from pipelines.tables.inference import infer_schema, read_schema
-from pipelines.tables.reading import Source, read_source
+from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Kind, Schema
 from pipelines.tables.typed import holds_text
 from pipelines.tables.writing import refuse_existing
@@ -111,6 +113,7 @@ def fit(
     engine: str = "local",
     address: str | None = None,
     workers: int | None = None,
+    device: str | None = None,
     force: bool = False,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
@@ -123,8 +126,8 @@ def fit(
     under `max_time`, which counts over all calls, that holds if the steps planned were done in time.
 
     Args:
-        data: A CSV or Parquet file, "-" for standard input, a DataFrame, or several files of one schema, which are
-            joined.
+        data: A CSV or Parquet file, "-" for standard input, a DataFrame, or several of one schema, which are joined: a
+            list, a folder or its URI (`s3://bucket/folder`), or a pattern of names (`rows/*.parquet`).
         model: The file to write. Default: the stem of the first file's name with `.augment`, in the
             current folder.
         target: The column that matters most. Its rare categories are kept apart, and the model file names it.
@@ -144,11 +147,14 @@ def fit(
         batch_size: Rows in a step. Default: by the number of rows, as the following.
         couplings: Coupling layers.
         width: Hidden units of each coupling's network.
-        engine: Who trains: "local", this process, or "ray", several workers of a Ray cluster at once, each with a share
-            of the rows. `workers` times as many rows are then in a step, and there are as many times fewer steps.
+        engine: Who reads and trains: "local", this process, or "ray", several workers of a Ray cluster at once. Each
+            reads some of the files, and is trained with a share of the rows: `workers` times as many rows are then in a
+            step, and there are as many times fewer steps.
         address: Of the cluster; "auto" is the one that this machine belongs to. Default: one that is started on this
             machine for as long as it takes.
         workers: How many of the cluster's cores train.
+        device: What trains on this machine: "cpu", "gpu", "gpu:1", or several that take the same steps together as the
+            workers of a cluster do, "gpu:0,gpu:1" or "gpus" for all. Default: what TensorFlow takes, the first GPU.
         force: Replace an existing model file, or a checkpoint of a fit that did not end.
         resume: Go on from the checkpoint, if there is one; if the model is there already, return what it says.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
@@ -164,10 +170,13 @@ def fit(
     started = time.monotonic()
     check_seed(seed)
     cluster = cluster_of(engine, address, workers)
-    if cluster is not None and (max_time is not None or patience is not None or resume):
+    if cluster is not None and device is not None:
+        raise UsageError("on a cluster TensorFlow chooses each worker's device: leave device away.")
+    devices = devices_of(device)
+    if (cluster is not None or len(devices) > 1) and (max_time is not None or patience is not None or resume):
         raise UsageError(
-            "on a cluster training takes a number of steps or epochs: leave max_time, patience and resume away. What a "
-            "worker has done is not lost when it dies."
+            "workers of a cluster, or several devices, train for a number of steps or epochs: leave max_time, patience "
+            "and resume away. What a worker has done is not lost when it dies."
         )
     if cluster is not None and workers is None:
         raise UsageError("say how many workers are to train together: each sees a batch of its own in a step.")
@@ -188,20 +197,21 @@ def fit(
     }
     if cluster is not None:
         options |= {"engine": engine, "workers": workers}
+    if device is not None:
+        options["device"] = device
     several: list[Any] = list(data) if isinstance(data, list | tuple) else [data]
     if not several:
         raise UsageError("no data given.")
     path = _model_path(several[0], model)
     refuse_existing(path, force=True)  # what cannot be written, before anything is made beside it
-    with CheckpointFolder(path) as folder:
+    with CheckpointFolder(path) as folder, contextlib.nullcontext() if cluster is None else connected(cluster):
         if folder.has_checkpoint and not (force or resume):
             raise AugmentError(
                 f"{folder.path} is of a fit that did not end. To go on with it: {same_command('resume')}. To begin "
                 f"anew: {same_command('force')}"
             )
         refuse_existing(path, force or resume)
-        sources = [read_source(one, reading, max_rows=max_rows, seed=seed) for one in several]
-        source = _join(sources, max_rows, seed)
+        source, sources = read_joined(several, reading, max_rows=max_rows, seed=seed, cluster=cluster)
         found = _schema(source, kinds, schema, drop)
         if target is not None and target not in found.names:
             raise UsageError(f"{source.name} has no column {target!r}; it has {listed(found.names)}.")
@@ -234,6 +244,7 @@ def fit(
             on_progress=on_progress,
             interruption=interruption,
             cluster=cluster,
+            devices=devices,
             started=started,
             seed=seed,
             target=target,
@@ -258,6 +269,7 @@ def _train_and_write(
     on_progress: Callable[[Progress], None] | None,
     interruption: Interruption | None,
     cluster: Cluster | None,
+    devices: list[str],
     started: float,
     seed: int,
     target: str | None,
@@ -293,6 +305,7 @@ def _train_and_write(
 
     # The default ends with a whole epoch, which all rows have been in equally often.
     passes = {"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}
+    num_steps = limit if "steps" in passes else passes["epochs"] * copies * steps_per_pass
     if cluster is not None:
         if folder.path is None:
             raise UsageError(f"{path} is a device or a pipe: on a cluster a model is written to a file.")
@@ -303,26 +316,38 @@ def _train_and_write(
             recipe,
             cluster,
             seed=seed,
-            steps=limit if "steps" in passes else passes["epochs"] * copies * steps_per_pass,
+            steps=num_steps,
             storage=folder.path / "ray",
+            on_progress=on_progress,
+        )
+    elif len(devices) > 1:
+        trained = train_on_devices(
+            rows,
+            held_out,
+            encoding.num_classes,
+            recipe,
+            devices,
+            seed=seed,
+            steps=num_steps,
             on_progress=on_progress,
         )
     else:
         try:
-            trained = train(
-                rows,
-                held_out,
-                encoding.num_classes,
-                recipe,
-                seed=seed,
-                max_time=max_time,
-                on_progress=on_progress,
-                interruption=interruption,
-                checkpoint=folder.training,
-                resume=is_resumed,
-                **passes,
-                patience=patience,
-            )
+            with on_device(devices):
+                trained = train(
+                    rows,
+                    held_out,
+                    encoding.num_classes,
+                    recipe,
+                    seed=seed,
+                    max_time=max_time,
+                    on_progress=on_progress,
+                    interruption=interruption,
+                    checkpoint=folder.training,
+                    resume=is_resumed,
+                    **passes,
+                    patience=patience,
+                )
         except DivergedError:
             folder.remove()
             raise
@@ -391,51 +416,11 @@ def _finished(
 def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Path:
     if model is not None:
         return pathlib.Path(model)
-    if not isinstance(first, str | os.PathLike) or str(first) == "-":
-        what = "standard input" if isinstance(first, str) else "a DataFrame"
+    is_path = isinstance(first, str | os.PathLike) and str(first) != "-"
+    if not is_path or "*" in str(first):
+        what = "files of a pattern" if is_path else "standard input" if isinstance(first, str) else "a DataFrame"
         raise UsageError(f"a model fitted to {what} needs a file name: -m FILE, or model=... in Python")
     return pathlib.Path(default_name(first))
-
-
-def _join(sources: Sequence[Source], max_rows: int, seed: int) -> Source:
-    """The rows of all, or a uniform sample of so many of them."""
-    first = sources[0]
-    if len(sources) == 1:
-        return first
-    for other in sources[1:]:
-        if other.table.column_names != first.table.column_names:
-            raise AugmentError(
-                f"{other.name} has the columns {listed(other.table.column_names)}; {first.name} has "
-                f"{listed(first.table.column_names)}. Only files of one schema can be joined."
-            )
-        if other.dialect.decimal != first.dialect.decimal:
-            raise AugmentError(
-                f"{other.name} spells numbers with {other.dialect.decimal!r} and {first.name} with "
-                f"{first.dialect.decimal!r}. Fit them one by one, or convert one."
-            )
-    tables = [source.table for source in sources]
-    num_rows = [source.num_rows for source in sources]
-    notes = [note for source in sources for note in source.notes]
-    if sum(num_rows) > max_rows:
-        rng = np.random.default_rng(seed)
-        shares = rng.multivariate_hypergeometric(num_rows, max_rows)
-        chosen = [np.sort(rng.permutation(len(part))[:k]) for part, k in zip(tables, shares, strict=True)]
-        tables = [part.take(pa.array(rows)) for part, rows in zip(tables, chosen, strict=True)]
-        notes.append(f"{max_rows:,} of all {sum(num_rows):,} rows are used, a uniform sample.")
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise AugmentError(f"the files' columns have different types: {error}") from error
-    return dataclasses.replace(
-        first,
-        table=table,
-        name=", ".join(source.name for source in sources),
-        path=None,
-        sha256=None,
-        num_rows=sum(num_rows),
-        rows=None,
-        notes=tuple(notes),
-    )
 
 
 def _schema(

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import os
 import secrets
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import IO, TYPE_CHECKING, Any
@@ -15,15 +14,16 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.balancing import new_rows
+from pipelines.cluster.making import made_on_ray
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
-from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
+from pipelines.errors import AugmentError, UsageError, check_seed, listed
 from pipelines.folders import Folder, folder_of
-from pipelines.manifest import begin, read_manifest, write_manifest
+from pipelines.manifest import begin, kept, read_manifest
 from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.parts import Part, Plan, make_part, new_plan
+from pipelines.parts import Part, RowParts, RowPlan, make_part, new_plan
 from pipelines.tables.cells import Cells
 from pipelines.tables.formulas import escaping
 from pipelines.tables.parsing import numbers, plain
@@ -227,7 +227,7 @@ def generate(
 
 def _made(
     model: ModelFile,
-    plan: Plan,
+    plan: RowPlan,
     numbers: Sequence[int],
     folder: Folder,
     cluster: Cluster | None,
@@ -238,9 +238,7 @@ def _made(
         for number in numbers:
             yield make_part(model, plan, number, folder, on_progress)
     elif numbers:
-        from pipelines.cluster.generating import made_on_ray
-
-        for part in made_on_ray(model, plan, numbers, folder, cluster):
+        for part in made_on_ray(model, RowParts(plan, folder), numbers, cluster):
             if on_progress is not None:
                 on_progress(part.rows)
             yield part
@@ -259,7 +257,7 @@ def _in_parts(
     if resume and force:
         raise UsageError("parts are either resumed or replaced; leave one of resume and force away.")
     with folder.locked():
-        found = read_manifest(folder) if resume else None
+        found = read_manifest(folder, RowPlan) if resume else None
         begun = {} if found is None else {name: getattr(found[0], name) for name in said}
         chosen = {name: value for name, value in said.items() if value is not None}
         plan = new_plan(model, **{"rows": _DEFAULT_ROWS, "seed": new_seed(), **begun, **chosen})
@@ -268,25 +266,8 @@ def _in_parts(
         if on_progress is not None:
             on_progress(sum(part.rows for part in done.values()))
         missing = [number for number in range(plan.num_parts) if plan.name(number) not in done]
-        told, due = len(done), 0.0
-        try:
-            try:
-                with contextlib.closing(_made(model, plan, missing, folder, cluster, on_progress)) as parts:
-                    for part in parts:
-                        done[part.name] = part
-                        made.rows += part.rows
-                        started = time.monotonic()
-                        if started >= due:  # a long manifest takes half of the time at most
-                            write_manifest(folder, plan, done)
-                            told, due = len(done), 2 * time.monotonic() - started
-            finally:
-                if told < len(done):
-                    write_manifest(folder, plan, done)
-        except AugmentError as error:
-            raise AugmentError(
-                f"{error} {len(done):,} of {plan.num_parts:,} parts are there; to make the others: "
-                f"{same_command('resume')}"
-            ) from error
+        for part in kept(folder, plan, done, _made(model, plan, missing, folder, cluster, on_progress)):
+            made.rows += part.rows
     made.drawn = made.fulfilled = made.rows
     return made
 

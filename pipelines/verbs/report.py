@@ -181,7 +181,7 @@ def _unlikely(model: ModelFile, source: Source) -> Section:
     """Of the first rows, as `score` gives them their densities."""
     from pipelines.matching import part_of
     from pipelines.reporting.sections import unlikely_section
-    from pipelines.verbs.score import log_probs
+    from pipelines.scoring import log_probs
 
     part = part_of(source, 0, _MAX_ROWS)
     found = log_probs(model, part)

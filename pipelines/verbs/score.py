@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipelines.engines import local
+from pipelines.cluster.making import made_on_ray
+from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.errors import UsageError
-from pipelines.matching import check_columns, part_of, read_for, typed_frame
+from pipelines.folders import folder_of
+from pipelines.joined import is_several, tables_of
+from pipelines.manifest import begin, kept
+from pipelines.matching import read_for, typed_frame
 from pipelines.model_file import ModelFile, find_model, read_model
+from pipelines.parts import Part
+from pipelines.scored_parts import ScoredParts, new_score_plan
+from pipelines.scoring import COLUMNS, check_scorable, log_probs, percentiles, write_scored
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import Rows
 from pipelines.tables.formulas import escaping
-from pipelines.tables.reading import Source, is_parquet
-from pipelines.tables.writing import copy_records, csv_field, open_output, refuse_existing, write_typed
+from pipelines.tables.writing import refuse_existing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "log_probs", "score"]
+__all__ = ["Scored", "score"]
 
-COLUMNS = ("log_prob", "percentile", "outlier")
-# Of the noise drawn for absent numbers, the log-density of a row is the mean over so many draws.
-_DRAWS = 8
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What was done with the tables of a folder.
+
+    Attributes:
+        rows: Rows scored, those of parts that were there not counted.
+        parts: The tables that are there now.
+        parts_kept: Those of them that were there before.
+    """
+
+    rows: int
+    parts: int
+    parts_kept: int
 
 
 def score(
@@ -38,10 +53,14 @@ def score(
     output: str | os.PathLike[str] | None = None,
     reading: ReadOptions = ReadOptions(),
     outlier_share: float = 0.01,
+    resume: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
     escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
-) -> pd.DataFrame | None:
+) -> pd.DataFrame | Scored | None:
     """Gives each row its log-density under a model, in nats and in the units of the data.
 
     Columns are found by name; columns the model does not know pass through. A row that differs from the model in a
@@ -50,19 +69,28 @@ def score(
     between and beyond are known: each has a small share of the nearest one's probability.
 
     Args:
-        data: A CSV or Parquet file or a DataFrame with the model's columns.
+        data: A CSV or Parquet file or a DataFrame with the model's columns. Or the tables of a folder: its path or URI
+            (`s3://bucket/folder`), or a pattern of names (`rows/*.parquet`).
         model: A model file. Default: the only one in the current folder.
-        output: A file, "-" for standard output, or None for a DataFrame. It gets the rows as they are in
-            `data` and last columns `log_prob`, `percentile` (the share, in percent, of the model's own rows that
-            are less likely) and `outlier` (1 if that is below `outlier_share`, else 0).
+        output: A file, "-" for standard output, or None for a DataFrame. It gets the rows as they are in `data` and
+            last columns `log_prob`, `percentile` (the share, in percent, of the model's own rows that are less likely)
+            and `outlier` (1 if that is below `outlier_share`, else 0). Of the tables of a folder, another folder: there
+            they have the same names, and `manifest.json` has their rows and SHA-256.
         outlier_share: The share of the model's own rows that would be called outliers, in (0, 1).
         reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
+        resume: Of the tables of a folder, score those only that are not there yet or not whole.
+        engine: Who scores the tables of a folder: "local", this process, or "ray", the workers of a Ray cluster. The
+            bytes are the same.
+        address: Of the cluster; "auto" is the one that this machine belongs to. Default: one that is started on this
+            machine for as long as it takes.
+        workers: How many of the cluster's cores work. Default: all.
         escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output.
         on_progress: Called with the number of rows scored as they are.
 
     Returns:
-        The rows with the further columns as a DataFrame if there is no `output`, else None.
+        The rows with the further columns as a DataFrame if there is no `output`, a summary of the tables of a folder,
+        else None.
 
     Raises:
         AugmentError: If the rows do not fit the model; the message says where.
@@ -70,103 +98,87 @@ def score(
     if not 0 < outlier_share < 1:
         raise UsageError(f"outlier_share must be between 0 and 1, got {outlier_share}.")
     opened = read_model(find_model(model))
+    cluster = cluster_of(engine, address, workers)
+    if isinstance(data, str | os.PathLike) and is_several(data):
+        if output is None or str(output) == "-":
+            raise UsageError(f"the tables of {data} are scored each on its own: name a folder for them as the output.")
+        return _score_folder(
+            opened,
+            data,
+            output,
+            outlier_share=outlier_share,
+            reading=reading,
+            escape_formulas=escape_formulas,
+            resume=resume,
+            force=force,
+            cluster=cluster,
+            on_progress=on_progress,
+        )
+    if cluster is not None or resume:
+        raise UsageError("a cluster scores the tables of a folder, and only these can be resumed: name their folder.")
     source = read_for(opened, data, reading)
     if escape_formulas:
         source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
-    taken = [name for name in COLUMNS if name in source.table.column_names]
-    if taken:
-        raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
+    check_scorable(source, output)
     if output is not None and str(output) != "-":
         refuse_existing(output, force)
-        if is_parquet(output) and not source.is_typed:
-            raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
     log_prob = log_probs(opened, source, on_progress)
-    percentile = 100 * np.searchsorted(own_log_probs(opened), log_prob, side="left") / local.BLOCK_ROWS
+    percentile = percentiles(opened, log_prob)
     outlier = (percentile < 100 * outlier_share).astype(np.int64)
     if output is None:
         frame = typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()
-        return frame.assign(log_prob=log_prob, percentile=percentile, outlier=outlier)
-    with open_output(output) as file:
-        if source.is_typed:
-            table = source.table
-            for name, values in zip(COLUMNS, (log_prob, percentile, outlier), strict=True):
-                table = table.append_column(name, pa.array(values))
-            write_typed(output, file, table, escape_formulas=escape_formulas)
-        else:
-            mark = source.dialect.delimiter
-            decimal = source.dialect.decimal
-            rows = (
-                mark.join((_spell(a, 6, decimal, source), _spell(b, 2, decimal, source), str(c)))
-                for a, b, c in zip(log_prob, percentile, outlier, strict=True)
-            )
-            header = mark.join(csv_field(name, source.dialect) for name in COLUMNS)
-            copy_records(file, source, header, rows)
+        return frame.assign(**dict(zip(COLUMNS, (log_prob, percentile, outlier), strict=True)))
+    write_scored(output, source, log_prob, percentile, outlier, escape_formulas)
     return None
 
 
-def _spell(value: float, decimals: int, decimal: str, source: Source) -> str:
-    return csv_field(f"{value:.{decimals}f}".replace(".", decimal), source.dialect, is_missing=False)
+def _score_folder(
+    model: ModelFile,
+    data: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    outlier_share: float,
+    reading: ReadOptions,
+    escape_formulas: bool,
+    resume: bool,
+    force: bool,
+    cluster: Cluster | None,
+    on_progress: Callable[[int], None] | None,
+) -> Scored:
+    """Scores those tables that are not there yet."""
+    if resume and force:
+        raise UsageError("parts are either resumed or replaced; leave one of resume and force away.")
+    files = tables_of(data)
+    source, folder = files[0].folder, folder_of(output)
+    if source.is_same(folder):
+        raise UsageError(f"{output} is where the tables are; name another folder for the scored ones.")
+    with folder.locked():
+        plan = new_score_plan(
+            model, files, outlier_share=outlier_share, reading=reading, escape_formulas=escape_formulas
+        )
+        done = begin(folder, plan, resume=resume, force=force)
+        num_kept, rows = len(done), 0
+        missing = [number for number in range(plan.num_parts) if plan.name(number) not in done]
+        maker = ScoredParts(plan, source, folder)
+        with contextlib.closing(kept(folder, plan, done, _made(model, maker, missing, cluster, on_progress))) as parts:
+            for part in parts:
+                rows += part.rows
+    return Scored(rows, plan.num_parts, num_kept)
 
 
-def log_probs(model: ModelFile, source: Source, on_progress: Callable[[int], None] | None = None) -> np.ndarray:
-    """Returns the log-density of each row, float64 `[n]`, nats in the units of the data.
-
-    A missing cell is a class like others if the model knows it. If it does not, the row is ruled out: minus infinity,
-    as for any value the model does not know. (`impute` asks for the density of the rest of such a row instead.)
-
-    Raises:
-        AugmentError: If a column of the model is missing or a cell cannot be read.
-    """
-    check_columns(model, source)
-    scorer = local.Scorer(model)
-    is_never_missing = np.array([not column.is_discrete for column in model.encoding.continuous], bool)
-    found = []
-    for start in range(0, source.table.num_rows, local.BLOCK_ROWS):
-        block = part_of(source, start, local.BLOCK_ROWS)
-        rng = np.random.default_rng(0)
-        rows = model.encoding.encode(block, model.schema, rng, spread=False)
-        found.append(_mean_log_probs(rows, scorer, rng))
-        found[-1][(is_never_missing & ~rows.is_present).any(axis=1)] = -np.inf
-        if on_progress is not None:
-            on_progress(block.table.num_rows)
-    result = np.concatenate(found)
-    for column in model.schema.constants:
-        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(source.table.column(column.name), pa.string())), "")
-        same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "")]
-        result[~pc.is_in(text, pa.array(same, pa.string())).to_numpy()] = -np.inf
-    return result
-
-
-def _mean_log_probs(rows: Rows, scorer: local.Scorer, rng: np.random.Generator) -> np.ndarray:
-    """The log-densities of rows; where numbers are absent, the mean density over draws of the noise in their place.
-
-    E over u ~ N(0, 1) of p(x, u | d) / N(u) is p(x | d): u is integrated out (importance sampling, unbiased).
-    """
-    scores = rows.scores.copy()
-    terms = []
-    for draw in range(1 if rows.is_present.all() else _DRAWS):
-        if draw:
-            scores = np.where(rows.is_present, scores, rng.standard_normal(scores.shape, dtype=np.float32))
-        filled = np.where(rows.is_present, 0.0, 0.5 * (np.log(2 * np.pi) + scores.astype(np.float64) ** 2))
-        log_prob, _ = scorer(rows.classes, scores)
-        terms.append(log_prob + filled.sum(axis=1))
-    highest = np.max(terms, axis=0)
-    safe = np.where(np.isfinite(highest), highest, 0.0)
-    with np.errstate(divide="ignore"):
-        mean: np.ndarray = safe + np.log(np.mean(np.exp(np.array(terms) - safe), axis=0)) + rows.log_det
-    return mean
-
-
-def own_log_probs(model: ModelFile) -> np.ndarray:
-    """Returns the log-densities of a block of the model's own rows, sorted; they are scored as rows of a file are."""
-    cells = local.Sampler(model).block(0, 0)
-    rng = local.generator(0, 1)
-    return np.sort(_mean_log_probs(model.encoding.encode_cells(cells, rng), local.Scorer(model), rng))
-
-
-def _same(cell: str, constant: str) -> bool:
-    """Whether two cells hold the same number, or else the same text."""
-    try:
-        return float(cell) == float(constant)
-    except ValueError:
-        return cell == constant
+def _made(
+    model: ModelFile,
+    maker: ScoredParts,
+    numbers: Sequence[int],
+    cluster: Cluster | None,
+    on_progress: Callable[[int], None] | None,
+) -> Generator[Part, None, None]:
+    """Yields tables as they are scored, here or on a cluster."""
+    if cluster is None:
+        for number in numbers:
+            yield maker.make(model, number, None, on_progress)
+    elif numbers:
+        for part in made_on_ray(model, maker, numbers, cluster):
+            if on_progress is not None:
+                on_progress(part.rows)
+            yield part

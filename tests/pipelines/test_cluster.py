@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,15 @@ from descendants import descendants
 
 import pipelines
 from pipelines import AugmentError, UsageError
-from pipelines.cluster.generating import made_on_ray
-from pipelines.cluster.session import Cluster, connected
+from pipelines.cluster.making import made_on_ray
+from pipelines.cluster.session import Cluster, _check_reachable, connected
 from pipelines.engines.local import BLOCK_ROWS
-from pipelines.folders import LocalFolder, folder_of, read
+from pipelines.folders import LocalFolder, folder_of, read, write
+from pipelines.joined import read_joined
 from pipelines.manifest import read_manifest
 from pipelines.model_file import read_model
-from pipelines.parts import new_plan
+from pipelines.parts import RowParts, RowPlan, new_plan
+from pipelines.verbs.score import Scored
 
 N = 4 * BLOCK_ROWS + 100
 SMALL = {"seed": 1, "part_rows": BLOCK_ROWS}
@@ -88,14 +91,14 @@ def test_what_one_engine_began_the_other_goes_on_with(ray, moons_model, here, tm
     made = pipelines.generate(moons_model, parts=tmp_path / "rows", resume=True, engine="ray")
     assert made.parts_kept == 4
     assert contents(tmp_path / "rows") == contents(here)
-    assert read_manifest(LocalFolder(here))[0] == new_plan(model, rows=N, **SMALL)
-    assert read_manifest(folder) is None
+    assert read_manifest(LocalFolder(here), RowPlan)[0] == new_plan(model, rows=N, **SMALL)
+    assert read_manifest(folder, RowPlan) is None
 
 
 def test_no_worker_goes_on_when_nobody_asks_for_parts(ray, moons_model, tmp_path):
     model = read_model(moons_model)
     plan = new_plan(model, rows=400 * BLOCK_ROWS, **SMALL)
-    made = made_on_ray(model, plan, range(plan.num_parts), LocalFolder(tmp_path), Cluster())
+    made = made_on_ray(model, RowParts(plan, LocalFolder(tmp_path)), range(plan.num_parts), Cluster())
     next(made)
     made.close()
     give_up = time.monotonic() + 60
@@ -110,8 +113,54 @@ def test_a_worker_that_would_round_otherwise_makes_no_part(ray, moons_model, tmp
     model = read_model(moons_model)
     plan = dataclasses.replace(new_plan(model, rows=N, **SMALL), processor="abacus")
     with pytest.raises(AugmentError, match=r"worker on .*: it has processor .* and not abacus.*Parts do not mix"):
-        list(made_on_ray(model, plan, [0, 1], LocalFolder(tmp_path), Cluster()))
+        list(made_on_ray(model, RowParts(plan, LocalFolder(tmp_path)), [0, 1], Cluster()))
     assert contents(tmp_path) == {}
+
+
+@pytest.fixture(scope="module")
+def thousands(here, tmp_path_factory):
+    """Files of other lengths than a sample's, in the folder that is read."""
+    path = tmp_path_factory.mktemp("thousands") / "rows"
+    path.mkdir()
+    for number, file in enumerate(sorted(here.glob("*.csv"))):
+        lines = file.read_text().splitlines(keepends=True)
+        (path / file.name).write_text("".join(lines[: 1 + 1000 * (number + 1)]))
+    return path
+
+
+def test_files_are_read_as_one_whoever_reads_them(ray, thousands, bucket):
+    for path in thousands.iterdir():
+        write(folder_of(bucket.format("thousands")), path.name, path.read_bytes())
+    expected, _ = read_joined(thousands, max_rows=700, seed=5)
+    for data, cluster in ((bucket.format("thousands"), None), (bucket.format("thousands"), Cluster(workers=2))):
+        joined, files = read_joined(data, max_rows=700, seed=5, cluster=cluster)
+        assert joined.table.equals(expected.table)
+        assert [file.num_rows for file in files] == [1000, 2000, 3000, 4000, 100]
+
+
+def test_a_table_that_no_worker_can_read_is_told_of(ray, thousands, tmp_path):
+    shutil.copytree(thousands, tmp_path / "rows")
+    with (tmp_path / "rows" / "part-00002.csv").open("ab") as file:
+        file.write(b"1,2,3\n")
+    with pytest.raises(AugmentError, match=r"part-00002.csv: line 3002 has 3 fields, the header has 2"):
+        read_joined(tmp_path / "rows", max_rows=700, cluster=Cluster(workers=2))
+
+
+def test_evaluate_says_the_same_whoever_reads(ray, thousands, moons):
+    options = {"max_rows": 600, "seed": 3}
+    assert pipelines.evaluate(moons, thousands, engine="ray", **options) == pipelines.evaluate(
+        moons, thousands, **options
+    )
+
+
+def test_scored_tables_are_those_scored_here(ray, moons_model, thousands, tmp_path, bucket):
+    told = []
+    pipelines.score(thousands, model=moons_model, output=tmp_path / "here")
+    there = bucket.format("scored")
+    made = pipelines.score(thousands, model=moons_model, output=there, engine="ray", on_progress=told.append)
+    assert made == Scored(rows=10_100, parts=5, parts_kept=0)
+    assert sum(told) == 10_100
+    assert {name: read(folder_of(there), name) for name in folder_of(there).names()} == contents(tmp_path / "here")
 
 
 def test_what_a_worker_cannot_write_is_told_of_with_how_to_go_on(ray, moons_model, tmp_path):
@@ -153,6 +202,12 @@ def test_more_workers_than_cores_are_an_error(ray):
         pass
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999"])
+def test_a_cluster_that_does_not_answer_is_told_of_at_once(address):
+    with pytest.raises(AugmentError, match=f"the Ray cluster at '{address}' cannot be reached: .*"):
+        _check_reachable(address)
+
+
 def test_without_ray_it_says_what_to_install(monkeypatch, moons_model, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'tfp-realnvp\[ray\]'"):
@@ -162,7 +217,7 @@ def test_without_ray_it_says_what_to_install(monkeypatch, moons_model, tmp_path)
 
 def test_nothing_of_ray_is_imported_unless_asked_for(moons_model, tmp_path):
     code = (
-        "import sys, pipelines, pipelines.cli, pipelines.cluster.generating\n"
+        "import sys, pipelines, pipelines.cli, pipelines.cluster.making\n"
         f"pipelines.generate({str(moons_model)!r}, 100, parts={str(tmp_path / 'rows')!r})\n"
         "assert 'ray' not in sys.modules"
     )

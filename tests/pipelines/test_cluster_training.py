@@ -14,8 +14,8 @@ from descendants import descendants
 import pipelines
 from pipelines import UsageError
 from pipelines.cluster.session import Cluster, connected
-from pipelines.cluster.training import _batches, scaled
 from pipelines.models import Recipe
+from pipelines.replicas import _batches, scaled
 
 RECIPE = Recipe.for_table(10_000, [3, 4], 5)
 
@@ -75,7 +75,7 @@ def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
     assert len(pipelines.generate(model, 1000, seed=0)) == 1000
     with zipfile.ZipFile(model) as archive:
         assert len(archive.read("history.csv").splitlines()) == 21
-        assert "2 workers took 300 steps of 512 rows instead of 600 of 256" in " ".join(
+        assert "2 workers took 300 steps instead of 600, with 256 rows each in a step" in " ".join(
             json.loads(archive.read("model.json"))["training"]["notes"]
         )
 

@@ -32,12 +32,12 @@ def test_a_uri_is_a_remote_folder_and_all_else_is_a_path(tmp_path):
 
 
 def test_what_is_written_is_there_and_can_be_removed(place):
-    assert (place.names(), place.has("b"), read(place, "b"), digest(place, "b")) == ([], False, None, None)
+    assert (place.names(), place.size("b"), read(place, "b"), digest(place, "b")) == ([], None, None, None)
     write(place, "b", b"1")
     write(place, "a", b"")
     write(place, "b", b"abc")
     assert place.names() == ["a", "b"]
-    assert place.has("b")
+    assert place.size("b") == 3
     assert read(place, "b") == b"abc"
     assert digest(place, "b") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     place.remove("b")

@@ -17,7 +17,7 @@ from pipelines.engines.local import BLOCK_ROWS
 from pipelines.folders import LocalFolder
 from pipelines.manifest import MANIFEST, begin, read_manifest, write_manifest
 from pipelines.model_file import read_model
-from pipelines.parts import differences, make_part, new_plan
+from pipelines.parts import RowPlan, differences, make_part, new_plan
 
 N = 2 * BLOCK_ROWS + 100
 NAMES = ["part-00000.csv", "part-00001.csv", "part-00002.csv"]
@@ -104,7 +104,7 @@ def test_any_part_is_made_on_its_own(moons_model, made, tmp_path):
         assert (tmp_path / part.name).read_bytes() == (made / part.name).read_bytes()
         assert part.name == NAMES[number]
         assert part.rows == told[-1] == (100 if number == 2 else BLOCK_ROWS)
-    assert read_manifest(LocalFolder(made))[0] == plan
+    assert read_manifest(LocalFolder(made), RowPlan)[0] == plan
 
 
 @pytest.mark.parametrize("n", [1, BLOCK_ROWS, 2 * BLOCK_ROWS, 2 * BLOCK_ROWS + 1])
@@ -160,7 +160,7 @@ def test_only_what_is_missing_or_not_whole_is_made_again(moons_model, made, copy
 
 def test_a_part_that_the_manifest_does_not_tell_of_is_made_again(moons_model, made, copy):
     """Its writer died between the two: what is under its name may be anything."""
-    plan, parts = read_manifest(LocalFolder(copy))
+    plan, parts = read_manifest(LocalFolder(copy), RowPlan)
     write_manifest(LocalFolder(copy), plan, {name: part for name, part in parts.items() if name != NAMES[2]})
     (copy / NAMES[2]).write_bytes(b"anything")
     pipelines.generate(moons_model, N, parts=copy, resume=True, **SMALL)
@@ -413,4 +413,4 @@ def test_a_plan_may_be_begun_before_any_part(moons_model, target):
     folder = LocalFolder(target)
     with folder.locked():
         assert begin(folder, plan, resume=False, force=False) == {}
-    assert read_manifest(folder) == (plan, {})
+    assert read_manifest(folder, RowPlan) == (plan, {})

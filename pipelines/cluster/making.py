@@ -7,29 +7,47 @@ import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from pipelines.cluster.session import Cluster, connected
 from pipelines.errors import AugmentError
 from pipelines.folders import Folder
 from pipelines.model_file import ModelFile, read_model
-from pipelines.parts import Part, Plan, differences, make_part, new_plan
+from pipelines.parts import Part
 
-__all__ = ["made_on_ray"]
+__all__ = ["PartMaker", "made_on_ray"]
 
 
-def made_on_ray(
-    model: ModelFile, plan: Plan, numbers: Sequence[int], folder: Folder, cluster: Cluster
-) -> Iterator[Part]:
+class PartMaker(Protocol):
+    """What makes parts, in any process that has the model.
+
+    Attributes:
+        folder: Where to; all workers must reach it under the same name.
+    """
+
+    @property
+    def folder(self) -> Folder: ...
+
+    def differences(self, model: ModelFile) -> list[str]:
+        """Returns in words why this process would make others than the one that asks."""
+
+    def make(self, model: ModelFile, number: int) -> Part:
+        """Makes a part on one core, whole or not at all.
+
+        Raises:
+            AugmentError: If it cannot be made.
+        """
+
+
+def made_on_ray(model: ModelFile, maker: PartMaker, numbers: Sequence[int], cluster: Cluster) -> Iterator[Part]:
     """Makes parts, and yields each as soon as its file is whole.
 
     A part whose worker dies is made again by another one; the others' parts stay.
 
     Args:
-        model: The plan's model.
-        plan: The plan.
+        model: The model, which is sent to all workers.
+        maker: Makes them.
         numbers: Of the parts to make.
-        folder: Where to; all workers must reach it under the same name.
         cluster: Whose workers make them, each on one core.
 
     Raises:
@@ -43,7 +61,7 @@ def made_on_ray(
         rows = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
         made = rows.map(
             _Maker,
-            fn_constructor_args=([content], plan, folder),
+            fn_constructor_args=([content], maker),
             compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers)), max_tasks_in_flight_per_actor=2),
             num_cpus=1,
         )
@@ -52,10 +70,10 @@ def made_on_ray(
                 for row in found:
                     if row["problem"]:
                         raise AugmentError(row["problem"])
-                    if not folder.has(row["name"]):
+                    if maker.folder.size(row["name"]) is None:
                         raise AugmentError(
-                            f"the worker on {row['worker']} has written {row['name']}, which is not in {folder} here: "
-                            "the folder must be one that all machines share."
+                            f"the worker on {row['worker']} has written {row['name']}, which is not in {maker.folder} "
+                            "here: the folder must be one that all machines share."
                         )
                     yield Part(row["name"], row["rows"], row["sha256"])
         except ray.exceptions.RayError as error:
@@ -65,28 +83,20 @@ def made_on_ray(
 class _Maker:
     """A worker: it reads the model once, and makes one part after another on one core."""
 
-    def __init__(self, content: list[Any], plan: Plan, folder: Folder) -> None:
+    def __init__(self, content: list[Any], maker: PartMaker) -> None:
         import pyarrow as pa
         import ray
 
         pa.set_cpu_count(1)
-        self._plan, self._folder, self._problem = plan, folder, ""
+        self._maker, self._problem = maker, ""
         self._worker = ray.util.get_node_ip_address()
         try:
             with tempfile.TemporaryDirectory(prefix="augment-") as place:
                 path = pathlib.Path(place) / "model.augment"
                 path.write_bytes(ray.get(content[0]))
                 self._model = read_model(path)  # the file stays open
-                mine = new_plan(
-                    self._model,
-                    rows=plan.rows,
-                    seed=plan.seed,
-                    part_rows=plan.part_rows,
-                    suffix=plan.suffix,
-                    where=plan.where,
-                    escape_formulas=plan.escape_formulas,
-                )
-            if found := differences(mine, plan):
+                found = maker.differences(self._model)
+            if found:
                 raise AugmentError(
                     f"worker on {self._worker}: it has {'; '.join(found)}. Parts do not mix: give all machines one "
                     "processor family and one set of package versions."
@@ -98,7 +108,7 @@ class _Maker:
         part, problem = Part("", 0, ""), self._problem
         if not problem:
             try:
-                part = make_part(self._model, self._plan, int(row["number"]), self._folder, threads=1)
+                part = self._maker.make(self._model, int(row["number"]))
             except (AugmentError, OSError) as error:
                 problem = str(error)
         return {**dataclasses.asdict(part), "worker": self._worker, "problem": problem}

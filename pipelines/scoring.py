@@ -1,0 +1,153 @@
+"""How likely rows are under a model: their log-densities, and a table with these as further columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.engines import local
+from pipelines.errors import UsageError
+from pipelines.matching import check_columns, part_of
+from pipelines.model_file import ModelFile
+from pipelines.tables.encoding import Rows
+from pipelines.tables.reading import Source, is_parquet
+from pipelines.tables.writing import copy_records, csv_field, open_output, write_typed
+
+__all__ = ["COLUMNS", "check_scorable", "log_probs", "own_log_probs", "percentiles", "write_scored"]
+
+COLUMNS = ("log_prob", "percentile", "outlier")
+# Of the noise drawn for absent numbers, the log-density of a row is the mean over so many draws.
+_DRAWS = 8
+
+
+def log_probs(
+    model: ModelFile,
+    source: Source,
+    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> np.ndarray:
+    """Returns the log-density of each row, float64 `[n]`, nats in the units of the data.
+
+    A missing cell is a class like others if the model knows it. If it does not, the row is ruled out: minus infinity,
+    as for any value the model does not know. (`impute` asks for the density of the rest of such a row instead.)
+
+    Args:
+        model: The model.
+        source: The rows.
+        on_progress: Called with the number of rows scored as they are.
+        threads: How many are used. Default: as many as there are cores.
+
+    Raises:
+        AugmentError: If a column of the model is missing or a cell cannot be read.
+    """
+    check_columns(model, source)
+    scorer = local.Scorer(model, threads)
+    is_never_missing = np.array([not column.is_discrete for column in model.encoding.continuous], bool)
+    found = []
+    for start in range(0, source.table.num_rows, local.BLOCK_ROWS):
+        block = part_of(source, start, local.BLOCK_ROWS)
+        rng = np.random.default_rng(0)
+        rows = model.encoding.encode(block, model.schema, rng, spread=False)
+        found.append(_mean_log_probs(rows, scorer, rng))
+        found[-1][(is_never_missing & ~rows.is_present).any(axis=1)] = -np.inf
+        if on_progress is not None:
+            on_progress(block.table.num_rows)
+    result = np.concatenate(found)
+    for column in model.schema.constants:
+        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(source.table.column(column.name), pa.string())), "")
+        same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "")]
+        result[~pc.is_in(text, pa.array(same, pa.string())).to_numpy()] = -np.inf
+    return result
+
+
+def _mean_log_probs(rows: Rows, scorer: local.Scorer, rng: np.random.Generator) -> np.ndarray:
+    """The log-densities of rows; where numbers are absent, the mean density over draws of the noise in their place.
+
+    E over u ~ N(0, 1) of p(x, u | d) / N(u) is p(x | d): u is integrated out (importance sampling, unbiased).
+    """
+    scores = rows.scores.copy()
+    terms = []
+    for draw in range(1 if rows.is_present.all() else _DRAWS):
+        if draw:
+            scores = np.where(rows.is_present, scores, rng.standard_normal(scores.shape, dtype=np.float32))
+        filled = np.where(rows.is_present, 0.0, 0.5 * (np.log(2 * np.pi) + scores.astype(np.float64) ** 2))
+        log_prob, _ = scorer(rows.classes, scores)
+        terms.append(log_prob + filled.sum(axis=1))
+    highest = np.max(terms, axis=0)
+    safe = np.where(np.isfinite(highest), highest, 0.0)
+    with np.errstate(divide="ignore"):
+        mean: np.ndarray = safe + np.log(np.mean(np.exp(np.array(terms) - safe), axis=0)) + rows.log_det
+    return mean
+
+
+def own_log_probs(model: ModelFile, threads: int | None = None) -> np.ndarray:
+    """Returns the log-densities of a block of the model's own rows, sorted; they are scored as rows of a file are."""
+    cells = local.Sampler(model, threads=threads).block(0, 0)
+    rng = local.generator(0, 1)
+    return np.sort(_mean_log_probs(model.encoding.encode_cells(cells, rng), local.Scorer(model, threads), rng))
+
+
+def percentiles(model: ModelFile, log_prob: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """Returns the share of the model's own rows, in percent, that are less likely, for each log-density."""
+    found: np.ndarray = 100 * np.searchsorted(own_log_probs(model, threads), log_prob, side="left") / local.BLOCK_ROWS
+    return found
+
+
+def check_scorable(source: Source, output: str | os.PathLike[str] | None) -> None:
+    """Raises `UsageError` if the columns of scores cannot be put beside those of a table."""
+    taken = [name for name in COLUMNS if name in source.table.column_names]
+    if taken:
+        raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
+    if output is not None and str(output) != "-" and is_parquet(output) and not source.is_typed:
+        raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
+
+
+def write_scored(
+    output: str | os.PathLike[str],
+    source: Source,
+    log_prob: np.ndarray,
+    percentile: np.ndarray,
+    outlier: np.ndarray,
+    escape_formulas: bool,
+) -> None:
+    """Writes the rows of a table as they are, with `COLUMNS` as last columns.
+
+    Args:
+        output: A file, or "-" for standard output.
+        source: The table.
+        log_prob: float64 `[n]`.
+        percentile: float64 `[n]`.
+        outlier: int64 `[n]`, 0 or 1.
+        escape_formulas: As for `score`; in CSV the source's dialect says so, too.
+    """
+    with open_output(output) as file:
+        if source.is_typed:
+            table = source.table
+            for name, values in zip(COLUMNS, (log_prob, percentile, outlier), strict=True):
+                table = table.append_column(name, pa.array(values))
+            write_typed(output, file, table, escape_formulas=escape_formulas)
+        else:
+            mark = source.dialect.delimiter
+            decimal = source.dialect.decimal
+            rows = (
+                mark.join((_spell(a, 6, decimal, source), _spell(b, 2, decimal, source), str(c)))
+                for a, b, c in zip(log_prob, percentile, outlier, strict=True)
+            )
+            header = mark.join(csv_field(name, source.dialect) for name in COLUMNS)
+            copy_records(file, source, header, rows)
+
+
+def _spell(value: float, decimals: int, decimal: str, source: Source) -> str:
+    return csv_field(f"{value:.{decimals}f}".replace(".", decimal), source.dialect, is_missing=False)
+
+
+def _same(cell: str, constant: str) -> bool:
+    """Whether two cells hold the same number, or else the same text."""
+    try:
+        return float(cell) == float(constant)
+    except ValueError:
+        return cell == constant
