@@ -461,7 +461,8 @@ def workplace(tmp_path_factory, model):
     ("line", "code", "said"),
     [
         ("fit gone.csv", 2, "gone.csv: no such file"),
-        ("fit folder", 2, "folder is a folder"),
+        ("fit folder", 2, "folder has no tables: files that end in .csv"),
+        ("describe folder", 2, "folder is a folder"),
         ("fit empty.csv", 1, "empty.csv is empty"),
         ("fit header.csv", 1, "header.csv has a header but no rows"),
         ("fit constants.csv", 1, "constants.csv has no column to model: x (constant), y (constant)"),

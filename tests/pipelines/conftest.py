@@ -1,8 +1,11 @@
 """Tables and the few models fitted to them, once a session: starting TensorFlow and compiling is what takes time."""
 
+import fcntl
 import json
 import logging
+import os
 import pathlib
+import pickle
 import urllib.request
 import zipfile
 
@@ -128,10 +131,33 @@ def fit_tiny(folder):
 
 
 @pytest.fixture(scope="session")
-def moons_fit(fit_tiny, moons):
+def fit_shared(tmp_path_factory):
+    """As `fit_tiny`, but what one of pytest-xdist's processes has fitted under a name, the others find.
+
+    Returns the result, and what `on_progress` was told meanwhile.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def fit(data, name, **options):
+        path = shared / f"{name}.pickle"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                told = []
+                model = shared / f"{name}.augment"
+                result = pipelines.fit(data, model=model, on_progress=told.append, **TINY | options)
+                path.write_bytes(pickle.dumps((result, told)))
+        return pickle.loads(path.read_bytes())
+
+    return fit
+
+
+@pytest.fixture(scope="session")
+def moons_fit(fit_shared, moons):
     """The result of a fit to the moons, and what `on_progress` was told meanwhile."""
-    told = []
-    return fit_tiny(moons, "moons", on_progress=told.append), told
+    return fit_shared(moons, "moons")
 
 
 @pytest.fixture(scope="session")
@@ -140,8 +166,8 @@ def moons_model(moons_fit):
 
 
 @pytest.fixture(scope="session")
-def orders_fit(fit_tiny, orders):
-    return fit_tiny(orders, "orders", seed=3, batch_size=64, couplings=4)
+def orders_fit(fit_shared, orders):
+    return fit_shared(orders, "orders", seed=3, batch_size=64, couplings=4)[0]
 
 
 @pytest.fixture(scope="session")
@@ -158,9 +184,9 @@ def visits(folder):
 
 
 @pytest.fixture(scope="session")
-def visits_fit(fit_tiny, visits):
+def visits_fit(fit_shared, visits):
     """Long enough that the columns depend on each other."""
-    return fit_tiny(visits, "visits", target="member", steps=150, batch_size=128)
+    return fit_shared(visits, "visits", target="member", steps=150, batch_size=128)[0]
 
 
 @pytest.fixture(scope="session")
@@ -174,8 +200,8 @@ def dice():
 
 
 @pytest.fixture(scope="session")
-def dice_model(fit_tiny, dice):
-    return pathlib.Path(fit_tiny(dice, "dice", steps=60).model)
+def dice_model(fit_shared, dice):
+    return pathlib.Path(fit_shared(dice, "dice", steps=60)[0].model)
 
 
 @pytest.fixture(scope="session")
@@ -187,8 +213,8 @@ def answers(folder):
 
 
 @pytest.fixture(scope="session")
-def answers_model(fit_tiny, answers):
-    return pathlib.Path(fit_tiny(answers, "answers", steps=60).model)
+def answers_model(fit_shared, answers):
+    return pathlib.Path(fit_shared(answers, "answers", steps=60)[0].model)
 
 
 @pytest.fixture(scope="session")
@@ -198,8 +224,8 @@ def heights():
 
 
 @pytest.fixture(scope="session")
-def heights_model(fit_tiny, heights):
-    return pathlib.Path(fit_tiny(heights, "heights").model)
+def heights_model(fit_shared, heights):
+    return pathlib.Path(fit_shared(heights, "heights")[0].model)
 
 
 @pytest.fixture(scope="session")

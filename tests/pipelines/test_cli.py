@@ -70,7 +70,7 @@ def test_options_reach_the_verb(monkeypatch):
     assert options == {
         "model": "m.augment", "drop": ("x", "y"), "seed": 3, "max_time": 120.0, "epochs": 7, "steps": 8, "patience": 9,
         "batch_size": 32, "couplings": 6, "width": 16, "force": True, "resume": True, "target": "t", "schema": "s.json",
-        "engine": "local", "address": None, "workers": None,
+        "engine": "local", "address": None, "workers": None, "device": None,
         "kinds": {"a=b": "float", "c": "date"}, "max_rows": 500,
         "reading": ReadOptions("\t", "latin-1", ",", ("-1", "x"), header=False),
     }  # fmt: skip
@@ -188,7 +188,7 @@ def test_tables_to_evaluate_reach_the_verb(evaluated):
     assert arguments == ("a.csv", "b.csv")
     assert options == {
         "held_out": "c.csv", "target": "t", "kinds": {"x": "float"}, "drop": ("y",), "seed": 3, "max_rows": 9,
-        "reading": ReadOptions(encoding="cp949"),
+        "reading": ReadOptions(encoding="cp949"), "engine": "local", "address": None, "workers": None,
     }  # fmt: skip
 
 

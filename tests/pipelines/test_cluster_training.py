@@ -17,6 +17,7 @@ from pipelines.cluster.session import Cluster, connected
 from pipelines.models import Recipe
 from pipelines.replicas import _batches, scaled
 
+SMALL = {"couplings": 4, "width": 16}
 RECIPE = Recipe.for_table(10_000, [3, 4], 5)
 
 
@@ -67,7 +68,7 @@ def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
     old = tmp_path / "moons.augment.checkpoint" / "ray" / "fit"  # of a process that was killed: not gone on from
     old.mkdir(parents=True)
     (old / "checkpoint_manager_snapshot.json").write_text("not even JSON")
-    found = pipelines.fit(moons, model=model, engine="ray", workers=2, steps=600, seed=0, on_progress=kill)
+    found = pipelines.fit(moons, model=model, engine="ray", workers=2, steps=600, seed=0, on_progress=kill, **SMALL)
     assert killed
     assert found.log_likelihood > found.independent_log_likelihood + 0.5
     assert (found.steps, told[-1].done) == (600, 1.0)

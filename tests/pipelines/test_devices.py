@@ -22,7 +22,8 @@ import pipelines
 told = []
 for number, device in enumerate(["cpu:0,cpu:1", "cpu:1"]):
     result = pipelines.fit(
-        sys.argv[1], model=f"{sys.argv[2]}/{number}.augment", device=device, steps=400, seed=0, on_progress=told.append
+        sys.argv[1], model=f"{sys.argv[2]}/{number}.augment", device=device, on_progress=told.append,
+        steps=400, couplings=4, width=16, seed=0,
     )
     print(json.dumps(dataclasses.asdict(result)))
     assert told[-1].done == 1.0

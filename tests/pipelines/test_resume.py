@@ -454,7 +454,7 @@ def test_a_signal_while_training_saves_says_how_to_go_on_and_does(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_reading_ends_at_once_and_leaves_nothing(monkeypatch, table, target, number):
-    monkeypatch.setattr(fit_module, "read_source", lambda *_, **__: signal.raise_signal(number))
+    monkeypatch.setattr(fit_module, "read_joined", lambda *_, **__: signal.raise_signal(number))
     result = CliRunner().invoke(main, ["fit", str(table), "-m", str(target)])
     assert result.exit_code == 128 + number
     assert result.stderr == "Interrupted before training began; nothing is left behind.\n"
