@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipelines import models
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import AugmentError, UsageError, same_command
+from pipelines.interruption import Interruption
 from pipelines.models import Progress, Recipe, Trained
 from pipelines.native_logs import quiet_native_logs
-from pipelines.replicas import Epoch, History, exported, scaled, train_replicas
+from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.encoding import Rows
+from pipelines.tables.writing import open_output
 
 __all__ = ["devices_of", "on_device", "train_on_devices"]
 
@@ -33,9 +36,8 @@ def devices_of(device: str | None) -> list[str]:
     with quiet_native_logs():
         import tensorflow as tf
 
-        names = [
-            one.name.removeprefix("/device:") for kind in ("CPU", "GPU") for one in tf.config.list_logical_devices(kind)
-        ]
+        there = [one for kind in ("CPU", "GPU") for one in tf.config.list_logical_devices(kind)]
+        names = [one.name.removeprefix("/device:") for one in there]
     if device.lower() == "gpus":
         found = [name for name in names if name.startswith("GPU")]
     else:
@@ -67,7 +69,10 @@ def train_on_devices(
     *,
     seed: int,
     steps: int,
+    checkpoint: pathlib.Path | None,
+    resume: bool,
     on_progress: Callable[[Progress], None] | None,
+    interruption: Interruption | None,
 ) -> Trained:
     """Builds, trains and exports a model, like `pipelines.models.train` does on one device.
 
@@ -81,13 +86,17 @@ def train_on_devices(
         devices: At least two, as `devices_of` returns them.
         seed: Of weights and of the order of the rows.
         steps: As many as one device would take.
+        checkpoint: File to keep the state of training in, after each of its epochs.
+        resume: Go on from it.
         on_progress: Called before compiling, with epoch 0, and after each epoch.
+        interruption: What is to be heard between two epochs only.
 
     Raises:
-        AugmentError: If the loss becomes NaN.
+        AugmentError: If the loss becomes NaN, or the checkpoint is damaged or cannot be written.
     """
     if on_progress is not None:
-        on_progress(Progress(0.0, 0, float("nan"), float("nan")))
+        notes = (f"going on from {checkpoint}",) if resume else ()
+        on_progress(Progress(0.0, 0, float("nan"), float("nan"), notes))
     last: dict[str, Any] = {}
     with quiet_native_logs():
         import tensorflow as tf
@@ -97,27 +106,48 @@ def train_on_devices(
             raise UsageError("there is nothing to train in one column of numbers: name one device.")
         mine, planned = scaled(recipe, steps, len(devices))
         history = History((models.offset(rows), models.offset(held_out)), planned, on_progress)
+        state, first = {"flow": [variable.numpy() for variable in model.variables]}, 0
+        if resume and checkpoint is not None:
+            saved = _read(checkpoint)
+            state, first = saved.state, saved.epoch
+            history.go_on(saved.losses)
 
         def keep(epoch: Epoch) -> None:
             history.hear(epoch.number, epoch.step, epoch.loss, epoch.held_out)
             last.update(is_finite=epoch.is_finite, weights=[variable.numpy() for variable in epoch.state["flow"]])
+            if checkpoint is not None and epoch.is_finite:
+                with open_output(checkpoint) as file:
+                    file.write(packed(epoch, history.losses()))
+            if interruption is not None:
+                interruption.check()
 
-        train_replicas(
-            tf.distribute.MirroredStrategy(devices),
-            rows,
-            held_out,
-            num_classes,
-            mine,
-            seed=seed,
-            steps=planned,
-            state={"flow": [variable.numpy() for variable in model.variables]},
-            first=0,
-            on_epoch=keep,
-        )
+        with interruption.put_off() if interruption is not None else contextlib.nullcontext():
+            train_replicas(
+                tf.distribute.MirroredStrategy(devices),
+                rows,
+                held_out,
+                num_classes,
+                mine,
+                seed=seed,
+                steps=planned,
+                state=state,
+                first=first,
+                on_epoch=keep,
+            )
+        if not last:  # it was killed after its last epoch
+            last = {"is_finite": True, "weights": state["flow"]}
         if not last["is_finite"]:
             raise AugmentError(
                 "training diverged: its loss is NaN or infinite. Fit on one device, where training falls back to its "
                 "last good epoch."
             )
-        names = f"{len(devices)} devices"
-        return exported(model, weighed, last["weights"], rows, held_out, recipe, steps, history, names)
+        return exported(
+            model, weighed, last["weights"], rows, held_out, recipe, steps, history, len(devices), "devices"
+        )
+
+
+def _read(checkpoint: pathlib.Path) -> Saved:
+    try:
+        return unpacked(checkpoint.read_bytes())
+    except (OSError, ValueError) as error:
+        raise AugmentError(f"{checkpoint} cannot be gone on from. To begin anew: {same_command('force')}") from error

@@ -33,8 +33,9 @@ class Folder(Protocol):
             AugmentError: If it cannot be read.
         """
 
-    def is_same(self, other: Folder) -> bool:
-        """Whether another folder is this one, as far as their names tell."""
+    @property
+    def place(self) -> tuple[str, str]:
+        """The kind of its file system, and where it is in that: two folders of one place are the same."""
 
     def size(self, name: str) -> int | None:
         """Returns the bytes of a file, or None if there is none of that name.
@@ -133,10 +134,11 @@ class LocalFolder:
         try:
             return sorted(os.listdir(self.path))
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise AugmentError(f"{self.path} cannot be read: {error.strerror}.") from error
 
-    def is_same(self, other: Folder) -> bool:
-        return isinstance(other, LocalFolder) and self.path.resolve() == other.path.resolve()
+    @property
+    def place(self) -> tuple[str, str]:
+        return "local", str(self.path.resolve())
 
     def size(self, name: str) -> int | None:
         path = self.path / name
@@ -233,8 +235,10 @@ class RemoteFolder:
             raise AugmentError(f"{self._name} cannot be read: {error}.") from error
         return sorted(one.base_name for one in found if one.is_file)
 
-    def is_same(self, other: Folder) -> bool:
-        return isinstance(other, RemoteFolder) and (self._files, self._path) == (other._files, other._path)
+    @property
+    def place(self) -> tuple[str, str]:
+        kind = self._files.type_name
+        return kind, str(pathlib.Path(self._path).resolve()) if kind == "local" else self._path
 
     def size(self, name: str) -> int | None:
         try:
@@ -246,7 +250,7 @@ class RemoteFolder:
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:
         try:
-            with self._files.open_input_stream(f"{self._path}/{name}") as file:
+            with self._files.open_input_stream(f"{self._path}/{name}", compression=None) as file:
                 yield file
         except FileNotFoundError:
             raise

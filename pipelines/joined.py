@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import functools
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +21,12 @@ from pipelines.errors import AugmentError, UsageError, listed
 from pipelines.folders import Folder, folder_of
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.reading import Source, read_source
-from pipelines.tables.sampling import Sample, SampleOfFiles
+from pipelines.tables.sampling import Places, Sample, SampleOfFiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TableFile", "is_several", "read_joined", "tables_of"]
+__all__ = ["TableFile", "is_several", "is_table", "read_joined", "tables_of"]
 
 _TABLE = re.compile(r"(?i)[^._].*\.(csv|tsv|txt|parquet|pq)(\.(gz|zst|bz2))?")
 _WILD = re.compile(r"[*?\[]")
@@ -55,6 +56,11 @@ def is_several(data: Any) -> bool:
     return "://" in path or os.path.isdir(path) or (bool(_WILD.search(path)) and not os.path.exists(path))
 
 
+def is_table(path: str | os.PathLike[str]) -> bool:
+    """Whether a path or URI ends in a name that the tables of a folder have."""
+    return _TABLE.fullmatch(os.fspath(path).partition("?")[0].rpartition("/")[2]) is not None
+
+
 def tables_of(data: str | os.PathLike[str]) -> list[TableFile]:
     """Returns the tables in a folder, or those that a pattern of names such as `rows/*.parquet` fits, by their names.
 
@@ -66,13 +72,16 @@ def tables_of(data: str | os.PathLike[str]) -> list[TableFile]:
         path, mark, query = path.partition("?")
     pattern = None
     start, _, last = path.rstrip("/").rpartition("/")
-    if not os.path.isdir(path) and (_WILD.search(last) or _TABLE.fullmatch(last)):
+    is_wild = bool(_WILD.search(last))
+    # The folders of some tools are called like tables: of a URI it takes a look.
+    is_file = "://" in path and bool(_TABLE.fullmatch(last)) and folder_of(start + mark + query).size(last) is not None
+    if not os.path.isdir(path) and (is_wild or is_file):
         path, pattern = start or ("/" if path.startswith("/") else "."), last
     if not ("://" in path or os.path.isdir(path)):
         raise UsageError(f"{path}: no such folder.")
     folder = folder_of(path + mark + query)
     names = [name for name in folder.names() if _TABLE.fullmatch(name)]
-    found = names if pattern is None else [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    found = [name for name in names if pattern in (None, name) or (is_wild and fnmatch.fnmatchcase(name, pattern))]
     if not found:
         what = "tables" if pattern is None else f"tables whose names fit {pattern}"
         raise UsageError(f"{folder} has no {what}: files that end in .csv, .tsv, .txt, .parquet, compressed or not.")
@@ -116,17 +125,20 @@ def read_joined(
         return source, [source]
     joined = SampleOfFiles(max_rows)
     found: dict[int, Source] = {}
-    done: Iterator[tuple[int, tuple[Source, np.ndarray]]]
+    done: Generator[tuple[int, tuple[Source, np.ndarray]], None, None]
     read = functools.partial(_read, options=options, max_rows=max_rows, seed=seed)
     if cluster is not None and all(map(_is_file, files)):
         done = each_on_ray(read, enumerate(map(_to_all, files)), lambda: joined.below, cluster)
     else:
         done = ((number, read(number, file, joined.below)) for number, file in enumerate(files))
-    for number, (source, keys) in done:
-        joined.add(number, source.table, keys)
-        found[number] = source if source.sha256 is None else dataclasses.replace(source, table=source.table.slice(0, 0))
+    with contextlib.closing(done):
+        for number, (source, keys) in done:
+            joined.add(number, source.table, keys, source.rows)
+            # A slice without rows would keep them all in memory.
+            bare = pa.Table.from_batches([], source.table.schema) if source.sha256 is not None else source.table
+            found[number] = dataclasses.replace(source, table=bare, rows=None)
     sources = [found[number] for number in range(len(files))]
-    return _as_one(sources, joined.tables(), max_rows), sources
+    return _as_one(sources, *joined.result(), max_rows), sources
 
 
 def _is_file(data: Any) -> bool:
@@ -147,16 +159,19 @@ def _read(
     """A sample of a file, and the keys of its rows."""
     sample = Sample(max_rows, [seed, number], below)
     if not isinstance(file, TableFile):
-        source = read_source(file, options, sample=sample)
+        source = read_source(file, options, sample=sample, may_be_empty=True)
     else:
         with file.folder.fetched(file.name) as path:
-            source = read_source(path, options, sample=sample, name=str(file))
-    return dataclasses.replace(source, path=None, copy=None, rows=None), sample.keys
+            source = read_source(path, options, sample=sample, name=str(file), may_be_empty=True)
+    return dataclasses.replace(source, path=None, copy=None), sample.keys
 
 
-def _as_one(sources: Sequence[Source], tables: Sequence[pa.Table], max_rows: int | None) -> Source:
+def _as_one(
+    sources: Sequence[Source], tables: Sequence[pa.Table], positions: Sequence[np.ndarray], max_rows: int | None
+) -> Source:
     """The tables of all sources below each other."""
     first = sources[0]
+    name = listed([source.name for source in sources])
     for other in sources[1:]:
         if other.table.column_names != first.table.column_names:
             raise AugmentError(
@@ -166,23 +181,34 @@ def _as_one(sources: Sequence[Source], tables: Sequence[pa.Table], max_rows: int
         if other.dialect.decimal != first.dialect.decimal:
             raise AugmentError(
                 f"{other.name} spells numbers with {other.dialect.decimal!r} and {first.name} with "
-                f"{first.dialect.decimal!r}. Fit them one by one, or convert one."
+                f"{first.dialect.decimal!r}. Say which it is with --decimal, or convert one."
+            )
+        if other.is_typed != first.is_typed:
+            raise AugmentError(
+                f"{other.name} and {first.name} cannot be joined: one is text and one has types. Convert one, or name "
+                "those of one sort by a pattern."
             )
     try:
         table = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise AugmentError(f"the files' columns have different types: {error}") from error
+        raise AugmentError(f"the columns of {name} have different types: {error}") from error
     num_rows = sum(source.num_rows for source in sources)
+    if not num_rows:
+        raise AugmentError(f"{name}: there are no rows.")
     notes = list(dict.fromkeys(note for source in sources for note in source.notes))
     if max_rows is not None and num_rows > max_rows:
         notes.append(f"{max_rows:,} of all {num_rows:,} rows are used, a uniform sample.")
     return dataclasses.replace(
         first,
         table=table,
-        name=listed([source.name for source in sources]),
+        name=name,
         path=None,
         sha256=None,
         num_rows=num_rows,
         rows=None,
+        places=Places(
+            [source.name for source in sources],
+            [source.first_row + part for source, part in zip(sources, positions, strict=True)],
+        ),
         notes=tuple(notes),
     )

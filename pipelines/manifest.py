@@ -33,8 +33,10 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
         force: Remove the parts that are there.
 
     Raises:
-        UsageError: If it has parts and neither is set, or they are of another plan.
+        UsageError: If it has parts and neither is set, or both are, or they are of another plan.
     """
+    if resume and force:
+        raise UsageError("parts are either resumed or replaced; leave one of resume and force away.")
     found = read_manifest(folder, type(plan)) if resume else None
     if found is not None:
         if different := differences(found[0], plan):
@@ -44,7 +46,8 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
             )
         return whole_parts(folder, plan, found[1])
     names = folder.names()
-    there = [name for name in names if plan.is_part(name)]
+    listed = _listed_parts(read(folder, MANIFEST) or b"")
+    there = [name for name in names if plan.is_part(name) or name in listed]
     if (there or MANIFEST in names) and not force:
         if resume:
             raise UsageError(f"{folder} has {there[0]} but no {MANIFEST}. To replace it: {same_command('force')}")
@@ -89,6 +92,11 @@ def read_manifest(folder: Folder, kind: type[P]) -> tuple[P, dict[str, Part]] | 
         raise AugmentError(f"{path} has format version {version!r}; this version of augment reads {_FORMAT_VERSION}.")
     entries: dict[str, Any]
     try:
+        if content["plan"].keys() - kind.CHECKS.keys() and kind.CHECKS.keys() - content["plan"].keys():
+            raise UsageError(
+                f"{folder} has other parts: new rows, and not scored tables, or the other way round. To replace them: "
+                f"{same_command('force')}"
+            )
         check_entries(f"{path}: its plan", content["plan"], kind.CHECKS)
         entries = {key: tuple(value) if isinstance(value, list) else value for key, value in content["plan"].items()}
         plan = kind(**entries)
@@ -97,6 +105,14 @@ def read_manifest(folder: Folder, kind: type[P]) -> tuple[P, dict[str, Part]] | 
         return plan, {entry["name"]: Part(**entry) for entry in content["parts"]}
     except (KeyError, TypeError, AttributeError) as error:
         raise AugmentError(f"{path} is damaged: {error!r}. To begin anew: {same_command('force')}") from error
+
+
+def _listed_parts(manifest: bytes) -> set[str]:
+    """The names of the parts that a manifest of any kind, whole or not, tells of."""
+    try:
+        return {str(entry["name"]) for entry in json.loads(manifest)["parts"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def write_manifest(folder: Folder, plan: Plan, parts: Mapping[str, Part]) -> None:

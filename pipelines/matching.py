@@ -22,7 +22,12 @@ __all__ = ["check_columns", "part_of", "read_for", "typed_frame"]
 
 
 def read_for(
-    model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions = ReadOptions()
+    model: ModelFile,
+    data: str | os.PathLike[str] | pd.DataFrame,
+    reading: ReadOptions = ReadOptions(),
+    *,
+    name: str | None = None,
+    may_be_empty: bool = False,
 ) -> Source:
     """Reads a table that a model is to be used on, as `fit` was told to read the model's own.
 
@@ -33,11 +38,13 @@ def read_for(
         model: The model.
         data: A CSV or Parquet file, "-" for standard input, or a DataFrame.
         reading: What is said of this table; it comes first.
+        name: As for `read_source`.
+        may_be_empty: As for `read_source`.
 
     Raises:
         AugmentError: If it cannot be read (see `read_source`).
     """
-    return read_source(data, _options(model, data, reading))
+    return read_source(data, _options(model, data, reading), name=name, may_be_empty=may_be_empty)
 
 
 def _options(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions) -> ReadOptions:

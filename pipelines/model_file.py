@@ -183,8 +183,15 @@ def _read(path: pathlib.Path, file: IO[bytes]) -> ModelFile:
 
 
 def default_name(data: str | os.PathLike[str]) -> str:
-    """Returns the name of the model fitted to a file: its stem, without `.gz` and the like, and `.augment`."""
-    path = pathlib.Path(data)
+    """Returns the name of the model fitted to a file or folder: its stem, without `.gz` and the like, and `.augment`.
+
+    Raises:
+        UsageError: If it has none of its own, as a pattern.
+    """
+    text = os.fspath(data)
+    path = pathlib.Path(text.partition("?")[0] if "://" in text else text)
+    if "*" in path.name or not path.stem or ("[" in path.name and not path.exists()):
+        raise UsageError(f"a model fitted to {path.name or text} needs a file name: -m FILE, or model=... in Python")
     return (path.with_suffix("") if path.suffix.lower() in (".gz", ".zst", ".bz2") else path).stem + SUFFIX
 
 

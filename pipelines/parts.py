@@ -91,6 +91,10 @@ class Plan(abc.ABC):
     def is_part(self, name: str) -> bool:
         """Whether a file's name is one that parts have."""
 
+    def differences_here(self, model: ModelFile) -> list[str]:
+        """Returns in words why this process would make other parts with the model."""
+        return differences(dataclasses.replace(self, **runtime_of(model)), self)
+
 
 def runtime_of(model: ModelFile) -> dict[str, Any]:
     """Returns the entries of a `Plan` for a model and the packages and the processor in use."""
@@ -286,13 +290,11 @@ class RowParts:
     plan: RowPlan
     folder: Folder
 
-    def differences(self, model: ModelFile) -> list[str]:
-        """Returns in words why this process would make other parts."""
-        return differences(dataclasses.replace(self.plan, **runtime_of(model)), self.plan)
-
-    def make(self, model: ModelFile, number: int) -> Part:
-        """Makes a part on one core (see `make_part`)."""
-        return make_part(model, self.plan, number, self.folder, threads=1)
+    def make(
+        self, model: ModelFile, number: int, threads: int | None, on_progress: Callable[[int], None] | None
+    ) -> Part:
+        """Makes a part (see `make_part`)."""
+        return make_part(model, self.plan, number, self.folder, on_progress, threads)
 
 
 def file_digest(path: pathlib.Path) -> str:

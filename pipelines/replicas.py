@@ -22,7 +22,7 @@ from pipelines.tables.encoding import Rows
 if TYPE_CHECKING:
     import tensorflow as tf
 
-__all__ = ["Epoch", "History", "assign", "exported", "scaled", "train_replicas"]
+__all__ = ["Epoch", "History", "Saved", "exported", "packed", "scaled", "train_replicas", "unpacked"]
 
 _EPOCHS = 20
 _VALIDATED_AT_ONCE = 8192  # rows
@@ -48,6 +48,55 @@ class Epoch:
     held_out: float
     is_finite: bool
     state: dict[str, list[tf.Variable]]
+
+
+def packed(epoch: Epoch, losses: np.ndarray) -> bytes:
+    """Returns what training goes on from after an epoch, as the content of a safetensors file.
+
+    Args:
+        epoch: The epoch.
+        losses: Of the epochs so far (`History.losses`).
+    """
+    import safetensors.numpy
+
+    arrays = {f"{name} {i}": variable.numpy() for name, all_ in epoch.state.items() for i, variable in enumerate(all_)}
+    said = {"epoch": np.array([epoch.number]), "is_finite": np.array([epoch.is_finite]), "losses": losses}
+    return bytes(safetensors.numpy.save({name: np.asarray(part, order="C") for name, part in (arrays | said).items()}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What training goes on from.
+
+    Attributes:
+        epoch: The epochs that are done.
+        is_finite: Whether the losses of the last one were finite.
+        losses: `[epochs, 2]`, of all.
+        state: As `train_replicas` takes it.
+    """
+
+    epoch: int
+    is_finite: bool
+    losses: np.ndarray
+    state: dict[str, list[np.ndarray]]
+
+
+def unpacked(content: bytes) -> Saved:
+    """Returns what `packed` made a file of.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    import safetensors
+    import safetensors.numpy
+
+    try:
+        arrays = safetensors.numpy.load(content)
+        counts = {name: sum(key.startswith(f"{name} ") for key in arrays) for name in ("flow", "optimizer")}
+        state = {name: [arrays[f"{name} {i}"] for i in range(count)] for name, count in counts.items()}
+        return Saved(int(arrays["epoch"][0]), bool(arrays["is_finite"][0]), arrays["losses"], state)
+    except (safetensors.SafetensorError, KeyError) as error:
+        raise ValueError("this is no checkpoint of replicas") from error
 
 
 def scaled(recipe: Recipe, steps: int, replicas: int) -> tuple[Recipe, int]:
@@ -105,7 +154,7 @@ def train_replicas(
         keras.optimizer.build(keras.trainable_variables)
     variables = {"flow": list(model.variables), "optimizer": list(keras.optimizer.variables)}
     for name, values in state.items():
-        assign(variables[name], values)
+        _assign(variables[name], values)
     epoch_steps = math.ceil(steps / _EPOCHS)
     epochs = math.ceil(steps / epoch_steps)  # when the rate is zero, a few steps more change nothing
     data = weighed(rows)
@@ -129,6 +178,8 @@ def train_replicas(
     batches = _batches(data, size, seed, first * epoch_steps * here, epochs * epoch_steps * here)
     signature = tf.nest.map_structure(lambda part: tf.TensorSpec((size, *part.shape[1:]), part.dtype), data)
     dataset = tf.data.Dataset.from_generator(lambda: batches, output_signature=signature)
+    if first == epochs:
+        return
     keras.fit(
         strategy.distribute_datasets_from_function(lambda _: dataset.prefetch(2)),
         initial_epoch=first,
@@ -148,6 +199,7 @@ def exported(
     recipe: Recipe,
     steps: int,
     history: History,
+    count: int,
     replicas: str,
 ) -> Trained:
     """Returns a model of this process with the weights that replicas found, exported.
@@ -161,14 +213,15 @@ def exported(
         recipe: How one replica alone would train.
         steps: As many as one replica would take.
         history: What the replicas told.
-        replicas: How many there were, and what: "2 workers".
+        count: How many replicas there were.
+        replicas: What they were: "workers".
     """
-    mine, planned = scaled(recipe, steps, int(replicas.split()[0]))
+    mine, planned = scaled(recipe, steps, count)
     import safetensors.numpy
 
     import tfp_realnvp
 
-    assign(model.variables, weights)
+    _assign(model.variables, weights)
     config, tensors = tfp_realnvp.to_config(model)
     places = np.array_split(np.arange(len(held_out.scores)), math.ceil(len(held_out.scores) / _VALIDATED_AT_ONCE))
     log_prob = np.concatenate([np.asarray(model.log_prob(weighed(held_out.take(some)))) for some in places])
@@ -183,8 +236,8 @@ def exported(
         steps_done=steps,
         stopped_by=None,
         notes=(
-            f"{replicas} took {planned:,} steps instead of {steps:,}, with {recipe.batch_size:,} rows each in a step "
-            f"and {mine.learning_rate:.4g} as the peak of the learning rate.",
+            f"{count} {replicas} took {planned:,} steps instead of {steps:,}, with {recipe.batch_size:,} rows each in "
+            f"a step and {mine.learning_rate:.4g} as the peak of the learning rate.",
         ),
     )
 
@@ -210,6 +263,14 @@ class History:
         if self._on_progress is not None:
             figures = self._offsets[0] - loss, self._offsets[1] - held_out
             self._on_progress(Progress(step / self._steps, epoch, *figures))
+
+    def losses(self) -> np.ndarray:
+        """Returns the mean losses of the epochs so far, `[epochs, 2]`."""
+        return np.array([self._losses[epoch] for epoch in sorted(self._losses)]).reshape(-1, 2)
+
+    def go_on(self, losses: np.ndarray) -> None:
+        """Begins with the losses of epochs that are done, as `losses` returned them."""
+        self._losses = {epoch: (float(a), float(b)) for epoch, (a, b) in enumerate(losses, start=1)}
 
     def csv(self) -> bytes:
         """Returns the mean log-densities in data units by epoch."""
@@ -268,7 +329,7 @@ def _order(seed: int, turn: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, turn]).permutation(count)
 
 
-def assign(variables: list[Any], values: list[np.ndarray]) -> None:
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
     """Sets variables to values."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

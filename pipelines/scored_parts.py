@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipelines.errors import AugmentError
 from pipelines.folders import Folder
 from pipelines.joined import TableFile
 from pipelines.matching import read_for
 from pipelines.model_file import ModelFile
-from pipelines.parts import Part, Plan, differences, file_digest, runtime_of
+from pipelines.parts import Part, Plan, file_digest, runtime_of
 from pipelines.scoring import check_scorable, log_probs, percentiles, write_scored
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.entry_checks import FLAG, NUMBER, OBJECT
@@ -28,7 +27,7 @@ class ScorePlan(Plan):
     """The plan of scored tables, each of which is named as the table it is of.
 
     Attributes:
-        files: The names of the tables, and their bytes.
+        files: The names of the tables, and their sizes in bytes.
         outlier_share: As for `score`.
         reading: How CSVs are spelled (see `ReadOptions`).
         escape_formulas: As for `score`.
@@ -94,38 +93,23 @@ class ScoredParts:
     source: Folder
     folder: Folder
 
-    def differences(self, model: ModelFile) -> list[str]:
-        """Returns in words why this process would make other parts."""
-        return differences(dataclasses.replace(self.plan, **runtime_of(model)), self.plan)
-
     def make(
-        self,
-        model: ModelFile,
-        number: int,
-        threads: int | None = 1,
-        on_progress: Callable[[int], None] | None = None,
+        self, model: ModelFile, number: int, threads: int | None, on_progress: Callable[[int], None] | None
     ) -> Part:
         """Scores a table; the scored one is there whole or not at all, and what is under its name is replaced.
-
-        Args:
-            model: The plan's model.
-            number: Which, from 0.
-            threads: How many are used, or None for as many as there are cores.
-            on_progress: Called with the number of rows scored as they are.
 
         Raises:
             AugmentError: If its rows do not fit the model, or it cannot be read or written; the message names it.
         """
         name = self.plan.name(number)
         with self.source.fetched(name) as path, self.folder.making(name) as output:
-            try:
-                source = read_for(model, path, ReadOptions.from_json(self.plan.reading))
-                if self.plan.escape_formulas:
-                    source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
-                check_scorable(source, output)
-                log_prob = log_probs(model, source, on_progress, threads)
-            except AugmentError as error:
-                raise AugmentError(f"{self.source}: {error}") from error
+            where = f"{self.source}/{name}"
+            reading = ReadOptions.from_json(self.plan.reading)
+            source = dataclasses.replace(read_for(model, path, reading, name=where, may_be_empty=True), name=where)
+            if self.plan.escape_formulas:
+                source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
+            check_scorable(source, output)
+            log_prob = log_probs(model, source, on_progress, threads)
             percentile = percentiles(model, log_prob, threads)
             outlier = (percentile < 100 * self.plan.outlier_share).astype(np.int64)
             write_scored(output, source, log_prob, percentile, outlier, self.plan.escape_formulas)

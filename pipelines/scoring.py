@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.archive import Archive
 from pipelines.engines import local
 from pipelines.errors import UsageError
 from pipelines.matching import check_columns, part_of
@@ -22,6 +24,7 @@ __all__ = ["COLUMNS", "check_scorable", "log_probs", "own_log_probs", "percentil
 COLUMNS = ("log_prob", "percentile", "outlier")
 # Of the noise drawn for absent numbers, the log-density of a row is the mean over so many draws.
 _DRAWS = 8
+_own: weakref.WeakKeyDictionary[Archive, np.ndarray] = weakref.WeakKeyDictionary()
 
 
 def log_probs(
@@ -47,7 +50,7 @@ def log_probs(
     check_columns(model, source)
     scorer = local.Scorer(model, threads)
     is_never_missing = np.array([not column.is_discrete for column in model.encoding.continuous], bool)
-    found = []
+    found = [np.empty(0)]
     for start in range(0, source.table.num_rows, local.BLOCK_ROWS):
         block = part_of(source, start, local.BLOCK_ROWS)
         rng = np.random.default_rng(0)
@@ -85,10 +88,17 @@ def _mean_log_probs(rows: Rows, scorer: local.Scorer, rng: np.random.Generator) 
 
 
 def own_log_probs(model: ModelFile, threads: int | None = None) -> np.ndarray:
-    """Returns the log-densities of a block of the model's own rows, sorted; they are scored as rows of a file are."""
+    """Returns the log-densities of a block of the model's own rows, sorted; they are scored as rows of a file are.
+
+    They are computed once for a model that is open.
+    """
+    if model.archive in _own:
+        return _own[model.archive]
     cells = local.Sampler(model, threads=threads).block(0, 0)
     rng = local.generator(0, 1)
-    return np.sort(_mean_log_probs(model.encoding.encode_cells(cells, rng), local.Scorer(model, threads), rng))
+    found = np.sort(_mean_log_probs(model.encoding.encode_cells(cells, rng), local.Scorer(model, threads), rng))
+    _own[model.archive] = found
+    return found
 
 
 def percentiles(model: ModelFile, log_prob: np.ndarray, threads: int | None = None) -> np.ndarray:

@@ -6,37 +6,64 @@ import contextlib
 import dataclasses
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 from pipelines.cluster.session import Cluster, connected
 from pipelines.errors import AugmentError
 from pipelines.folders import Folder
 from pipelines.model_file import ModelFile, read_model
-from pipelines.parts import Part
+from pipelines.parts import Part, Plan
 
-__all__ = ["PartMaker", "made_on_ray"]
+__all__ = ["PartMaker", "made", "made_on_ray"]
 
 
 class PartMaker(Protocol):
     """What makes parts, in any process that has the model.
 
     Attributes:
+        plan: The plan of all.
         folder: Where to; all workers must reach it under the same name.
     """
 
     @property
+    def plan(self) -> Plan: ...
+
+    @property
     def folder(self) -> Folder: ...
 
-    def differences(self, model: ModelFile) -> list[str]:
-        """Returns in words why this process would make others than the one that asks."""
+    def make(
+        self, model: ModelFile, number: int, threads: int | None, on_progress: Callable[[int], None] | None
+    ) -> Part:
+        """Makes a part, whole or not at all; what is under its name is replaced.
 
-    def make(self, model: ModelFile, number: int) -> Part:
-        """Makes a part on one core, whole or not at all.
+        Args:
+            model: The plan's model.
+            number: Which part, from 0.
+            threads: How many are used, or None for as many as there are cores.
+            on_progress: Called with the number of rows as they are made.
 
         Raises:
             AugmentError: If it cannot be made.
         """
+
+
+def made(
+    model: ModelFile,
+    maker: PartMaker,
+    numbers: Sequence[int],
+    cluster: Cluster | None,
+    on_progress: Callable[[int], None] | None,
+) -> Generator[Part, None, None]:
+    """Yields parts as they are made, here or on a cluster; `on_progress` is told of their rows."""
+    if cluster is None:
+        for number in numbers:
+            yield maker.make(model, number, None, on_progress)
+    elif numbers:
+        for part in made_on_ray(model, maker, numbers, cluster):
+            if on_progress is not None:
+                on_progress(part.rows)
+            yield part
 
 
 def made_on_ray(model: ModelFile, maker: PartMaker, numbers: Sequence[int], cluster: Cluster) -> Iterator[Part]:
@@ -95,7 +122,7 @@ class _Maker:
                 path = pathlib.Path(place) / "model.augment"
                 path.write_bytes(ray.get(content[0]))
                 self._model = read_model(path)  # the file stays open
-                found = maker.differences(self._model)
+                found = maker.plan.differences_here(self._model)
             if found:
                 raise AugmentError(
                     f"worker on {self._worker}: it has {'; '.join(found)}. Parts do not mix: give all machines one "
@@ -108,7 +135,7 @@ class _Maker:
         part, problem = Part("", 0, ""), self._problem
         if not problem:
             try:
-                part = self._maker.make(self._model, int(row["number"]))
+                part = self._maker.make(self._model, int(row["number"]), 1, None)
             except (AugmentError, OSError) as error:
                 problem = str(error)
         return {**dataclasses.asdict(part), "worker": self._worker, "problem": problem}

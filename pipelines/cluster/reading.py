@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from pipelines.cluster.session import Cluster, connected
@@ -17,7 +17,7 @@ def each_on_ray(
     jobs: Iterable[tuple[int, Any]],
     last: Callable[[], Any],
     cluster: Cluster,
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Does jobs, each on one core, and yields the number and the result of each as it is done.
 
     Ray does a job again whose worker dies.

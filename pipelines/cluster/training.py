@@ -23,11 +23,12 @@ from pipelines.cluster.session import Cluster, connected
 from pipelines.errors import AugmentError, UsageError
 from pipelines.models import Progress, Recipe, Trained
 from pipelines.native_logs import quiet_native_logs
-from pipelines.replicas import Epoch, History, exported, scaled, train_replicas
+from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.encoding import Rows
 
 __all__ = ["train_on_ray"]
 
+_STATE = "state.safetensors"
 _MAX_FAILURES = 3  # deaths of workers, before training is given up
 # Before TensorFlow and Ray Train are imported; the latter's controller hears of checkpoints and deaths so often.
 _ENVIRONMENT = {
@@ -79,13 +80,13 @@ def train_on_ray(
         history = History((models.offset(rows), models.offset(held_out)), planned, on_progress)
         initial = [variable.numpy() for variable in model.variables]
         saved = _train(rows, held_out, num_classes, mine, workers, seed, planned, initial, storage, history)
-    if not saved["is_finite"]:
+    if not saved.is_finite:
         raise AugmentError(
             "training diverged: its loss is NaN or infinite. Fit with fewer workers, or without a cluster, where "
             "training falls back to its last good epoch."
         )
     with quiet_native_logs():
-        return exported(model, weighed, saved["flow"], rows, held_out, recipe, steps, history, f"{workers} workers")
+        return exported(model, weighed, saved.state["flow"], rows, held_out, recipe, steps, history, workers, "workers")
 
 
 def _train(
@@ -99,7 +100,7 @@ def _train(
     initial: list[np.ndarray],
     storage: pathlib.Path,
     history: History,
-) -> dict[str, Any]:
+) -> Saved:
     """Returns the last checkpoint of the workers."""
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -133,7 +134,7 @@ def _train(
         )
         result = _follow(history, queue, trainer.fit)
         with result.checkpoint.as_directory() as folder:
-            return _read(pathlib.Path(folder))
+            return unpacked((pathlib.Path(folder) / _STATE).read_bytes())
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         raise AugmentError(f"training on the cluster failed: {str(error).strip().splitlines()[-1]}") from error
     finally:
@@ -174,14 +175,14 @@ def _work(config: dict[str, Any]) -> None:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
-            saved = _read(pathlib.Path(folder))
-        state, first = {name: saved[name] for name in ("flow", "optimizer")}, saved["epoch"]
+            saved = unpacked((pathlib.Path(folder) / _STATE).read_bytes())
+        state, first = saved.state, saved.epoch
 
     def report(epoch: Epoch) -> None:
         with tempfile.TemporaryDirectory() as folder:
             kept = None
             if rank == 0:
-                _write(pathlib.Path(folder), epoch)
+                (pathlib.Path(folder) / _STATE).write_bytes(packed(epoch, np.empty((0, 2))))
                 kept = ray.train.Checkpoint.from_directory(folder)
                 config["queue"].put((epoch.number, epoch.step, epoch.loss, epoch.held_out))
             ray.train.report({"loss": epoch.loss}, checkpoint=kept)
@@ -198,16 +199,3 @@ def _work(config: dict[str, Any]) -> None:
         first=first,
         on_epoch=report,
     )
-
-
-def _write(folder: pathlib.Path, epoch: Epoch) -> None:
-    arrays = {f"{name} {i}": variable.numpy() for name, all_ in epoch.state.items() for i, variable in enumerate(all_)}
-    np.savez(folder / "state.npz", epoch=epoch.number, is_finite=epoch.is_finite, **arrays)
-
-
-def _read(folder: pathlib.Path) -> dict[str, Any]:
-    with np.load(folder / "state.npz", allow_pickle=False) as file:
-        found: dict[str, Any] = {"epoch": int(file["epoch"]), "is_finite": bool(file["is_finite"])}
-        for name in ("flow", "optimizer"):
-            found[name] = [file[f"{name} {i}"] for i in range(sum(key.startswith(f"{name} ") for key in file))]
-        return found

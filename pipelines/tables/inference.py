@@ -89,11 +89,11 @@ class _Look:
         """Whether the cells are text, in a CSV or typed so."""
         return bool(pa.types.is_string(self.column.type))
 
-    def row_of(self, text: str) -> int:
+    def row_of(self, text: str) -> Any:
         """The number messages give to the first row with a text."""
         row: int = pc.index(self.text, text).as_py()
         numbers_ = self.source.row_numbers
-        return numbers_ + row if isinstance(numbers_, int) else int(numbers_[row])
+        return numbers_ + row if isinstance(numbers_, int) else numbers_[row]
 
     def without(self, texts: Sequence[str]) -> _Look:
         """The same column with some texts counted as missing, after those that are."""

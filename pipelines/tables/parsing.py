@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipelines.errors import AugmentError
 from pipelines.tables import date_formats
 from pipelines.tables.dialect import MISSING, Dialect
+from pipelines.tables.sampling import Places
 from pipelines.tables.schema import Column
 
 __all__ = [
@@ -34,7 +35,7 @@ _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 def numbers(
-    column: pa.ChunkedArray, spec: Column, dialect: Dialect, where: str, first_row: int | np.ndarray = 1
+    column: pa.ChunkedArray, spec: Column, dialect: Dialect, where: str, first_row: int | np.ndarray | Places = 1
 ) -> np.ndarray:
     """Returns a numeric column as float64 values, `[n]`, NaN where a cell is missing.
 
@@ -72,7 +73,7 @@ def numbers(
             complaint = "is infinite"
         elif np.abs(values[row]) > LARGEST and not _is_infinite(cell):
             complaint = f"is beyond {LARGEST:g}, which is too large to compute with"
-        number = first_row + row if isinstance(first_row, int) else int(first_row[row])
+        number = first_row + row if isinstance(first_row, int) else first_row[row]
         raise AugmentError(f"{where}: column {spec.name!r} {complaint} ({shorten(cell)} in row {number}).")
     return values
 

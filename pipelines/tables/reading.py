@@ -29,7 +29,7 @@ import pyarrow.parquet
 from pipelines.errors import AugmentError, UsageError, listed
 from pipelines.tables.arrays import scalar
 from pipelines.tables.dialect import HEAD_BYTES, Dialect, ReadOptions, compression_of, decode_head, sniff
-from pipelines.tables.sampling import ROWS_PER_BATCH, Sample
+from pipelines.tables.sampling import ROWS_PER_BATCH, Places, Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +58,7 @@ class Source:
         is_typed: Whether the columns have types of their own, as in Parquet and DataFrames.
         rows: `[n]`, int64, where each row of `table` stands among the rows of the file, or None if all are there.
         notes: What a person should know about the way it was read, a sentence each.
+        places: What messages call the rows instead, where they are of several files.
         copy: Keeps the passing copy of standard input for as long as it is in use.
     """
 
@@ -71,11 +72,14 @@ class Source:
     is_typed: bool = False
     rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    places: Places | None = None
     copy: Any = dataclasses.field(default=None, repr=False)
 
     @property
-    def row_numbers(self) -> int | np.ndarray:
+    def row_numbers(self) -> int | np.ndarray | Places:
         """The numbers messages give to the rows: of the first if they follow each other, or of each."""
+        if self.places is not None:
+            return self.places
         return self.first_row if self.rows is None else self.rows + self.first_row
 
 
@@ -92,6 +96,7 @@ def read_source(
     seed: int = 0,
     sample: Sample | None = None,
     name: str | None = None,
+    may_be_empty: bool = False,
 ) -> Source:
     """Reads a CSV or Parquet file, or standard input (`-`), or takes a DataFrame.
 
@@ -107,6 +112,7 @@ def read_source(
         sample: A sample without rows to fill, instead of `max_rows` and `seed`; who hands it over says in words what
             became of the rows.
         name: What messages call a file. Default: its path.
+        may_be_empty: Whether a table without rows is one.
 
     Raises:
         UsageError: If there is no such file, or it is a model.
@@ -124,8 +130,8 @@ def read_source(
     else:
         path = pathlib.Path(data)
         source = _read_file(path, name or str(path), path.name, options, sample)
-    if not source.num_rows:
-        raise AugmentError(f"{source.name} has a header but no rows.")
+    if not source.num_rows and not may_be_empty:
+        raise AugmentError(f"{source.name} has {'columns' if source.is_typed else 'a header'} but no rows.")
     if is_told and source.num_rows > source.table.num_rows:
         sampled = f"{source.table.num_rows:,} of the {source.num_rows:,} rows are used, a uniform sample."
         source = dataclasses.replace(source, notes=(*source.notes, sampled))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["ROWS_PER_BATCH", "Sample", "SampleOfFiles"]
+__all__ = ["ROWS_PER_BATCH", "Places", "Sample", "SampleOfFiles"]
 
 ROWS_PER_BATCH = 1 << 16
 
@@ -88,27 +88,46 @@ class SampleOfFiles:
 
     def __init__(self, max_rows: int | None) -> None:
         self._max_rows = max_rows
-        self._parts: dict[int, tuple[pa.Table, np.ndarray]] = {}
+        self._parts: dict[int, tuple[pa.Table, np.ndarray, np.ndarray]] = {}
         self._kept = 0
         self.below = np.inf  # a row with a greater key is not among them
 
-    def add(self, number: int, table: pa.Table, keys: np.ndarray) -> None:
-        """Takes the sample of a file, which stands for that number among the others."""
-        self._parts[number] = table, keys
+    def add(self, number: int, table: pa.Table, keys: np.ndarray, positions: np.ndarray | None) -> None:
+        """Takes the sample of a file, which stands for that number among the others, as `Sample` gives it."""
+        self._parts[number] = table, keys, np.arange(table.num_rows) if positions is None else positions
         self._kept += table.num_rows
         if self._max_rows is not None and self._kept > 2 * self._max_rows:
             self._prune(self._max_rows)
 
     def _prune(self, max_rows: int) -> None:
-        keys = np.concatenate([keys for _, keys in self._parts.values()])
+        keys = np.concatenate([keys for _, keys, _ in self._parts.values()])
         self.below = float(np.partition(keys, max_rows - 1)[max_rows - 1])
-        for number, (part, keys) in self._parts.items():
+        for number, (part, keys, positions) in self._parts.items():
             is_kept = keys <= self.below
-            self._parts[number] = part.filter(pa.array(is_kept)).combine_chunks(), keys[is_kept]
+            kept = part.filter(pa.array(is_kept)).combine_chunks()
+            self._parts[number] = kept, keys[is_kept], positions[is_kept]
         self._kept = max_rows
 
-    def tables(self) -> list[pa.Table]:
-        """The rows kept, of file after file."""
+    def result(self) -> tuple[list[pa.Table], list[np.ndarray]]:
+        """The rows kept, of file after file, and where they stood in it."""
         if self._max_rows is not None and self._kept > self._max_rows:
             self._prune(self._max_rows)
-        return [self._parts[number][0] for number in sorted(self._parts)]
+        parts = [self._parts[number] for number in sorted(self._parts)]
+        return [table for table, _, _ in parts], [positions for _, _, positions in parts]
+
+
+class Places:
+    """What messages call the rows of several files, one after another: `17 of part-3.csv`.
+
+    Args:
+        names: Of the files.
+        numbers: `[n]` for each file, the numbers of its rows.
+    """
+
+    def __init__(self, names: Sequence[str], numbers: Sequence[np.ndarray]) -> None:
+        self._names, self._numbers = names, numbers
+        self._ends = np.cumsum([len(part) for part in numbers])
+
+    def __getitem__(self, row: int) -> str:
+        file = int(np.searchsorted(self._ends, row, side="right"))
+        return f"{self._numbers[file][row - int(self._ends[file])]} of {self._names[file]}"

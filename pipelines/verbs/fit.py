@@ -173,11 +173,13 @@ def fit(
     if cluster is not None and device is not None:
         raise UsageError("on a cluster TensorFlow chooses each worker's device: leave device away.")
     devices = devices_of(device)
-    if (cluster is not None or len(devices) > 1) and (max_time is not None or patience is not None or resume):
+    if cluster is not None and (max_time is not None or patience is not None or resume):
         raise UsageError(
-            "workers of a cluster, or several devices, train for a number of steps or epochs: leave max_time, patience "
-            "and resume away. What a worker has done is not lost when it dies."
+            "on a cluster training takes a number of steps or epochs: leave max_time, patience and resume away. What a "
+            "worker has done is not lost when it dies."
         )
+    if len(devices) > 1 and (max_time is not None or patience is not None):
+        raise UsageError("several devices train for a number of steps or epochs: leave max_time and patience away.")
     if cluster is not None and workers is None:
         raise UsageError("say how many workers are to train together: each sees a batch of its own in a step.")
     options: dict[str, Any] = {
@@ -329,7 +331,10 @@ def _train_and_write(
             devices,
             seed=seed,
             steps=num_steps,
+            checkpoint=folder.training,
+            resume=is_resumed,
             on_progress=on_progress,
+            interruption=interruption,
         )
     else:
         try:
@@ -416,9 +421,8 @@ def _finished(
 def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Path:
     if model is not None:
         return pathlib.Path(model)
-    is_path = isinstance(first, str | os.PathLike) and str(first) != "-"
-    if not is_path or "*" in str(first):
-        what = "files of a pattern" if is_path else "standard input" if isinstance(first, str) else "a DataFrame"
+    if not isinstance(first, str | os.PathLike) or str(first) == "-":
+        what = "standard input" if isinstance(first, str) else "a DataFrame"
         raise UsageError(f"a model fitted to {what} needs a file name: -m FILE, or model=... in Python")
     return pathlib.Path(default_name(first))
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, repeat
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.balancing import new_rows
-from pipelines.cluster.making import made_on_ray
+from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
@@ -23,7 +23,7 @@ from pipelines.folders import Folder, folder_of
 from pipelines.manifest import begin, kept, read_manifest
 from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.parts import Part, RowParts, RowPlan, make_part, new_plan
+from pipelines.parts import RowParts, RowPlan, new_plan
 from pipelines.tables.cells import Cells
 from pipelines.tables.formulas import escaping
 from pipelines.tables.parsing import numbers, plain
@@ -225,25 +225,6 @@ def generate(
     return made
 
 
-def _made(
-    model: ModelFile,
-    plan: RowPlan,
-    numbers: Sequence[int],
-    folder: Folder,
-    cluster: Cluster | None,
-    on_progress: Callable[[int], None] | None,
-) -> Generator[Part, None, None]:
-    """Yields parts as they are made, here or on a cluster; `on_progress` is told of their rows."""
-    if cluster is None:
-        for number in numbers:
-            yield make_part(model, plan, number, folder, on_progress)
-    elif numbers:
-        for part in made_on_ray(model, RowParts(plan, folder), numbers, cluster):
-            if on_progress is not None:
-                on_progress(part.rows)
-            yield part
-
-
 def _in_parts(
     model: ModelFile,
     folder: Folder,
@@ -254,22 +235,22 @@ def _in_parts(
     on_progress: Callable[[int], None] | None,
 ) -> Generated:
     """Makes the parts that are not there yet; of what they are to be like, None was not said."""
-    if resume and force:
-        raise UsageError("parts are either resumed or replaced; leave one of resume and force away.")
     with folder.locked():
         found = read_manifest(folder, RowPlan) if resume else None
         begun = {} if found is None else {name: getattr(found[0], name) for name in said}
         chosen = {name: value for name, value in said.items() if value is not None}
         plan = new_plan(model, **{"rows": _DEFAULT_ROWS, "seed": new_seed(), **begun, **chosen})
         done = begin(folder, plan, resume=resume, force=force)
-        made = Generated(seed=plan.seed, parts=plan.num_parts, parts_kept=len(done))
+        told = Generated(seed=plan.seed, parts=plan.num_parts, parts_kept=len(done))
         if on_progress is not None:
             on_progress(sum(part.rows for part in done.values()))
         missing = [number for number in range(plan.num_parts) if plan.name(number) not in done]
-        for part in kept(folder, plan, done, _made(model, plan, missing, folder, cluster, on_progress)):
-            made.rows += part.rows
-    made.drawn = made.fulfilled = made.rows
-    return made
+        new = made(model, RowParts(plan, folder), missing, cluster, on_progress)
+        with contextlib.closing(kept(folder, plan, done, new)) as parts:
+            for part in parts:
+                told.rows += part.rows
+    told.drawn = told.fulfilled = told.rows
+    return told
 
 
 def _requests(

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.cluster.making import made_on_ray
+from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.errors import UsageError
 from pipelines.folders import folder_of
-from pipelines.joined import is_several, tables_of
+from pipelines.joined import is_several, is_table, tables_of
 from pipelines.manifest import begin, kept
 from pipelines.matching import read_for, typed_frame
 from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.parts import Part
 from pipelines.scored_parts import ScoredParts, new_score_plan
 from pipelines.scoring import COLUMNS, check_scorable, log_probs, percentiles, write_scored
 from pipelines.tables.dialect import ReadOptions
@@ -102,6 +101,8 @@ def score(
     if isinstance(data, str | os.PathLike) and is_several(data):
         if output is None or str(output) == "-":
             raise UsageError(f"the tables of {data} are scored each on its own: name a folder for them as the output.")
+        if is_table(output):
+            raise UsageError(f"{output}: the tables of {data} go to a folder of tables, not to one.")
         return _score_folder(
             opened,
             data,
@@ -146,11 +147,9 @@ def _score_folder(
     on_progress: Callable[[int], None] | None,
 ) -> Scored:
     """Scores those tables that are not there yet."""
-    if resume and force:
-        raise UsageError("parts are either resumed or replaced; leave one of resume and force away.")
     files = tables_of(data)
     source, folder = files[0].folder, folder_of(output)
-    if source.is_same(folder):
+    if source.place == folder.place:
         raise UsageError(f"{output} is where the tables are; name another folder for the scored ones.")
     with folder.locked():
         plan = new_score_plan(
@@ -160,25 +159,7 @@ def _score_folder(
         num_kept, rows = len(done), 0
         missing = [number for number in range(plan.num_parts) if plan.name(number) not in done]
         maker = ScoredParts(plan, source, folder)
-        with contextlib.closing(kept(folder, plan, done, _made(model, maker, missing, cluster, on_progress))) as parts:
+        with contextlib.closing(kept(folder, plan, done, made(model, maker, missing, cluster, on_progress))) as parts:
             for part in parts:
                 rows += part.rows
     return Scored(rows, plan.num_parts, num_kept)
-
-
-def _made(
-    model: ModelFile,
-    maker: ScoredParts,
-    numbers: Sequence[int],
-    cluster: Cluster | None,
-    on_progress: Callable[[int], None] | None,
-) -> Generator[Part, None, None]:
-    """Yields tables as they are scored, here or on a cluster."""
-    if cluster is None:
-        for number in numbers:
-            yield maker.make(model, number, None, on_progress)
-    elif numbers:
-        for part in made_on_ray(model, maker, numbers, cluster):
-            if on_progress is not None:
-                on_progress(part.rows)
-            yield part

@@ -14,6 +14,7 @@ from descendants import descendants
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.cluster.making import made_on_ray
+from pipelines.cluster.reading import each_on_ray
 from pipelines.cluster.session import Cluster, _check_reachable, connected
 from pipelines.engines.local import BLOCK_ROWS
 from pipelines.folders import LocalFolder, folder_of, read, write
@@ -146,11 +147,17 @@ def test_a_table_that_no_worker_can_read_is_told_of(ray, thousands, tmp_path):
         read_joined(tmp_path / "rows", max_rows=700, cluster=Cluster(workers=2))
 
 
-def test_evaluate_says_the_same_whoever_reads(ray, thousands, moons):
-    options = {"max_rows": 600, "seed": 3}
-    assert pipelines.evaluate(moons, thousands, engine="ray", **options) == pipelines.evaluate(
-        moons, thousands, **options
-    )
+def test_evaluate_says_the_same_whoever_reads(ray, thousands, moons, monkeypatch):
+    options, asked = {"max_rows": 600, "seed": 3}, []
+
+    def each(work, jobs, *rest):
+        asked.extend(files := list(jobs))
+        return each_on_ray(work, files, *rest)
+
+    monkeypatch.setattr("pipelines.joined.each_on_ray", each)
+    there = pipelines.evaluate(moons, thousands, engine="ray", **options)
+    assert len(asked) == 5
+    assert there == pipelines.evaluate(moons, thousands, **options)
 
 
 def test_scored_tables_are_those_scored_here(ray, moons_model, thousands, tmp_path, bucket):

@@ -163,7 +163,7 @@ def test_files_with_other_decimal_marks_are_not_joined(tmp_path, target):
     rows = [f"{i}.25;{i % 7}.5" for i in range(60)]
     for name, lines in (("a.csv", rows), ("b.csv", [row.replace(".", ",") for row in rows])):
         (tmp_path / name).write_text("\n".join(["x;y", *lines]) + "\n")
-    assert "b.csv spells numbers with ',' and a.csv with '.'" in refusal(
+    assert "b.csv spells numbers with ',' and a.csv with '.'. Say which it is with --decimal" in refusal(
         [tmp_path / "a.csv", tmp_path / "b.csv"], model=target
     )
 

@@ -1,5 +1,7 @@
 """A folder at a URI gets the same files as one at a path."""
 
+import gzip
+
 import pytest
 
 import pipelines
@@ -44,6 +46,15 @@ def test_what_is_written_is_there_and_can_be_removed(place):
     assert place.names() == ["a"]
     with pytest.raises(AugmentError, match="b cannot be removed"):
         place.remove("b")
+
+
+def test_what_is_compressed_stays_so(place):
+    content = gzip.compress(b"abc")
+    with place.making("a.csv.gz") as path:
+        path.write_bytes(content)
+    assert read(place, "a.csv.gz") == content
+    with place.fetched("a.csv.gz") as path:
+        assert path.read_bytes() == content
 
 
 def test_what_fails_half_way_is_not_there(place):

@@ -1,5 +1,7 @@
 """Files read as one are the rows of all of them, or a uniform sample that does not depend on who read which first."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -7,7 +9,9 @@ import pytest
 
 import pipelines
 from pipelines import AugmentError, UsageError
+from pipelines.folders import folder_of, write
 from pipelines.joined import is_several, read_joined, tables_of
+from pipelines.model_file import default_name
 from pipelines.tables.sampling import Sample, SampleOfFiles
 
 LENGTHS = [300, 1, 2000, 50, 700]
@@ -15,7 +19,7 @@ LENGTHS = [300, 1, 2000, 50, 700]
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """A folder of CSV and Parquet files of other lengths, which say which row of which file each row is, and others."""
+    """A folder of CSV files of other lengths, which say which row of which file each row is, and of other files."""
     folder = tmp_path_factory.mktemp("tables") / "rows"
     folder.mkdir()
     for number, length in enumerate(LENGTHS):
@@ -53,6 +57,14 @@ def test_the_tables_of_a_folder_are_the_files_with_suffixes_of_tables(rows, buck
     assert [file.name for file in tables_of(f"file://{rows}/part-2.csv")] == ["part-2.csv"]
 
 
+def test_a_uri_of_a_folder_that_is_called_like_a_table_is_a_folder(tmp_path, bucket):
+    (tmp_path / "rows.parquet").mkdir()
+    (tmp_path / "rows.parquet" / "part-0.parquet").touch()
+    write(folder_of(bucket.format("rows.parquet")), "part-0.parquet", b"")
+    for uri in (f"file://{tmp_path}/rows.parquet", bucket.format("rows.parquet"), bucket.format("rows.parquet/*")):
+        assert [file.name for file in tables_of(uri)] == ["part-0.parquet"]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -68,9 +80,17 @@ def test_where_no_tables_are_is_wrong_usage(rows, tmp_path, monkeypatch, data, s
         tables_of(data)
 
 
-def test_a_model_of_a_pattern_needs_a_name(rows):
-    with pytest.raises(UsageError, match="a model fitted to files of a pattern needs a file name"):
-        pipelines.fit(rows / "*.csv")
+@pytest.mark.parametrize("data", ["*.csv", "part-[0-9].csv", "."])
+def test_a_model_of_a_pattern_needs_a_name(rows, monkeypatch, data):
+    monkeypatch.chdir(rows)
+    with pytest.raises(UsageError, match=r"a model fitted to .* needs a file name: -m FILE"):
+        pipelines.fit(data)
+
+
+def test_the_model_of_a_uri_is_called_after_its_folder():
+    assert default_name("s3://key:secret@bucket/rows?endpoint_override=1.2.3.4:5&scheme=http") == "rows.augment"
+    assert default_name("s3://bucket/rows.parquet") == "rows.augment"
+    assert default_name("rows/") == "rows.augment"
 
 
 # Their rows.
@@ -109,8 +129,12 @@ def test_the_sample_is_uniform_over_files_and_within_them():
         for number, table in enumerate(tables):
             sample = Sample(50, [seed, number], joined.below)
             sample.add(table)
-            joined.add(number, sample.result(table.schema)[0], sample.keys)
-        counts[pa.concat_tables(joined.tables())["row"].to_numpy()] += 1
+            kept, positions = sample.result(table.schema)
+            joined.add(number, kept, sample.keys, positions)
+        tables_kept, where = joined.result()
+        found = pa.concat_tables(tables_kept)["row"].to_numpy()
+        counts[found] += 1
+        assert (found == np.concatenate([100 * n + part for n, part in enumerate(where)])).all()
     assert counts.sum() == 400 * 50
     # A sum of 500 squares of binomial counts over their variance; five standard deviations around its mean.
     chi_squared = ((counts - 40) ** 2 / (400 * 0.1 * 0.9)).sum()
@@ -129,12 +153,49 @@ def test_the_sample_does_not_depend_on_the_order_in_which_files_come():
         for number in order:
             sample = Sample(100, [7, int(number)], joined.below if number % 2 else np.inf)
             sample.add(tables[number])
-            joined.add(int(number), sample.result(tables[number].schema)[0], sample.keys)
-        found.append(pa.concat_tables(joined.tables())["row"].to_pylist())
+            kept, positions = sample.result(tables[number].schema)
+            joined.add(int(number), kept, sample.keys, positions)
+        found.append(pa.concat_tables(joined.result()[0])["row"].to_pylist())
     assert len(found[0]) == 100
     assert found[0] == sorted(found[0])
     assert found[0] == found[1] == found[2]
     assert joined.below < 0.2
+
+
+def test_a_cell_at_fault_is_named_with_its_file(rows, tmp_path):
+    shutil.copytree(rows, tmp_path / "rows")
+    lines = (tmp_path / "rows" / "part-3.csv").read_text().splitlines()
+    lines[7] = "3,six"
+    (tmp_path / "rows" / "part-3.csv").write_text("\n".join(lines))
+    for options in ({}, {"max_rows": 3050, "seed": 1}):
+        with pytest.raises(
+            AugmentError, match=r"'row' cannot be integer: 'six' in row 8 of part-3.csv is no"
+        ):
+            pipelines.fit(tmp_path / "rows", model=tmp_path / "m.augment", kinds={"row": "integer"}, **options)
+
+
+def test_parquet_files_are_joined_with_their_types(tmp_path):
+    for number in range(3):
+        pd.DataFrame({"x": np.arange(number, dtype=float)}).to_parquet(tmp_path / f"{number}.parquet")
+    source, files = read_joined(tmp_path, max_rows=2, seed=0)
+    assert (source.num_rows, source.table.num_rows, str(source.table.schema.field("x").type)) == (3, 2, "double")
+    assert [one.num_rows for one in files] == [0, 1, 2]
+
+
+def test_parts_without_rows_are_passed_over_unless_all_are(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n")
+    with pytest.raises(AugmentError, match=r"a.csv: there are no rows"):
+        read_joined(tmp_path)
+    (tmp_path / "b.csv").write_text("x,y\n1,2\n")
+    assert read_joined(tmp_path)[0].num_rows == 1
+
+
+def test_text_is_not_joined_with_types(tmp_path):
+    frame = pd.DataFrame({"x": [1, 2]})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(AugmentError, match=r"b.parquet and a.csv cannot be joined: one is text and one has types"):
+        read_joined(tmp_path)
 
 
 def test_files_of_one_folder_with_other_columns_are_not_joined(rows, tmp_path):
@@ -144,11 +205,11 @@ def test_files_of_one_folder_with_other_columns_are_not_joined(rows, tmp_path):
         read_joined(tmp_path)
 
 
-def test_a_frame_and_a_folder_can_be_joined(rows):
-    frame = pd.DataFrame({"file": ["9"], "row": ["9"]})
-    source, files = read_joined([rows, frame], max_rows=10_000)
-    assert frame_of(source).iloc[-1].tolist() == [9, 9]
-    assert [one.sha256 is None for one in files] == [False] * 5 + [True]
+def test_a_frame_and_a_folder_can_be_joined(tmp_path):
+    pd.DataFrame({"x": [1.0, 2.0]}).to_parquet(tmp_path / "a.parquet")
+    source, files = read_joined([tmp_path, pd.DataFrame({"x": [3.0]})], max_rows=10)
+    assert source.table["x"].to_pylist() == [1.0, 2.0, 3.0]
+    assert [one.sha256 is None for one in files] == [False, True]
 
 
 def test_a_folder_is_fitted_like_its_rows_in_one_file(moons, tmp_path):

@@ -71,16 +71,42 @@ def test_tables_that_have_changed_are_not_mixed_with_others(rows, moons_model, t
     assert pipelines.score(rows, model=moons_model, output=target, force=True).rows == 901
 
 
-def test_scores_do_not_go_on_from_rows(rows, moons_model, tmp_path):
-    pipelines.generate(moons_model, 10, parts=tmp_path / "new", seed=0)
-    with pytest.raises(AugmentError, match="unknown entry 'seed'"):
-        pipelines.score(rows, model=moons_model, output=tmp_path / "new", resume=True)
+def test_tables_that_are_gone_are_gone_when_the_others_are_scored_anew(rows, moons_model, tmp_path):
+    target = tmp_path / "scored"
+    pipelines.score(rows, model=moons_model, output=target)
+    (rows / "c.parquet").unlink()
+    (target / "notes.txt").touch()
+    pipelines.score(rows, model=moons_model, output=target, force=True)
+    assert sorted(contents(target)) == ["a.csv", "b.csv.gz", "manifest.json", "notes.txt"]
+
+
+def test_scores_do_not_go_on_from_rows_and_replace_them_if_told_so(rows, moons_model, tmp_path):
+    target = tmp_path / "new"
+    pipelines.generate(moons_model, 10, parts=target, seed=0)
+    with pytest.raises(UsageError, match=r"new has other parts: new rows, and not scored tables.* To replace them: "):
+        pipelines.score(rows, model=moons_model, output=target, resume=True)
+    pipelines.score(rows, model=moons_model, output=target, force=True)
+    assert sorted(contents(target)) == ["a.csv", "b.csv.gz", "c.parquet", "manifest.json"]
+
+
+def test_a_manifest_cannot_name_what_is_elsewhere(rows, moons_model, tmp_path):
+    (tmp_path / "mine.csv").touch()
+    (tmp_path / "scored").mkdir()
+    (tmp_path / "scored" / "manifest.json").write_text('{"parts": [{"name": "../mine.csv"}]}')
+    pipelines.score(rows, model=moons_model, output=tmp_path / "scored", force=True)
+    assert (tmp_path / "mine.csv").exists()
+
+
+def test_a_table_without_rows_is_scored_to_one_without_rows(rows, moons_model, tmp_path):
+    (rows / "a.csv").write_text("x,y\n")
+    pipelines.score(rows, model=moons_model, output=tmp_path / "scored")
+    assert (tmp_path / "scored" / "a.csv").read_text() == "x,y,log_prob,percentile,outlier\n"
 
 
 def test_a_table_that_does_not_fit_leaves_the_others_and_says_how_to_go_on(rows, moons_model, tmp_path):
     (rows / "b.csv.gz").unlink()
     (rows / "b.csv").write_text("x\n1\n")
-    with pytest.raises(AugmentError, match=r"rows: b.csv has no column 'y'; .* 1 of 3 parts are there; to make"):
+    with pytest.raises(AugmentError, match=r"rows/b.csv has no column 'y'; .* 1 of 3 parts are there; to make"):
         pipelines.score(rows, model=moons_model, output=tmp_path / "scored")
     assert sorted(contents(tmp_path / "scored")) == ["a.csv", "manifest.json"]
 
@@ -91,6 +117,8 @@ def test_a_table_that_does_not_fit_leaves_the_others_and_says_how_to_go_on(rows,
         ({}, "name a folder for them as the output"),
         ({"output": "-"}, "name a folder for them as the output"),
         ({"output": "rows"}, "is where the tables are; name another folder"),
+        ({"output": "file://rows", "force": True}, "is where the tables are; name another folder"),
+        ({"output": "out.csv"}, "go to a folder of tables, not to one"),
         ({"output": "out", "resume": True, "force": True}, "either resumed or replaced"),
         ({"output": "out", "workers": 2}, "go with the engine ray"),
     ],
@@ -98,6 +126,8 @@ def test_a_table_that_does_not_fit_leaves_the_others_and_says_how_to_go_on(rows,
 def test_what_does_not_go_together_is_wrong_usage(rows, moons_model, monkeypatch, options, said):
     monkeypatch.chdir(rows.parent)
     before = contents(rows)
+    if options.get("output") == "file://rows":
+        options = options | {"output": f"file://{rows}"}
     with pytest.raises(UsageError, match=said):
         pipelines.score(rows, model=moons_model, **options)
     assert contents(rows) == before
