@@ -133,6 +133,8 @@ class LocalFolder:
     def names(self) -> list[str]:
         try:
             return sorted(os.listdir(self.path))
+        except FileNotFoundError as error:  # where parts are to go: who reads has looked whether it is there
+            raise write_error(self.path, error) from error
         except OSError as error:
             raise AugmentError(f"{self.path} cannot be read: {error.strerror}.") from error
 

@@ -14,9 +14,10 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 if "TF_XLA_FLAGS" not in os.environ:
     _COMPILED = tempfile.TemporaryDirectory(prefix="augment-compiled-")
     os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={_COMPILED.name}"
-# The key that seals models lies here, and not in a person's home.
-_STATE = tempfile.TemporaryDirectory(prefix="augment-state-")
-os.environ["XDG_STATE_HOME"] = _STATE.name
+# The key that seals models lies here, and not in a person's home; the processes of pytest-xdist have it in common.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _STATE = tempfile.TemporaryDirectory(prefix="augment-state-")
+    os.environ["XDG_STATE_HOME"] = _STATE.name
 
 # pytest's default import mode puts this folder first on the path, where its folders tfp_realnvp and pipelines would
 # hide the packages of those names.
@@ -24,5 +25,5 @@ _HERE = pathlib.Path(__file__).parent.resolve()
 sys.path[:] = [entry for entry in sys.path if not entry or pathlib.Path(entry).resolve() != _HERE]
 
 # No deadline: the first example traces and compiles. Derandomized: a red run can be repeated.
-settings.register_profile("project", deadline=None, max_examples=15, derandomize=True)
+settings.register_profile("project", deadline=None, max_examples=10, derandomize=True)
 settings.load_profile("project")

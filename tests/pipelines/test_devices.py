@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from conftest import dice_frame
 
 import pipelines
 from pipelines import UsageError
@@ -64,9 +63,9 @@ print(json.dumps(told))
 """
 
 
-def test_two_devices_learn_together_and_go_on_after_a_stop(tmp_path, members_of):
+def test_two_devices_learn_together_and_go_on_after_a_stop(tmp_path, dice, members_of):
     """A table with classes, whose networks have dropout, and whose weights are averaged."""
-    dice_frame().to_csv(tmp_path / "dice.csv", index=False)
+    dice.to_csv(tmp_path / "dice.csv", index=False)
     (tmp_path / "models").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, tmp_path / "dice.csv", tmp_path / "models"],

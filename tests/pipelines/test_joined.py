@@ -168,9 +168,7 @@ def test_a_cell_at_fault_is_named_with_its_file(rows, tmp_path):
     lines[7] = "3,six"
     (tmp_path / "rows" / "part-3.csv").write_text("\n".join(lines))
     for options in ({}, {"max_rows": 3050, "seed": 1}):
-        with pytest.raises(
-            AugmentError, match=r"'row' cannot be integer: 'six' in row 8 of part-3.csv is no"
-        ):
+        with pytest.raises(AugmentError, match=r"'row' cannot be integer: 'six' in row 8 of part-3.csv is no"):
             pipelines.fit(tmp_path / "rows", model=tmp_path / "m.augment", kinds={"row": "integer"}, **options)
 
 

@@ -52,6 +52,27 @@ def often(monkeypatch):
     monkeypatch.setattr(models, "_SECONDS_PER_CHECKPOINT", 0.0)
 
 
+CONVERT = models.graphs
+
+
+@pytest.fixture(autouse=True)
+def converted_once(monkeypatch, graphs):
+    """Graphs of the same weights are the same, and take longer than the training."""
+
+    def convert(model):
+        key = b"".join(variable.numpy().tobytes() for variable in model.variables)
+        if key not in graphs:
+            graphs[key] = CONVERT(model)
+        return graphs[key]
+
+    monkeypatch.setattr(models, "graphs", convert)
+
+
+@pytest.fixture(scope="module")
+def graphs():
+    return {}
+
+
 def kill_at(target, epoch):
     """An `on_progress` that copies the folder beside the model after an epoch, and ends the fit there."""
 
@@ -112,7 +133,10 @@ def members(path):
 # Going on.
 
 
-def test_the_same_call_with_resume_ends_with_the_same_weights_graphs_and_history(killed, table, options, whole):
+def test_the_same_call_with_resume_ends_with_the_same_weights_graphs_and_history(
+    killed, table, options, whole, monkeypatch
+):
+    monkeypatch.setattr(models, "graphs", CONVERT)
     assert names(pathlib.Path(f"{killed}.checkpoint")) == ["fit.json", "lock", "training.safetensors"]
     told = []
     result = pipelines.fit(table, model=killed, resume=True, on_progress=told.append, **options)
