@@ -14,6 +14,8 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 if "TF_XLA_FLAGS" not in os.environ:
     _COMPILED = tempfile.TemporaryDirectory(prefix="augment-compiled-")
     os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={_COMPILED.name}"
+# As many processes as cores run tests: threads of theirs that wait for each other would only be in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The key that seals models lies here, and not in a person's home; the processes of pytest-xdist have it in common.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _STATE = tempfile.TemporaryDirectory(prefix="augment-state-")
