@@ -113,7 +113,7 @@ def read_joined(
         cluster: Whose workers read files, each a file at a time. Default: this process.
 
     Returns:
-        All of them as one table, and each. Of the rows of several files only those of the first are kept.
+        All of them as one table, and each of them; of several, files are without rows in the latter.
 
     Raises:
         AugmentError: If one cannot be read, or they do not have the same columns.

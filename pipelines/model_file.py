@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import stat
 import weakref
 import zipfile
@@ -190,7 +191,7 @@ def default_name(data: str | os.PathLike[str]) -> str:
     """
     text = os.fspath(data)
     path = pathlib.Path(text.partition("?")[0] if "://" in text else text)
-    if "*" in path.name or not path.stem or ("[" in path.name and not path.exists()):
+    if not path.stem or (re.search(r"[*?\[]", path.name) and not path.exists()):
         raise UsageError(f"a model fitted to {path.name or text} needs a file name: -m FILE, or model=... in Python")
     return (path.with_suffix("") if path.suffix.lower() in (".gz", ".zst", ".bz2") else path).stem + SUFFIX
 

@@ -7,14 +7,12 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
 from pipelines.folders import Folder
 from pipelines.joined import TableFile
 from pipelines.matching import read_for
 from pipelines.model_file import ModelFile
 from pipelines.parts import Part, Plan, file_digest, runtime_of
-from pipelines.scoring import check_scorable, log_probs, percentiles, write_scored
+from pipelines.scoring import check_scorable, scores, write_scored
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.entry_checks import FLAG, NUMBER, OBJECT
 from pipelines.tables.formulas import escaping
@@ -109,8 +107,6 @@ class ScoredParts:
             if self.plan.escape_formulas:
                 source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
             check_scorable(source, output)
-            log_prob = log_probs(model, source, on_progress, threads)
-            percentile = percentiles(model, log_prob, threads)
-            outlier = (percentile < 100 * self.plan.outlier_share).astype(np.int64)
-            write_scored(output, source, log_prob, percentile, outlier, self.plan.escape_formulas)
-            return Part(name, len(log_prob), file_digest(output))
+            columns = scores(model, source, self.plan.outlier_share, on_progress, threads)
+            write_scored(output, source, columns, self.plan.escape_formulas)
+            return Part(name, source.table.num_rows, file_digest(output))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from pipelines.tables.encoding import Rows
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.writing import copy_records, csv_field, open_output, write_typed
 
-__all__ = ["COLUMNS", "check_scorable", "log_probs", "own_log_probs", "percentiles", "write_scored"]
+__all__ = ["COLUMNS", "check_scorable", "log_probs", "own_log_probs", "scores", "write_scored"]
 
 COLUMNS = ("log_prob", "percentile", "outlier")
 # Of the noise drawn for absent numbers, the log-density of a row is the mean over so many draws.
@@ -101,10 +101,29 @@ def own_log_probs(model: ModelFile, threads: int | None = None) -> np.ndarray:
     return found
 
 
-def percentiles(model: ModelFile, log_prob: np.ndarray, threads: int | None = None) -> np.ndarray:
-    """Returns the share of the model's own rows, in percent, that are less likely, for each log-density."""
-    found: np.ndarray = 100 * np.searchsorted(own_log_probs(model, threads), log_prob, side="left") / local.BLOCK_ROWS
-    return found
+def scores(
+    model: ModelFile,
+    source: Source,
+    outlier_share: float,
+    on_progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Returns `COLUMNS` by name: log-densities, percentiles among the model's own rows, and 1 for outliers, else 0.
+
+    Args:
+        model: The model.
+        source: The rows.
+        outlier_share: The share of the model's own rows that would be called outliers.
+        on_progress: As for `log_probs`.
+        threads: As for `log_probs`.
+
+    Raises:
+        AugmentError: If a column of the model is missing or a cell cannot be read.
+    """
+    log_prob = log_probs(model, source, on_progress, threads)
+    percentile = 100 * np.searchsorted(own_log_probs(model, threads), log_prob, side="left") / local.BLOCK_ROWS
+    outlier = (percentile < 100 * outlier_share).astype(np.int64)
+    return dict(zip(COLUMNS, (log_prob, percentile, outlier), strict=True))
 
 
 def check_scorable(source: Source, output: str | os.PathLike[str] | None) -> None:
@@ -119,9 +138,7 @@ def check_scorable(source: Source, output: str | os.PathLike[str] | None) -> Non
 def write_scored(
     output: str | os.PathLike[str],
     source: Source,
-    log_prob: np.ndarray,
-    percentile: np.ndarray,
-    outlier: np.ndarray,
+    columns: Mapping[str, np.ndarray],
     escape_formulas: bool,
 ) -> None:
     """Writes the rows of a table as they are, with `COLUMNS` as last columns.
@@ -129,15 +146,13 @@ def write_scored(
     Args:
         output: A file, or "-" for standard output.
         source: The table.
-        log_prob: float64 `[n]`.
-        percentile: float64 `[n]`.
-        outlier: int64 `[n]`, 0 or 1.
+        columns: As `scores` returns them.
         escape_formulas: As for `score`; in CSV the source's dialect says so, too.
     """
     with open_output(output) as file:
         if source.is_typed:
             table = source.table
-            for name, values in zip(COLUMNS, (log_prob, percentile, outlier), strict=True):
+            for name, values in columns.items():
                 table = table.append_column(name, pa.array(values))
             write_typed(output, file, table, escape_formulas=escape_formulas)
         else:
@@ -145,7 +160,7 @@ def write_scored(
             decimal = source.dialect.decimal
             rows = (
                 mark.join((_spell(a, 6, decimal, source), _spell(b, 2, decimal, source), str(c)))
-                for a, b, c in zip(log_prob, percentile, outlier, strict=True)
+                for a, b, c in zip(*columns.values(), strict=True)
             )
             header = mark.join(csv_field(name, source.dialect) for name in COLUMNS)
             copy_records(file, source, header, rows)

@@ -8,8 +8,6 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.errors import UsageError
@@ -19,7 +17,7 @@ from pipelines.manifest import begin, kept
 from pipelines.matching import read_for, typed_frame
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.scored_parts import ScoredParts, new_score_plan
-from pipelines.scoring import COLUMNS, check_scorable, log_probs, percentiles, write_scored
+from pipelines.scoring import check_scorable, scores, write_scored
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.formulas import escaping
 from pipelines.tables.writing import refuse_existing
@@ -123,13 +121,11 @@ def score(
     check_scorable(source, output)
     if output is not None and str(output) != "-":
         refuse_existing(output, force)
-    log_prob = log_probs(opened, source, on_progress)
-    percentile = percentiles(opened, log_prob)
-    outlier = (percentile < 100 * outlier_share).astype(np.int64)
+    columns = scores(opened, source, outlier_share, on_progress)
     if output is None:
         frame = typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()
-        return frame.assign(**dict(zip(COLUMNS, (log_prob, percentile, outlier), strict=True)))
-    write_scored(output, source, log_prob, percentile, outlier, escape_formulas)
+        return frame.assign(**columns)
+    write_scored(output, source, columns, escape_formulas)
     return None
 
 

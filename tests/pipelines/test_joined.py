@@ -80,7 +80,7 @@ def test_where_no_tables_are_is_wrong_usage(rows, tmp_path, monkeypatch, data, s
         tables_of(data)
 
 
-@pytest.mark.parametrize("data", ["*.csv", "part-[0-9].csv", "."])
+@pytest.mark.parametrize("data", ["*.csv", "part-[0-9].csv", "part-?.csv", "."])
 def test_a_model_of_a_pattern_needs_a_name(rows, monkeypatch, data):
     monkeypatch.chdir(rows)
     with pytest.raises(UsageError, match=r"a model fitted to .* needs a file name: -m FILE"):
