@@ -145,10 +145,11 @@ def train_replicas(
     import tf_keras
 
     import tfp_realnvp
+    from tfp_realnvp.training import is_worth_compiling
 
     with strategy.scope():
         model, weighed = models.build(rows, num_classes, recipe, seed)
-        keras = _synchronous(model)
+        keras = _synchronous(model, is_compiled=is_worth_compiling(steps))
         optimizer = tfp_realnvp.optimizer(recipe.learning_rate, steps, ema_momentum=recipe.ema_momentum)
         keras.compile(optimizer, steps_per_execution=_STEPS_PER_CALL)
         keras.optimizer.build(keras.trainable_variables)
@@ -279,8 +280,8 @@ class History:
         return models.history_csv(history, list(self._offsets))
 
 
-def _synchronous(model: Any) -> Any:
-    """A Keras model whose gradients XLA computes on each replica, and TensorFlow adds up in one piece."""
+def _synchronous(model: Any, *, is_compiled: bool) -> Any:
+    """A Keras model whose gradients each replica computes, by XLA or not, and TensorFlow adds up in one piece."""
     import tensorflow as tf
 
     import tfp_realnvp
@@ -291,7 +292,7 @@ def _synchronous(model: Any) -> Any:
         def minimize(self, inputs: Any) -> tf.Tensor:
             variables = self.trainable_variables
 
-            @tf.function(jit_compile=True, autograph=False)
+            @tf.function(jit_compile=is_compiled, autograph=False)
             def differentiated(inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
                 with tf.GradientTape() as tape:
                     losses = -self(inputs, training=True)

@@ -115,14 +115,14 @@ def _try_alone(bijector: tfb.Bijector, flow: tfd.TransformedDistribution, name: 
     takes = [specs[0], *specs[1:][: len(context_specs(bijector))]]
     try:
         for part in parts:
-            _to_litert(part, bijector, takes)
+            _to_litert(part, takes)
     except ExportError as cause:
         raise ExportError(f"bijector {bijector.name!r} cannot be exported: {cause}") from cause
 
 
 def _convert(owner: tf.Module, function: Function, specs: Sequence[tf.TensorSpec]) -> bytes:
     """Converts a function and compares the graph with it on a few rows."""
-    graph = _to_litert(function, owner, specs)
+    graph = _to_litert(function, specs)
     rng = np.random.default_rng(0)
     inputs = []
     for spec in specs:
@@ -165,13 +165,14 @@ def _check(graph: bytes, function: Function, specs: Sequence[tf.TensorSpec], inp
             raise ExportError("the converted graph gives other values than the distribution.")
 
 
-def _to_litert(function: Function, owner: tf.Module, specs: Sequence[tf.TensorSpec]) -> bytes:
+def _to_litert(function: Function, specs: Sequence[tf.TensorSpec]) -> bytes:
     try:
         # A fresh lambda: a bound method would share its traces, and its name would leak into the graph.
         traced = tf.function(lambda *inputs: function(*inputs), autograph=False).get_concrete_function(*specs)
         if any(t.dtype == tf.float64 for op in traced.graph.get_operations() for t in op.outputs):
             raise ExportError("it computes in float64; LiteRT graphs are float32.")
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([prepared(traced, specs)], owner)
+        # Takes a graph as it is; that of today would freeze and save it once more, which takes as long as the rest.
+        converter = tf.compat.v1.lite.TFLiteConverter(*prepared(traced))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         graph: Any = converter.convert()
     except ExportError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,21 @@ __all__ = ["prepared"]
 _MAX_PRODUCT_SIZE = 1 << 16
 
 
-def prepared(traced: Any, specs: Sequence[tf.TensorSpec]) -> Any:
-    """Returns a concrete function with its variables as constants, and what the converter does badly done before it.
+def prepared(traced: Any) -> tuple[Any, list[tf.Tensor], list[tf.Tensor]]:
+    """Does before the converter what it does badly.
 
     Args:
         traced: A concrete function.
-        specs: Its inputs.
+
+    Returns:
+        The function as a `GraphDef` with its variables as constants, and its inputs and results in there.
     """
     frozen = convert_variables_to_constants_v2(traced)
     graph = frozen.graph.as_graph_def()
     _count_axes_from_the_front(frozen.graph, graph)
     _compute_constants(frozen, graph)
     _multiply_instead_of_selecting(frozen.graph, graph)
-    entries, results = [entry.name for entry in frozen.inputs], [result.name for result in frozen.outputs]
-    return tf.compat.v1.wrap_function(
-        lambda *inputs: tf.import_graph_def(graph, dict(zip(entries, inputs, strict=True)), results, name=""),
-        list(specs),
-    )
+    return graph, frozen.inputs, frozen.outputs
 
 
 def _count_axes_from_the_front(frozen: tf.Graph, graph: Any) -> None:
@@ -59,13 +56,14 @@ def _compute_constants(frozen: Any, graph: Any) -> None:
     alone = {name: tensor for name, tensor in found.items() if len(tensor.op.outputs) == 1}
     if not alone:
         return
-    values = dict(zip(alone, frozen.prune([], list(alone.values()))(), strict=True))
+    with tf.compat.v1.Session(graph=frozen.graph) as session:
+        values = session.run(alone)
     for node in graph.node:
         if node.name in values:
             name = node.name
             node.Clear()
             node.name = name
-            _make_constant(node, values[name].numpy())
+            _make_constant(node, values[name])
 
 
 def _multiply_instead_of_selecting(frozen: tf.Graph, graph: Any) -> None:

@@ -60,7 +60,6 @@ def classify(small: bool, out: pathlib.Path) -> None:
         batch_size=128,
         patience=40,
         seed=0,
-        jit_compile=not small,
         verbose=0,
     )
 
@@ -144,7 +143,6 @@ def predict_with_flow(
         learning_rate=learning_rate,
         validation_split=0.2,
         seed=0,
-        jit_compile=not small,
         verbose=0,
     )
     predicted = flow.given(test_features)  # batch shape [n]: one distribution of y for each row

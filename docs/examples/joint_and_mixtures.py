@@ -67,7 +67,7 @@ def mixture_of_flows(num_couplings: int, centres: np.ndarray) -> tfd.Distributio
 
 
 def mixture_of_conditional_flow(
-    num_couplings: int, train: np.ndarray, labels: np.ndarray, steps: int, small: bool
+    num_couplings: int, train: np.ndarray, labels: np.ndarray, steps: int
 ) -> tfd.Distribution:
     """One conditional flow, whose context is the one-hot number of the component.
 
@@ -76,7 +76,7 @@ def mixture_of_conditional_flow(
     """
     flow = tfr.real_nvp(2, num_couplings=num_couplings, context=tfr.FeatureContext(NUM_CLUSTERS), seed=0)
     one_hot = np.eye(NUM_CLUSTERS, dtype=np.float32)
-    options = {"steps": steps, "validation_split": 0, "jit_compile": not small, "verbose": 0}
+    options = {"steps": steps, "validation_split": 0, "verbose": 0}
     tfr.fit(flow, train, context=one_hot[labels], seed=0, **options)
     components = flow.given(one_hot)  # batch shape [NUM_CLUSTERS]
     return tfd.MixtureSameFamily(tfd.Categorical(logits=tf.Variable(tf.zeros(NUM_CLUSTERS))), components)
@@ -153,13 +153,13 @@ def run(small: bool, out: pathlib.Path) -> None:
         "single flow": single_flow(num_couplings),
         "tfd.Mixture of flows": mixture_of_flows(num_couplings, centres),
         "tfd.MixtureSameFamily of flow.given(one_hot)": mixture_of_conditional_flow(
-            num_couplings, train, clusters.labels_, steps // 4, small
+            num_couplings, train, clusters.labels_, steps // 4
         ),
         "single flow, gaussian_mixture base": flow_from_mixture(num_couplings, centres),
     }
     for name, model in models.items():
         left = steps - steps // 4 if "given" in name else steps
-        tfr.fit(model, train, steps=left, validation_split=0, seed=0, jit_compile=not small, verbose=0)
+        tfr.fit(model, train, steps=left, validation_split=0, seed=0, verbose=0)
 
     # A sample lies between the clusters if the truth gives it less density than 99.9 % of its own rows.
     threshold = np.quantile(log_density_of_bananas(sample_bananas(100_000, seed=3)), 0.001)

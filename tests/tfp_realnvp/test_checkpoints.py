@@ -170,7 +170,7 @@ class Vanish(tf_keras.callbacks.Callback):
 x = np.random.default_rng(0).normal(size=[600, 2]).astype(np.float32)
 flow = real_nvp(2, num_couplings=2, hidden_units=[8], seed=0)
 fit(flow, x, epochs=6, batch_size=50, seed=0, ema_momentum=0.9, checkpoint=sys.argv[1], checkpoint_interval=0.0,
-    resume=True, callbacks=[Vanish()], verbose=0)
+    resume=True, jit_compile=True, callbacks=[Vanish()], verbose=0)
 np.savez(sys.argv[3], *flow.variables)
 """
 

@@ -719,3 +719,26 @@ def test_log_prob_sample_and_training_compile_and_trace_once(name):
         expected = flow.log_prob(tf.constant(samples.numpy()), context=context)
         np.testing.assert_allclose(log_prob, expected, rtol=accuracy, atol=accuracy)
     assert traces == ["step", "draw"]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_compiled"),
+    [
+        ({"steps": 499}, False),
+        ({"steps": 500}, True),
+        ({"epochs": 100}, True),
+        ({"steps": 1, "jit_compile": True}, True),
+    ],
+)
+def test_xla_compiles_where_the_steps_give_its_seconds_back(options, is_compiled):
+    """100 epochs of 400 rows in batches of 50 are 800 steps."""
+    seen = []
+
+    class Stop(tf_keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            seen.append(self.model.is_compiled)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(diagonal_gaussian(), X[:400], validation_split=0, batch_size=50, callbacks=[Stop()], verbose=0, **options)
+    assert seen == [is_compiled]
