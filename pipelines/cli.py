@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import decimal
+import gc
 import json
 import pathlib
 import shlex
@@ -170,6 +172,8 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked, 4 below --fail-under.
     """
+    # Else Python looks through all of TensorFlow for garbage before it ends, for a second.
+    atexit.register(gc.freeze)
 
 
 @main.command(cls=_Command)

@@ -1,5 +1,7 @@
 """What must stand before TensorFlow is imported, and the settings of hypothesis."""
 
+import atexit
+import gc
 import os
 import pathlib
 import sys
@@ -25,6 +27,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 # hide the packages of those names.
 _HERE = pathlib.Path(__file__).parent.resolve()
 sys.path[:] = [entry for entry in sys.path if not entry or pathlib.Path(entry).resolve() != _HERE]
+
+# Else Python looks for garbage in all that the tests have left before it ends.
+atexit.register(gc.freeze)
 
 # No deadline: the first example traces and compiles. Derandomized: a red run can be repeated.
 settings.register_profile("project", deadline=None, max_examples=10, derandomize=True)

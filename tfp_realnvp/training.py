@@ -14,6 +14,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_probability import distributions as tfd
 
+from tfp_realnvp.adam import Adam
 from tfp_realnvp.bijectors.coupling import BoundCoupling
 from tfp_realnvp.binding import given
 from tfp_realnvp.checkpoints import Checkpointer, Part, Variables, check_same_run, hash_of, read_checkpoint
@@ -86,7 +87,7 @@ def optimizer(
 
 def _adam(schedule: WarmUpCosine, ema_momentum: float | None) -> tf_keras.optimizers.Adam:
     averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
-    return tf_keras.optimizers.Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, **averaging)
+    return Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, **averaging)
 
 
 class LikelihoodModel(tf_keras.Model):
