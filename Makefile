@@ -10,6 +10,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Packages are compiled when they are first imported: were that not kept, each process would do it again, for seconds.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test torture lint docs examples check-report check-sdmetrics bench bench-speed clean
 
