@@ -28,7 +28,7 @@ __all__ = ["LikelihoodModel", "fit", "optimizer"]
 _MAX_STEPS_PER_CALL = 64
 _SECONDS_PER_CALL = 1.0  # at most, where the clock counts
 # XLA's seconds come back after some 40 steps of a wide flow (63 columns, 256 units), 2,700 of a small one (2 and 64).
-_MIN_STEPS_TO_COMPILE = 500
+_MIN_STEPS_TO_COMPILE = 200
 _VALIDATION_BATCH_SIZE = 8192
 _WARM_UP_FRACTION = 0.05
 # One row far out has a gradient of any size. With a norm near that of an ordinary batch, and a second
@@ -334,8 +334,8 @@ def fit(
     lucky epoch from a good one (docs/design.md, decision 18).
 
     The number of steps is fixed before the first one, as the schedule needs it. With `max_time` it is
-    the smaller of what `epochs` asks for and what a rate measured after compilation allows, and is
-    returned, so that `steps` can repeat the run without a clock.
+    the smaller of what `epochs` asks for and what a rate measured after compilation allows. It is returned, and so
+    is `jit_compile`: with both the run can be repeated without a clock.
 
     When the loss becomes NaN or infinite, or explodes, training goes on from the weights and the optimizer's
     averages of the last good epoch with half the rate, three times at most. It has exploded when more than half of
@@ -371,7 +371,7 @@ def fit(
         seed: Integer seed of the split and of the order of the rows; None for a fresh one.
         jit_compile: Whether XLA compiles the steps. It takes seconds to minutes, and makes the steps of flows over
             vectors several times as fast; those of convolutional networks on a CPU it does not. None: if there are
-            at least 500 steps; fewer do not give the seconds back.
+            at least 200 steps; fewer do not give the seconds back.
         callbacks: Keras callbacks. A "batch" is a block of up to 64 steps. What they raise at the end of one, or of an
             epoch, ends training after a last checkpoint.
         checkpoint: File to write all to that `resume` needs, a few times the size of the weights, or None.
@@ -382,11 +382,11 @@ def fit(
     Returns:
         The Keras `History`: `loss` and `val_loss` by epoch, in nats a row. Its `params` also hold
         `steps` (planned), `steps_done`, `epoch` (from 0, the one whose weights the flow has) and
-        `stopped_by` (None, "patience", "max_time" or "callback", one of `callbacks`), `seconds_before` (those of
-        the calls before this one, 0 without `resume`), and `fallbacks`, a list with a dictionary for each time that
-        training diverged: `epoch` and `step` when it was noticed, `why` in words, `back_to` (the epoch after which
-        it went on, -1 the start) and `rate_scale` (the factor of the learning rate since). Callbacks find these as
-        they happen in `self.model.fallback.events`.
+        `stopped_by` (None, "patience", "max_time" or "callback", one of `callbacks`), `jit_compile`, `seconds_before`
+        (those of the calls before this one, 0 without `resume`), and `fallbacks`, a list with a dictionary for each
+        time that training diverged: `epoch` and `step` when it was noticed, `why` in words, `back_to` (the epoch after
+        which it went on, -1 the start) and `rate_scale` (the factor of the learning rate since). Callbacks find these
+        as they happen in `self.model.fallback.events`.
 
     Raises:
         DivergenceError: If training diverges a fourth time.
@@ -493,6 +493,7 @@ def fit(
         "steps_done": int(model.optimizer.iterations.numpy()),
         "epoch": epoch,
         "stopped_by": stopped_by,
+        "jit_compile": jit_compile,
         "seconds_before": seconds_before,
         "fallbacks": fallback.events,
     }

@@ -18,6 +18,7 @@ from pipelines.native_logs import quiet_native_logs
 __all__ = ["Cluster", "cluster_of", "connected"]
 
 _ENGINES = ("local", "ray")
+_LAST_PORT = 65_535
 _SECONDS_TO_ANSWER = 10
 
 
@@ -110,8 +111,10 @@ def _check_reachable(address: str) -> None:
     if not (mark and port.isdigit()):
         return
     try:
+        if int(port) > _LAST_PORT:  # the system would take it for another one
+            raise OSError(f"there is no port {port}")
         socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise AugmentError(f"the Ray cluster at {address!r} cannot be reached: {error}.") from error
 
 

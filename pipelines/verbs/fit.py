@@ -69,7 +69,7 @@ class FitResult:
             and margins of the columns were found in all rows.
         independent_log_likelihood: The same if the columns were independent of each other.
         epochs: Epochs done; those of up to 10 passes over a small table count as one.
-        steps: Optimizer steps planned; `steps=` repeats the run without a clock.
+        steps: Optimizer steps planned; `steps=` repeats the run without a clock, from 200 on to the bit.
         steps_done: Optimizer steps done, fewer if something stopped it.
         stopped_by: "patience", "max_time", or None for the whole schedule.
         seconds: Wall time of the whole call, and of the training it went on from.

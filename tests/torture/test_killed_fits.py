@@ -7,7 +7,7 @@ import killed_fits
 
 def test_a_fit_that_is_killed_ends_like_one_that_is_not(tmp_path, monkeypatch):
     """While it trains; the other moments are those of `make torture`."""
-    monkeypatch.setattr(killed_fits, "OPTIONS", ["--steps", "300", *killed_fits.OPTIONS[2:]])  # not compiled by XLA
+    monkeypatch.setattr(killed_fits, "OPTIONS", ["--steps", "190", *killed_fits.OPTIONS[2:]])  # not compiled by XLA
     table = killed_fits.write_table(tmp_path / "table.csv")
     sample = killed_fits.Fit(table, tmp_path / "whole")
     whole = sample.finish()
