@@ -312,7 +312,7 @@ def fit(
 @click.option("--parts", type=click.Path(), metavar="DIR", help="Instead of one output: numbered files, and a manifest "
               "of their hashes. Also a URI: s3://bucket/folder.")  # fmt: skip
 @click.option("--part-rows", type=click.IntRange(min=1), help="Rows of each part, a multiple of 16384. "
-              "Default: 1048576.")  # fmt: skip
+              "Default: 524288.")  # fmt: skip
 @click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
 @click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
 @_cluster

@@ -41,7 +41,7 @@ __all__ = [
     "runtime_of",
 ]
 
-PART_ROWS = 64 * local.BLOCK_ROWS
+PART_ROWS = 32 * local.BLOCK_ROWS
 MAX_PARTS = 1_000_000  # which the manifest names one by one
 SUFFIXES = r"\.parquet|\.(csv|tsv)(\.(gz|zst|bz2))?"
 # The packages that a digit of a row may depend on.

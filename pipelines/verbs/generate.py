@@ -147,7 +147,7 @@ def generate(
         parts: A folder for numbered files instead of an output: `part-00000.csv` and so on, each a whole table, and
             `manifest.json` with their rows and SHA-256. One after another they are the rows of a single output. Or the
             URI of one that pyarrow's file systems reach, such as `s3://bucket/folder`.
-        part_rows: Rows of each part, a multiple of 16,384. Default: 1,048,576.
+        part_rows: Rows of each part, a multiple of 16,384. Default: 524,288.
         part_suffix: Of the parts: ".csv" (the default), ".tsv", one of them with ".gz", ".zst" or ".bz2", ".parquet".
         resume: Make those parts only that are not there yet or not whole. What is not said is as it was when the parts
             were begun; what is said must be.
