@@ -20,14 +20,14 @@ from tfp_realnvp.binding import given
 from tfp_realnvp.checkpoints import Checkpointer, Part, Variables, check_same_run, hash_of, read_checkpoint
 from tfp_realnvp.divergence import HINT, DivergenceError, Fallback, loss_limit
 
-__all__ = ["LikelihoodModel", "fit", "optimizer"]
+__all__ = ["LikelihoodModel", "fit", "is_worth_compiling", "optimizer"]
 
 
 # Steps in one compiled call. Long enough that Keras's own cost per call does not show, short enough
 # that callbacks, and Ctrl-C, are heard a few times a second.
 _MAX_STEPS_PER_CALL = 64
 _SECONDS_PER_CALL = 1.0  # at most, where the clock counts
-# XLA's seconds come back after some 40 steps of a wide flow (63 columns, 256 units), 2,700 of a small one (2 and 64).
+# Measured roughly: XLA's seconds come back after tens of steps of a wide flow, thousands of a small one.
 _MIN_STEPS_TO_COMPILE = 200
 _VALIDATION_BATCH_SIZE = 8192
 _WARM_UP_FRACTION = 0.05

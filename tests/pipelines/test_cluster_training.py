@@ -17,7 +17,7 @@ from pipelines.cluster.session import Cluster, connected
 from pipelines.models import Recipe
 from pipelines.replicas import _batches, scaled
 
-SMALL = {"couplings": 2, "width": 8}
+SMALL = {"couplings": 4, "width": 16}
 RECIPE = Recipe.for_table(10_000, [3, 4], 5)
 
 
@@ -55,7 +55,6 @@ def test_batches_go_over_all_rows_in_each_pass_and_go_on_anywhere():
 
 
 def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
-    """In few steps: each waits for both workers, which wait for other tests (what is learnt: test_devices.py)."""
     moons = pathlib.Path(__file__).parents[2] / "data" / "moons.csv"
     killed, told = [], []
 
@@ -69,15 +68,15 @@ def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
     old = tmp_path / "moons.augment.checkpoint" / "ray" / "fit"  # of a process that was killed: not gone on from
     old.mkdir(parents=True)
     (old / "checkpoint_manager_snapshot.json").write_text("not even JSON")
-    found = pipelines.fit(moons, model=model, engine="ray", workers=2, steps=20, seed=0, on_progress=kill, **SMALL)
+    found = pipelines.fit(moons, model=model, engine="ray", workers=2, steps=200, seed=0, on_progress=kill, **SMALL)
     assert killed
-    assert (found.steps, told[-1].done) == (20, 1.0)
-    assert told[-1].held_out > told[1].held_out
+    assert found.log_likelihood > found.independent_log_likelihood + 0.2
+    assert (found.steps, told[-1].done) == (200, 1.0)
     assert list(tmp_path.iterdir()) == [model]
     assert len(pipelines.generate(model, 1000, seed=0)) == 1000
     with zipfile.ZipFile(model) as archive:
-        assert len(archive.read("history.csv").splitlines()) == 11
-        assert "2 workers took 10 steps instead of 20, with 256 rows each in a step" in " ".join(
+        assert len(archive.read("history.csv").splitlines()) == 21
+        assert "2 workers took 100 steps instead of 200, with 256 rows each in a step" in " ".join(
             json.loads(archive.read("model.json"))["training"]["notes"]
         )
 

@@ -20,14 +20,13 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_its_steps_are_those_of_keras(options, jit_compile, dtype):
-    """Of a matrix, and of an embedding, whose gradient has rows of zeros."""
+def test_its_steps_are_those_of_keras(options, jit_compile):
+    """Of a matrix, and of an embedding, whose gradient has rows of zeros; in float64, where rounding does not grow."""
     results = []
     for kind in (Adam, tf_keras.optimizers.Adam):
         rng = np.random.default_rng(0)
-        kernel = tf.Variable(rng.normal(size=[3, 2]), dtype=dtype)
-        embedding = tf.Variable(rng.normal(size=[5, 3]), dtype=dtype)
+        kernel = tf.Variable(rng.normal(size=[3, 2]), dtype=tf.float64)
+        embedding = tf.Variable(rng.normal(size=[5, 3]), dtype=tf.float64)
         optimizer = kind(**{"learning_rate": 0.05, "jit_compile": False} | options)
         optimizer.build([kernel, embedding])
 
@@ -43,4 +42,4 @@ def test_its_steps_are_those_of_keras(options, jit_compile, dtype):
             step()
         results.append([v.numpy() for v in (kernel, embedding, *optimizer.variables)])
     for ours, keras in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, keras, rtol=1e-12 if dtype == "float64" else 1e-3, atol=1e-7)
+        np.testing.assert_allclose(ours, keras, rtol=1e-11, atol=1e-14)

@@ -159,7 +159,7 @@ def train(**options):
 
 
 def test_fit_takes_a_tuple_and_comes_close_to_the_entropy():
-    mixed, history = train(jit_compile=True)
+    mixed, history = train()
     x = dependent_pairs(5000, seed=1)
     losses = -mixed.log_prob(x).numpy()
     # Four standard errors of the mean of 5,000 rows, and 0.1 nats for 1,000 rows and 400 steps.
