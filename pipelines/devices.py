@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipelines import models
 from pipelines.errors import AugmentError, UsageError, same_command
 from pipelines.interruption import Interruption
-from pipelines.models import Progress, Recipe, Trained
+from pipelines.models import DivergedError, Progress, Recipe, Trained
 from pipelines.native_logs import quiet_native_logs
 from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.encoding import Rows
@@ -92,8 +93,10 @@ def train_on_devices(
         interruption: What is to be heard between two epochs only.
 
     Raises:
-        AugmentError: If the loss becomes NaN, or the checkpoint is damaged or cannot be written.
+        DivergedError: If the loss becomes NaN.
+        AugmentError: If the checkpoint is damaged or cannot be written.
     """
+    started = time.monotonic()
     if on_progress is not None:
         notes = (f"going on from {checkpoint}",) if resume else ()
         on_progress(Progress(0.0, 0, float("nan"), float("nan"), notes))
@@ -106,10 +109,10 @@ def train_on_devices(
             raise UsageError("there is nothing to train in one column of numbers: name one device.")
         mine, planned = scaled(recipe, steps, len(devices))
         history = History((models.offset(rows), models.offset(held_out)), planned, on_progress)
-        state, first = {"flow": [variable.numpy() for variable in model.variables]}, 0
+        state, first, seconds_before = {"flow": [variable.numpy() for variable in model.variables]}, 0, 0.0
         if resume and checkpoint is not None:
             saved = _read(checkpoint)
-            state, first = saved.state, saved.epoch
+            state, first, seconds_before = saved.state, saved.epoch, saved.seconds
             history.go_on(saved.losses)
 
         def keep(epoch: Epoch) -> None:
@@ -117,7 +120,7 @@ def train_on_devices(
             last.update(is_finite=epoch.is_finite, weights=[variable.numpy() for variable in epoch.state["flow"]])
             if checkpoint is not None and epoch.is_finite:
                 with open_output(checkpoint) as file:
-                    file.write(packed(epoch, history.losses()))
+                    file.write(packed(epoch, history.losses(), seconds_before + time.monotonic() - started))
             if interruption is not None:
                 interruption.check()
 
@@ -137,12 +140,22 @@ def train_on_devices(
         if not last:  # it was killed after its last epoch
             last = {"is_finite": True, "weights": state["flow"]}
         if not last["is_finite"]:
-            raise AugmentError(
+            raise DivergedError(
                 "training diverged: its loss is NaN or infinite. Fit on one device, where training falls back to its "
                 "last good epoch."
             )
         return exported(
-            model, weighed, last["weights"], rows, held_out, recipe, steps, history, len(devices), "devices"
+            model,
+            weighed,
+            last["weights"],
+            rows,
+            held_out,
+            recipe,
+            steps,
+            history,
+            len(devices),
+            "devices",
+            seconds_before,
         )
 
 

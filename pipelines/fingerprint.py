@@ -47,8 +47,9 @@ def differences(before: Any, now: Mapping[str, Any]) -> str:
         words.append("the schema file has changed")
     for part in ("options", "versions"):
         old = before.get(part)
-        for name, value in now[part].items():
-            was = old.get(name) if isinstance(old, dict) else None
+        old = old if isinstance(old, dict) else {}
+        for name in {**old, **now[part]}:  # some options are there only if they are given
+            was, value = old.get(name), now[part].get(name)
             if was != value:
                 words.append(f"{name} was {_spelled(was)} and is {_spelled(value)}")
     return ", ".join(words) or "it is of another version"

@@ -69,7 +69,9 @@ def tables_of(data: str | os.PathLike[str]) -> list[TableFile]:
     """
     path, mark, query = os.fspath(data), "", ""
     if "://" in path:
-        path, mark, query = path.partition("?")
+        before, mark, query = path.partition("?")
+        # Without "=" it is no query but part of a pattern of names.
+        path, mark, query = (before, mark, query) if "=" in query else (path, "", "")
     pattern = None
     start, _, last = path.rstrip("/").rpartition("/")
     is_wild = bool(_WILD.search(last))

@@ -80,6 +80,7 @@ class Recipe:
         batch_size: Rows in a step.
         learning_rate: The peak of the schedule.
         ema_momentum: Of the moving average of the weights, or None.
+        weight_decay: Of the networks' kernels, or None.
         passes: Passes over the rows, unless a number of steps or epochs is asked for.
         min_steps: At least so many steps are made then.
     """
@@ -95,6 +96,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     ema_momentum: float | None
+    weight_decay: float | None
     passes: int
     min_steps: int
 
@@ -115,6 +117,7 @@ class Recipe:
             batch_size=512 if rows >= 2048 else 256,
             learning_rate=6e-3,
             ema_momentum=0.98,
+            weight_decay=min(1.0, 30_000 / rows),
             # Networks of classes learn the rows by heart sooner than flows do.
             passes=20 if len(num_classes) > continuous else 60,
             min_steps=1_000,
@@ -131,6 +134,7 @@ class Recipe:
             batch_size=256,
             learning_rate=2e-3,
             ema_momentum=None,
+            weight_decay=None,
             min_steps=4_000,
         )
 
@@ -223,6 +227,7 @@ def train(
                         batch_size=recipe.batch_size,
                         learning_rate=recipe.learning_rate,
                         ema_momentum=recipe.ema_momentum,
+                        weight_decay=recipe.weight_decay,
                         callbacks=[_report(on_progress, offsets, interruption)],
                         checkpoint=checkpoint,
                         checkpoint_interval=_SECONDS_PER_CHECKPOINT,

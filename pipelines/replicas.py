@@ -50,17 +50,19 @@ class Epoch:
     state: dict[str, list[tf.Variable]]
 
 
-def packed(epoch: Epoch, losses: np.ndarray) -> bytes:
+def packed(epoch: Epoch, losses: np.ndarray, seconds: float = 0.0) -> bytes:
     """Returns what training goes on from after an epoch, as the content of a safetensors file.
 
     Args:
         epoch: The epoch.
         losses: Of the epochs so far (`History.losses`).
+        seconds: That training has taken so far.
     """
     import safetensors.numpy
 
     arrays = {f"{name} {i}": variable.numpy() for name, all_ in epoch.state.items() for i, variable in enumerate(all_)}
     said = {"epoch": np.array([epoch.number]), "is_finite": np.array([epoch.is_finite]), "losses": losses}
+    said["seconds"] = np.array([seconds])
     return bytes(safetensors.numpy.save({name: np.asarray(part, order="C") for name, part in (arrays | said).items()}))
 
 
@@ -72,12 +74,14 @@ class Saved:
         epoch: The epochs that are done.
         is_finite: Whether the losses of the last one were finite.
         losses: `[epochs, 2]`, of all.
+        seconds: Of training.
         state: As `train_replicas` takes it.
     """
 
     epoch: int
     is_finite: bool
     losses: np.ndarray
+    seconds: float
     state: dict[str, list[np.ndarray]]
 
 
@@ -94,7 +98,8 @@ def unpacked(content: bytes) -> Saved:
         arrays = safetensors.numpy.load(content)
         counts = {name: sum(key.startswith(f"{name} ") for key in arrays) for name in ("flow", "optimizer")}
         state = {name: [arrays[f"{name} {i}"] for i in range(count)] for name, count in counts.items()}
-        return Saved(int(arrays["epoch"][0]), bool(arrays["is_finite"][0]), arrays["losses"], state)
+        epoch, is_finite, seconds = (arrays[name][0].item() for name in ("epoch", "is_finite", "seconds"))
+        return Saved(epoch, is_finite, arrays["losses"], seconds, state)
     except (safetensors.SafetensorError, KeyError) as error:
         raise ValueError("this is no checkpoint of replicas") from error
 
@@ -102,14 +107,15 @@ def unpacked(content: bytes) -> Saved:
 def scaled(recipe: Recipe, steps: int, replicas: int) -> tuple[Recipe, int]:
     """Returns the recipe and the steps of several replicas that do what one does in `steps` steps.
 
-    As many rows are seen, `replicas` times as many in a step. The rate grows with the square root of that, and the
-    average of the weights goes back as many rows.
+    As many rows are seen, `replicas` times as many in a step. The rate grows with the square root of that, the average
+    of the weights goes back as many rows, and weights decay as much, which a step does by its rate.
     """
-    momentum = recipe.ema_momentum
+    momentum, decay = recipe.ema_momentum, recipe.weight_decay
     return dataclasses.replace(
         recipe,
         learning_rate=recipe.learning_rate * math.sqrt(replicas),
         ema_momentum=None if momentum is None else momentum**replicas,
+        weight_decay=None if decay is None else decay * math.sqrt(replicas),
     ), math.ceil(steps / replicas)
 
 
@@ -145,12 +151,13 @@ def train_replicas(
     import tf_keras
 
     import tfp_realnvp
-    from tfp_realnvp.training import is_worth_compiling
 
     with strategy.scope():
         model, weighed = models.build(rows, num_classes, recipe, seed)
-        keras = _synchronous(model, is_compiled=is_worth_compiling(steps))
-        optimizer = tfp_realnvp.optimizer(recipe.learning_rate, steps, ema_momentum=recipe.ema_momentum)
+        keras = _synchronous(model, is_compiled=tfp_realnvp.is_worth_compiling(steps))
+        optimizer = tfp_realnvp.optimizer(
+            recipe.learning_rate, steps, ema_momentum=recipe.ema_momentum, weight_decay=recipe.weight_decay
+        )
         keras.compile(optimizer, steps_per_execution=_STEPS_PER_CALL)
         keras.optimizer.build(keras.trainable_variables)
     variables = {"flow": list(model.variables), "optimizer": list(keras.optimizer.variables)}
@@ -202,6 +209,7 @@ def exported(
     history: History,
     count: int,
     replicas: str,
+    seconds_before: float = 0.0,
 ) -> Trained:
     """Returns a model of this process with the weights that replicas found, exported.
 
@@ -216,6 +224,7 @@ def exported(
         history: What the replicas told.
         count: How many replicas there were.
         replicas: What they were: "workers".
+        seconds_before: Of training in the processes whose checkpoint it went on from.
     """
     mine, planned = scaled(recipe, steps, count)
     import safetensors.numpy
@@ -234,8 +243,9 @@ def exported(
         log_likelihood=float(log_prob.mean()) + models.offset(held_out),
         epochs=max(1, round(steps * recipe.batch_size / len(rows.scores))),
         steps=steps,
-        steps_done=steps,
+        steps_done=planned,
         stopped_by=None,
+        seconds_before=seconds_before,
         notes=(
             f"{count} {replicas} took {planned:,} steps instead of {steps:,}, with {recipe.batch_size:,} rows each in "
             f"a step and {mine.learning_rate:.4g} as the peak of the learning rate.",

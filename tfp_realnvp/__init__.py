@@ -29,7 +29,7 @@ from tfp_realnvp.initialization import initialize
 from tfp_realnvp.masks import Mask, alternating_mask, channel_mask, checkerboard_mask, half_mask, random_mask
 from tfp_realnvp.saved_model import export_saved_model
 from tfp_realnvp.saving import LoadError, from_config, load, save, to_config
-from tfp_realnvp.training import LikelihoodModel, fit, optimizer
+from tfp_realnvp.training import LikelihoodModel, fit, is_worth_compiling, optimizer
 
 __all__ = [
     "ActNorm",
@@ -74,6 +74,7 @@ __all__ = [
     "half_mask",
     "image_real_nvp",
     "initialize",
+    "is_worth_compiling",
     "load",
     "mlp",
     "optimizer",

@@ -1,4 +1,4 @@
-"""Keras's Adam, each variable of which takes its step in one operation."""
+"""Keras's Adam, whose step of a variable is one operation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ class Adam(tf_keras.optimizers.Adam):
     """`tf_keras.optimizers.Adam`, by TensorFlow's own operation for a step of Adam (Kingma and Ba, 2015).
 
     Keras writes the step out in twenty operations for each variable: tracing those of a flow takes a second.
+    Embeddings, whose gradients are sparse, and the options that the operation has not take Keras's own step.
     """
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Moves a variable and its two moments; takes and does what that of Keras does."""
-        if self.amsgrad or isinstance(gradient, tf.IndexedSlices):
+        if self.amsgrad or self.adaptive_epsilon or isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable)
             return
         index = self._index_dict[self._var_key(variable)]

@@ -35,6 +35,8 @@ _WARM_UP_FRACTION = 0.05
 # moment that forgets it within a hundred steps, it does no lasting harm (docs/design.md, decision 16).
 _CLIP_NORM = 1.0
 _BETA_2 = 0.99
+# A pattern of names of variables. Biases, embeddings and what bijectors hold themselves have no reason to be small.
+_NO_KERNEL = r"^(?!.*kernel)"
 _MEASURING_SHARE = 0.03  # of max_time
 # Of the time left after compilation, what is planned for; the rest is for a machine that slows down.
 _TIME_MARGIN = 0.9
@@ -70,7 +72,11 @@ class WarmUpCosine(tf_keras.optimizers.schedules.LearningRateSchedule):
 
 
 def optimizer(
-    learning_rate: float = 2e-3, total_steps: int = 10_000, *, ema_momentum: float | None = None
+    learning_rate: float = 2e-3,
+    total_steps: int = 10_000,
+    *,
+    ema_momentum: float | None = None,
+    weight_decay: float | None = None,
 ) -> tf_keras.optimizers.Adam:
     """Returns the optimizer that `fit` trains with, for a `LikelihoodModel` that is trained by Keras's own `fit`.
 
@@ -81,13 +87,16 @@ def optimizer(
         learning_rate: The peak of the schedule.
         total_steps: The step at which the rate has come down to zero.
         ema_momentum: Momentum of a moving average of the weights, which Keras puts in their place when `fit` ends.
+        weight_decay: Share of the networks' kernels, times the learning rate, that a step takes off them; see `fit`.
     """
-    return _adam(WarmUpCosine(learning_rate, total_steps), ema_momentum)
+    return _adam(WarmUpCosine(learning_rate, total_steps), ema_momentum, weight_decay)
 
 
-def _adam(schedule: WarmUpCosine, ema_momentum: float | None) -> tf_keras.optimizers.Adam:
+def _adam(schedule: WarmUpCosine, ema_momentum: float | None, weight_decay: float | None) -> tf_keras.optimizers.Adam:
     averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
-    return Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, **averaging)
+    adam = Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, weight_decay=weight_decay, **averaging)
+    adam.exclude_from_weight_decay(var_names=[_NO_KERNEL])
+    return adam
 
 
 class LikelihoodModel(tf_keras.Model):
@@ -312,6 +321,7 @@ def fit(
     batch_size: int = 256,
     learning_rate: float = 2e-3,
     ema_momentum: float | None = None,
+    weight_decay: float | None = None,
     patience: int | None = None,
     max_time: float | None = None,
     seed: int | None = None,
@@ -364,6 +374,10 @@ def fit(
         ema_momentum: Momentum of a moving average of the weights, as in Keras, which is then what is validated and what
             the flow gets in the end. It gives weights of any epoch most of what the low rates at the end give the last
             ones, so it is worth its time where the last are too late: in small sets of many columns. None: none.
+        weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019): a step takes this share of them, times the
+            learning rate, off the kernels of networks, which are the variables with "kernel" in their name, as Keras
+            calls them. Against learning rows by heart where they are few for the networks; tables of thousands of rows
+            like 1. None: none.
         patience: Epochs without a better validation loss after which training stops. None: the whole
             schedule is run, which ends with the low rates that do the fine work.
         max_time: Seconds for the whole call, compilation included, or None. With `resume` for all calls together, but
@@ -411,6 +425,8 @@ def fit(
     for what, value in options.items():
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
+    if weight_decay is not None and not weight_decay >= 0:
+        raise ValueError(f"weight_decay must be at least 0, got {weight_decay}.")
     if checkpoint_interval < 0:
         raise ValueError(f"checkpoint_interval must be at least 0, got {checkpoint_interval}.")
 
@@ -419,7 +435,7 @@ def fit(
     schedule = WarmUpCosine(learning_rate, steps or 1)
     fallback = Fallback(schedule.scale)
     model = _InMemoryModel(flow, rows, schedule, fallback, jit_compile)
-    model.compile(_adam(schedule, ema_momentum))
+    model.compile(_adam(schedule, ema_momentum, weight_decay))
     model.optimizer.build(model.trainable_variables)  # in the first step it would cost a second tracing
     validation = None
     if len(held_out[0]):
@@ -430,6 +446,7 @@ def fit(
     if checkpoint is not None:
         del options["max_time"]  # it says when to stop, not what to do until then
         run = options | {"seed": int(seed), "ema_momentum": ema_momentum, "jit_compile": jit_compile}
+        run["weight_decay"] = weight_decay
         run |= {"rows": hash_of(rows), "validation rows": hash_of(held_out), "shapes of variables": variables.shapes}
         if saved is not None:
             check_same_run(checkpoint, saved.run, run)
@@ -501,7 +518,11 @@ def fit(
 
 
 def is_worth_compiling(steps: int) -> bool:
-    """Returns whether so many steps give back the seconds that XLA takes to compile them."""
+    """Returns whether so many steps give back the seconds that XLA takes to compile them, as `fit` judges it.
+
+    Args:
+        steps: Number of optimizer steps.
+    """
     return steps >= _MIN_STEPS_TO_COMPILE
 
 

@@ -86,14 +86,14 @@ def made_on_ray(model: ModelFile, maker: PartMaker, numbers: Sequence[int], clus
 
         content = ray.put(model.path.read_bytes())
         rows = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
-        made = rows.map(
+        parts = rows.map(
             _Maker,
             fn_constructor_args=([content], maker),
             compute=ray.data.ActorPoolStrategy(size=min(count, len(numbers)), max_tasks_in_flight_per_actor=2),
             num_cpus=1,
         )
         try:
-            with contextlib.closing(iter(made.iter_rows())) as found:  # so that no worker goes on
+            with contextlib.closing(iter(parts.iter_rows())) as found:  # so that no worker goes on
                 for row in found:
                     if row["problem"]:
                         raise AugmentError(row["problem"])

@@ -113,7 +113,7 @@ def _check_reachable(address: str) -> None:
     try:
         if int(port) > _LAST_PORT:  # the system would take it for another one
             raise OSError(f"there is no port {port}")
-        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
     except OSError as error:
         raise AugmentError(f"the Ray cluster at {address!r} cannot be reached: {error}.") from error
 

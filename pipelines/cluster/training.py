@@ -21,7 +21,7 @@ import numpy as np
 from pipelines import models
 from pipelines.cluster.session import Cluster, connected
 from pipelines.errors import AugmentError, UsageError
-from pipelines.models import Progress, Recipe, Trained
+from pipelines.models import DivergedError, Progress, Recipe, Trained
 from pipelines.native_logs import quiet_native_logs
 from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.encoding import Rows
@@ -37,6 +37,8 @@ _ENVIRONMENT = {
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
 }
+# Each worker has one core. Ray would let it see all GPUs of its machine, which TensorFlow would take for one worker's.
+_NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def train_on_ray(
@@ -65,7 +67,8 @@ def train_on_ray(
         on_progress: Called after each checkpoint.
 
     Raises:
-        AugmentError: If the loss becomes NaN, or workers die again and again.
+        DivergedError: If the loss becomes NaN.
+        AugmentError: If workers die again and again.
     """
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     if on_progress is not None:
@@ -81,7 +84,7 @@ def train_on_ray(
         initial = [variable.numpy() for variable in model.variables]
         saved = _train(rows, held_out, num_classes, mine, workers, seed, planned, initial, storage, history)
     if not saved.is_finite:
-        raise AugmentError(
+        raise DivergedError(
             "training diverged: its loss is NaN or infinite. Fit with fewer workers, or without a cluster, where "
             "training falls back to its last good epoch."
         )
@@ -129,7 +132,7 @@ def _train(
                 name="fit",
                 storage_path=str(storage.resolve()),
                 failure_config=FailureConfig(max_failures=_MAX_FAILURES),
-                worker_runtime_env={"env_vars": _ENVIRONMENT},
+                worker_runtime_env={"env_vars": _ENVIRONMENT | _NO_GPU},
             ),
         )
         result = _follow(history, queue, trainer.fit)

@@ -70,7 +70,7 @@ class FitResult:
         independent_log_likelihood: The same if the columns were independent of each other.
         epochs: Epochs done; those of up to 10 passes over a small table count as one.
         steps: Optimizer steps planned; `steps=` repeats the run without a clock, from 200 on to the bit.
-        steps_done: Optimizer steps done, fewer if something stopped it.
+        steps_done: Optimizer steps done, fewer if something stopped it or several devices or workers shared them.
         stopped_by: "patience", "max_time", or None for the whole schedule.
         seconds: Wall time of the whole call, and of the training it went on from.
     """
@@ -158,7 +158,8 @@ def fit(
         force: Replace an existing model file, or a checkpoint of a fit that did not end.
         resume: Go on from the checkpoint, if there is one; if the model is there already, return what it says.
         on_progress: Called before TensorFlow starts, with epoch 0, and after each epoch.
-        interruption: Signals, which are heard between two blocks of steps while training, and at once otherwise.
+        interruption: Signals, which are heard between two blocks of steps while training (of several devices, between
+            two epochs), and at once otherwise.
 
     Returns:
         A summary.
@@ -308,36 +309,36 @@ def _train_and_write(
     # The default ends with a whole epoch, which all rows have been in equally often.
     passes = {"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}
     num_steps = limit if "steps" in passes else passes["epochs"] * copies * steps_per_pass
-    if cluster is not None:
-        if folder.path is None:
-            raise UsageError(f"{path} is a device or a pipe: on a cluster a model is written to a file.")
-        trained = train_on_ray(
-            rows,
-            held_out,
-            encoding.num_classes,
-            recipe,
-            cluster,
-            seed=seed,
-            steps=num_steps,
-            storage=folder.path / "ray",
-            on_progress=on_progress,
-        )
-    elif len(devices) > 1:
-        trained = train_on_devices(
-            rows,
-            held_out,
-            encoding.num_classes,
-            recipe,
-            devices,
-            seed=seed,
-            steps=num_steps,
-            checkpoint=folder.training,
-            resume=is_resumed,
-            on_progress=on_progress,
-            interruption=interruption,
-        )
-    else:
-        try:
+    try:
+        if cluster is not None:
+            if folder.path is None:
+                raise UsageError(f"{path} is a device or a pipe: on a cluster a model is written to a file.")
+            trained = train_on_ray(
+                rows,
+                held_out,
+                encoding.num_classes,
+                recipe,
+                cluster,
+                seed=seed,
+                steps=num_steps,
+                storage=folder.path / "ray",
+                on_progress=on_progress,
+            )
+        elif len(devices) > 1:
+            trained = train_on_devices(
+                rows,
+                held_out,
+                encoding.num_classes,
+                recipe,
+                devices,
+                seed=seed,
+                steps=num_steps,
+                checkpoint=folder.training,
+                resume=is_resumed,
+                on_progress=on_progress,
+                interruption=interruption,
+            )
+        else:
             with on_device(devices):
                 trained = train(
                     rows,
@@ -353,9 +354,9 @@ def _train_and_write(
                     **passes,
                     patience=patience,
                 )
-        except DivergedError:
-            folder.remove()
-            raise
+    except DivergedError:
+        folder.remove()  # who went on from it would end here again
+        raise
     result = FitResult(
         model=str(path),
         source=source.name,

@@ -18,7 +18,8 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 import pipelines
-from pipelines import replicas
+import tfp_realnvp.training
+from pipelines import devices, replicas
 from pipelines.verbs import fit as fit_module
 
 told, seen = {}, []
@@ -42,6 +43,7 @@ def stop(progress):
 
 
 replicas._batches, fit_module.train = counted, placed
+tfp_realnvp.training._MIN_STEPS_TO_COMPILE = 60  # so that XLA compiles the steps of both, as in longer fits
 replicas.models.graphs = lambda model: {}  # which take longer than the training
 options = {"steps": 120, "couplings": 2, "width": 8, "batch_size": 32, "seed": 0}
 
@@ -56,7 +58,23 @@ told["batches"] = len(seen)
 try:
     fitted("again", "cpu:0,cpu:1", on_progress=stop)
 except KeyboardInterrupt:
+    unpacked = devices.unpacked
+    devices.unpacked = lambda content: dataclasses.replace(unpacked(content), seconds=1000.0)
     told["again"] = fitted("again", "cpu:0,cpu:1", resume=True)
+built = replicas.models.build
+
+
+def broken(*arguments):
+    model, weighed = built(*arguments)
+    return model, lambda part: tuple(float("nan") * x if x.dtype.kind == "f" else x for x in weighed(part))
+
+
+replicas.models.build = broken
+try:
+    fitted("nan", "cpu:0,cpu:1")
+except pipelines.AugmentError as error:
+    told["nan"] = str(error)
+replicas.models.build = built
 options["steps"] = 2
 told["one"] = fitted("one", "cpu:1")
 print(json.dumps(told))
@@ -78,9 +96,11 @@ def test_two_devices_learn_together_and_go_on_after_a_stop(tmp_path, dice, membe
     both, again = told["both"], told["again"]
     assert "2 devices took 60 steps instead of 120, with 32 rows each in a step" in " ".join(both["notes"])
     assert told["batches"] >= 120  # each device has rows of its own in a step
-    assert both["steps"] == 120
+    assert (both["steps"], both["steps_done"]) == (120, 60)
     assert both["log_likelihood"] > both["independent_log_likelihood"] + 0.05
     assert again["log_likelihood"] == both["log_likelihood"]
+    assert again["seconds"] > 1000  # those before the stop count
+    assert told["nan"].startswith("training diverged: its loss is NaN")  # and its checkpoint is gone, as seen below
     one, other = (members_of(tmp_path / "models" / f"{name}.augment") for name in ("both", "again"))
     for name in ("weights.safetensors", "history.csv"):
         assert one[name] == other[name]

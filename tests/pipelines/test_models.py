@@ -21,6 +21,7 @@ def test_every_table_has_a_recipe(rows, num_classes, continuous):
     recipe = Recipe.for_table(rows, num_classes, continuous)
     sizes = dataclasses.asdict(recipe)
     rates = [sizes.pop(name) for name in ("dropout", "discrete_dropout", "learning_rate", "ema_momentum")]
+    assert (sizes.pop("weight_decay") or 0) >= 0
     assert all(0 <= (rate or 0) < 1 for rate in rates)
     assert sizes.pop("transform") in ("spline", "affine")
     assert all(isinstance(size, int) and size > 0 for size in sizes.values())

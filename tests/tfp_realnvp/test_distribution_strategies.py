@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 
 import tfp_realnvp as tfr
+from tfp_realnvp.conditioners.layers import SeededDropout
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -33,6 +34,16 @@ for optimizer in (lambda: tf_keras.optimizers.SGD(0.1), lambda: tfr.optimizer(0.
     np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(same, losses, rtol=1e-5)
     assert losses[1] < losses[0]
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    layer = SeededDropout(0.5, seed=0, dtype="float32")
+dropped = [
+    strategy.experimental_local_results(strategy.run(tf.function(lambda: layer(tf.ones([8, 8]), training=True))))
+    for _ in range(2)
+]
+patterns = {part.numpy().tobytes() for step in dropped for part in step}
+assert len(patterns) == 4, "no device and no step drops what another does"
 """
 
 

@@ -13,6 +13,7 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import (
     AffineCoupling,
+    AutoregressiveCategorical,
     ClassContext,
     DivergenceError,
     FeatureContext,
@@ -476,6 +477,42 @@ def test_likelihood_model_takes_a_dataset():
     history = model.fit(tf.data.Dataset.from_tensor_slices(X).batch(100), epochs=2, verbose=0)
     assert len(history.history["loss"]) == 2
     assert np.isfinite(history.history["loss"]).all()
+
+
+# Weight decay.
+
+
+def test_kernels_decay_and_nothing_else():
+    """By one step, whose rate is the peak; of embeddings, triangles and a spline's parameters, too."""
+
+    def spline_flow():
+        context = ClassContext(2, embedding_size=3, seed=0)
+        return real_nvp(2, num_couplings=2, use_lu=True, use_marginal_spline=True, context=context, seed=0)
+
+    for build, context in ((small_flow, None), (spline_flow, np.arange(600) % 2)):
+        names, moved = None, []
+        for decay in (None, 0.5):
+            flow = build()
+            rng = np.random.default_rng(0)
+            for variable in flow.trainable_variables:
+                variable.assign(rng.normal(scale=0.3, size=variable.shape))
+            start = weights_of(flow)
+            options = {"validation_split": 0, "steps": 1, "batch_size": 600, "learning_rate": 0.01, "seed": 0}
+            fit(flow, X[:600], context=context, weight_decay=decay, verbose=0, **options)
+            names = [variable.name for variable in flow.trainable_variables]
+            moved.append(weights_of(flow))
+        for name, first, without, with_decay in zip(names, start, *moved, strict=True):
+            expected = without - 0.01 * 0.5 * first * ("kernel" in name)
+            np.testing.assert_allclose(with_decay, expected, rtol=1e-5, atol=1e-6, err_msg=name)
+        assert 0 < sum("kernel" in name for name in names) < len(names)
+
+
+def test_the_networks_of_classes_have_kernels_that_decay():
+    discrete = AutoregressiveCategorical([2, 3, 9], seed=0)
+    kernels = {variable.name for variable in discrete.trainable_variables if "kernel" in variable.name}
+    matrices = {variable.name for variable in discrete.trainable_variables if variable.shape[-1] > 1}
+    assert len(kernels) == 5  # first, enter, leave, and the heads of two sizes of columns
+    assert {name for name in matrices - kernels if not ("bias" in name or "embeddings" in name)} == set()
 
 
 # Moving averages.

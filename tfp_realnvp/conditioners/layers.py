@@ -66,7 +66,20 @@ class SeededDropout(tf_keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Drops entries if `training`."""
-        return drop_units(inputs, self._rate, self._seed, self._calls.assign_add(1)) if training else inputs
+        if not training:
+            return inputs
+        return drop_units(inputs, self._rate, self._seed, replicas_own(self._calls.assign_add(1)))
+
+
+def replicas_own(count: tf.Tensor) -> tf.Tensor:
+    """A counter that all replicas of a `tf.distribute` strategy have equal, as a number that none shares with another.
+
+    So none of them drops what another does. It is the counter itself where nothing is distributed.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return count
+    return count * context.num_replicas_in_sync + tf.cast(context.replica_id_in_sync_group, count.dtype)
 
 
 def drop_units(inputs: tf.Tensor, rate: float, seed: int, call: tf.Tensor) -> tf.Tensor:

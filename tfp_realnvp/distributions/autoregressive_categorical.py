@@ -11,7 +11,14 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.internal import reparameterization, samplers
 
-from tfp_realnvp.conditioners.layers import check_dropout, check_sizes, drop_units, layer_seeds, settled_seed
+from tfp_realnvp.conditioners.layers import (
+    check_dropout,
+    check_sizes,
+    drop_units,
+    layer_seeds,
+    replicas_own,
+    settled_seed,
+)
 
 __all__ = ["AutoregressiveCategorical"]
 
@@ -204,8 +211,9 @@ class _Heads(tf.Module):
         self.columns = list(columns)
         self.size = max(num_classes[column] for column in columns)
         is_class = np.arange(self.size) < np.array([[[num_classes[column]]] for column in columns])  # [G, 1, L]
-        self.kernel = tf.Variable(np.zeros([len(columns), width, self.size]), dtype=dtype, name=f"head_{columns[0]}")
-        self.bias = tf.Variable(np.zeros(is_class.shape), dtype=dtype, name=f"head_bias_{columns[0]}")
+        zeros, first = np.zeros([len(columns), width, self.size]), columns[0]
+        self.kernel = tf.Variable(zeros, dtype=dtype, name=f"head_kernel_{first}")
+        self.bias = tf.Variable(np.zeros(is_class.shape), dtype=dtype, name=f"head_bias_{first}")
         self._is_class = is_class.astype(dtype)
 
     def __call__(self, h: tf.Tensor) -> tf.Tensor:
@@ -237,11 +245,11 @@ class _Network(tf_keras.Model):
         self.embeddings = variable("embeddings", normal(1.0, sum(num_classes), embedding_size))
         fan_in = max(1, columns - 1) * embedding_size
         # [from column, its embedding, to column, its units]
-        self.first = variable("first", normal(np.sqrt(2 / fan_in), columns, embedding_size, columns, width))
+        self.first = variable("first_kernel", normal(np.sqrt(2 / fan_in), columns, embedding_size, columns, width))
         self.first_bias = variable("first_bias", normal(0.5, columns, width))
-        self.enter = variable("enter", normal(np.sqrt(2 / width), columns, width, width))
+        self.enter = variable("enter_kernel", normal(np.sqrt(2 / width), columns, width, width))
         self.enter_bias = variable("enter_bias", normal(0.1, columns, width))
-        self.leave = variable("leave", normal(np.sqrt(1 / width), columns, width, width))
+        self.leave = variable("leave_kernel", normal(np.sqrt(1 / width), columns, width, width))
         self.leave_bias = variable("leave_bias", np.zeros([columns, width]))
         sizes = np.ceil(np.log2(np.array(num_classes)) / 2)  # groups by powers of four
         self.groups = [
@@ -280,7 +288,7 @@ class _Network(tf_keras.Model):
         h = tf.transpose(h, [1, 0, 2])  # [C, n, width]
         residual = tf.nn.relu(tf.matmul(tf.nn.relu(h), self.enter) + self.enter_bias[:, tf.newaxis])
         if training and self._rate:
-            residual = drop_units(residual, self._rate, self._seed, step)
+            residual = drop_units(residual, self._rate, self._seed, replicas_own(step))
         h = tf.nn.relu(h + tf.matmul(residual, self.leave) + self.leave_bias[:, tf.newaxis])
         terms = []
         for group in self.groups:
