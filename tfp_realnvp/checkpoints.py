@@ -18,6 +18,8 @@ import safetensors.numpy
 import tensorflow as tf
 import tf_keras
 
+from tfp_realnvp.variables import values_of
+
 __all__ = ["CheckpointError"]
 
 FORMAT_VERSION = 1
@@ -127,7 +129,7 @@ class Variables:
         self.variables = variables
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {str(index): np.array(variable) for index, variable in enumerate(self.variables)}
+        return {}, {str(index): value for index, value in enumerate(values_of(self.variables))}
 
     def put_back(self, values: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
         for index, variable in enumerate(self.variables):

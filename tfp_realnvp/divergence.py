@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
+
+from tfp_realnvp.variables import assign_all, values_of
 
 __all__ = ["DivergenceError"]
 
@@ -31,7 +34,7 @@ def loss_limit(start: np.ndarray) -> float:
     """Returns the loss of a row, in nats, that more than half of them have only when training has diverged.
 
     Args:
-        start: The losses of rows before the first step, `[n]`.
+        start: The losses of rows in the first step, before the weights move, `[n]`.
     """
     median = float(np.median(start))
     return median + max(_MAX_LOSS, abs(median)) if np.isfinite(median) else np.inf
@@ -40,17 +43,16 @@ def loss_limit(start: np.ndarray) -> float:
 class Fallback(tf_keras.callbacks.Callback):
     """Puts the weights and the optimizer's averages back to the last good epoch when the loss diverges.
 
-    It has when a block of steps has a mean loss that is not finite, or more than half of its rows lose more than
-    `loss_limit` allows. Held-out rows have no say: they may be of another distribution, and then lose more the better
-    the flow knows the others. The rate is halved from then on; the count of steps, the order of the rows and with them
-    the schedule go on.
+    It has when a block of steps has a mean loss that is not finite, or more than half of the rows of its last step lose
+    more than `loss_limit` allows. Held-out rows have no say: they may be of another distribution, and then lose more
+    the better the flow knows the others. The rate is halved from then on; the count of steps, the order of the rows and
+    with them the schedule go on.
 
     Args:
         rate_scale: The factor of the learning rate, which the schedule knows.
 
     Attributes:
-        limit: What `loss_limit` said, a scalar.
-        block: Of the last block of steps the mean loss and the share of rows above the limit; the model writes it down.
+        limit: What `loss_limit` says of the first step, or None before it.
         events: What `fit` returns as `fallbacks`.
         ended_with_one: Whether the last epoch ended with weights that were given up, so that its held-out loss is not
             that of the weights that are left.
@@ -59,14 +61,20 @@ class Fallback(tf_keras.callbacks.Callback):
     def __init__(self, rate_scale: tf.Variable) -> None:
         super().__init__()
         self.rate_scale = rate_scale
-        self.limit = tf.Variable(np.inf, dtype=tf.float32, trainable=False, name="loss_limit")
+        self.limit: float | None = None
         self.events: list[dict[str, Any]] = []
-        self.block: tuple[float, float] | None = None
         self.ended_with_one = False
+        self._block: tuple[float, float] | None = None  # its mean loss, and the share of rows above the limit
         self._epoch, self._good_epoch = 0, -1
         self._good: list[np.ndarray] | None = None
 
-    @property
+    def hear(self, loss: float, first: np.ndarray, last: np.ndarray) -> None:
+        """Takes the mean loss of a block of steps, and the losses of the rows of its first and last step, `[batch]`."""
+        if self.limit is None:
+            self.limit = loss_limit(first)
+        self._block = loss, float(np.mean(~(last <= self.limit)))  # NaN is above it, too
+
+    @functools.cached_property
     def _variables(self) -> list[tf.Variable]:
         optimizer = self.model.optimizer
         slots = [variable for variable in optimizer.variables if variable is not optimizer.iterations]
@@ -74,21 +82,21 @@ class Fallback(tf_keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self._good is None:
-            self._good = [np.array(variable) for variable in self._variables]
+            self._good = values_of(self._variables)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self.block is not None:
-            loss, share_above = self.block
+        if self._block is not None:
+            loss, share_above = self._block
             if not np.isfinite(loss):
                 self._fall_back(f"the loss became {loss}")
             elif share_above > _MAX_SHARE:
                 self._fall_back("the loss exploded")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        values = [np.array(variable) for variable in self._variables]
+        values = values_of(self._variables)
         self.ended_with_one = not all(np.isfinite(value).all() for value in values)
         if self.ended_with_one:
             self._fall_back("weights became infinite or NaN")
@@ -102,8 +110,7 @@ class Fallback(tf_keras.callbacks.Callback):
                 "times and gone on from the last good weights at half the rate each time. The flow has its best "
                 f"weights from before that. {HINT}"
             )
-        for variable, value in zip(self._variables, self._good or (), strict=True):
-            variable.assign(value)
+        assign_all(self._variables, self._good or ())
         self.rate_scale.assign(_RATE_FACTOR * self.rate_scale)
         self.events.append(
             {
@@ -118,7 +125,7 @@ class Fallback(tf_keras.callbacks.Callback):
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         values = {
             "events": self.events,
-            "limit": float(self.limit.numpy()),
+            "limit": self.limit,
             "ended_with_one": self.ended_with_one,
             "good_epoch": self._good_epoch,
         }
@@ -128,6 +135,6 @@ class Fallback(tf_keras.callbacks.Callback):
         self.events, self.ended_with_one = values["events"], values["ended_with_one"]
         self._good_epoch = values["good_epoch"]
         self._good = [tensors[str(index)] for index in range(len(tensors))]
-        self.limit.assign(values["limit"])
+        self.limit = values["limit"]
         if self.events:
             self.rate_scale.assign(self.events[-1]["rate_scale"])

@@ -28,6 +28,7 @@ from tfp_realnvp import bijectors, conditioners, contexts, transforms
 from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveCategorical
 from tfp_realnvp.distributions.flow import Flow
 from tfp_realnvp.distributions.mixed import Mixed
+from tfp_realnvp.distributions.noise import Noise
 from tfp_realnvp.masks import Mask
 from tfp_realnvp.saved_classes import BIJECTORS, DISTRIBUTIONS
 
@@ -39,6 +40,7 @@ _OWN_CLASSES: dict[str, Any] = {
     "AutoregressiveCategorical": AutoregressiveCategorical,
     "Flow": Flow,
     "Mixed": Mixed,
+    "Noise": Noise,
     **{name: getattr(bijectors, name) for name in bijectors.__all__ if inspect.isclass(getattr(bijectors, name))},
 }
 _OWN_PREFIX = "tfp_realnvp."  # tells our Permute from TFP's

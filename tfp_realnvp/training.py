@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -18,7 +19,8 @@ from tfp_realnvp.adam import Adam
 from tfp_realnvp.bijectors.coupling import BoundCoupling
 from tfp_realnvp.binding import given
 from tfp_realnvp.checkpoints import Checkpointer, Part, Variables, check_same_run, hash_of, read_checkpoint
-from tfp_realnvp.divergence import HINT, DivergenceError, Fallback, loss_limit
+from tfp_realnvp.divergence import HINT, DivergenceError, Fallback
+from tfp_realnvp.variables import assign_all, values_of
 
 __all__ = ["LikelihoodModel", "fit", "is_worth_compiling", "optimizer"]
 
@@ -170,34 +172,39 @@ class _InMemoryModel(LikelihoodModel):
         self.test_function: Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]] | None = None
         self.row_losses = tf.function(lambda inputs: -self(inputs, training=False), autograph=False)
 
+    @functools.cached_property
+    def trainable_variables(self) -> list[tf.Variable]:
+        """Those of the distribution, looked for once: it takes as long as ten steps of a small flow."""
+        return list(super().trainable_variables)
+
     def make_train_function(self, force: bool = False) -> Callable[[Iterator[tf.Tensor]], dict[str, tf.Tensor]]:
         """Returns the function Keras calls with its data iterator: one call runs a block of steps."""
         if self.train_function is None or force:
 
             @tf.function(jit_compile=self.is_compiled, autograph=False)
-            def run(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            def run(block: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
                 """Runs the first steps of a block, `[steps, batch]`.
 
-                Returns the mean loss, the share of rows above the limit and the steps done.
+                Returns the mean loss, the losses of the rows of the first and of the last step, and the steps done.
                 """
 
-                def step(index: tf.Tensor, total: tf.Tensor, above: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                def step(index: tf.Tensor, total: tf.Tensor, first: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
                     losses = self.minimize(_unwrap(tuple(tf.gather(part, block[index]) for part in self.rows)))
-                    is_above = tf.logical_not(losses <= tf.cast(self.fallback.limit, losses.dtype))  # NaN is, too
-                    above += tf.reduce_mean(tf.cast(is_above, tf.float32))
-                    return index + 1, total + tf.cast(tf.reduce_mean(losses), tf.float32), above
+                    losses = tf.cast(losses, tf.float32)
+                    return index + 1, total + tf.reduce_mean(losses), tf.where(index == 0, losses, first), losses
 
                 left = tf.cast(self.schedule.total_steps, tf.int32) - tf.cast(self.optimizer.iterations, tf.int32)
                 steps = tf.minimum(self.steps_per_call, left)  # the schedule may end within a block
-                _, total, above = tf.while_loop(lambda index, *_: index < steps, step, (0, 0.0, 0.0))
-                return total / tf.cast(steps, tf.float32), above / tf.cast(steps, tf.float32), steps
+                none = tf.zeros(block.shape[1])
+                _, total, first, last = tf.while_loop(lambda index, *_: index < steps, step, (0, 0.0, none, none))
+                return total / tf.cast(steps, tf.float32), first, last, steps
 
             def train(iterator: Iterator[tf.Tensor]) -> dict[str, tf.Tensor]:
                 if self.calls_to_skip:
                     self.calls_to_skip -= 1
                 else:
-                    loss, above, steps = run(next(iterator))
-                    self.fallback.block = float(loss), float(above)
+                    loss, first, last, steps = run(next(iterator))
+                    self.fallback.hear(float(loss), first.numpy(), last.numpy())
                     self.mean_loss.update_state(loss, sample_weight=steps)
                 return {"loss": self.mean_loss.result()}
 
@@ -232,13 +239,13 @@ class _BestWeights(tf_keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self.weights is None:
-            self.weights = [np.array(v) for v in self.model.trainable_variables]
+            self.weights = values_of(self.model.trainable_variables)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {})[self.monitor]
         if loss < self.best:
             self.best, self.best_epoch = loss, epoch
-            self.weights = [np.array(v) for v in self.model.trainable_variables]
+            self.weights = values_of(self.model.trainable_variables)
         elif self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.model.stop_training = self.stopped = True
 
@@ -247,8 +254,7 @@ class _BestWeights(tf_keras.callbacks.Callback):
             self.assign(self.weights)
 
     def assign(self, values: list[np.ndarray]) -> None:
-        for variable, value in zip(self.model.trainable_variables, values, strict=True):
-            variable.assign(value)
+        assign_all(self.model.trainable_variables, values)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         values = {"best": self.best, "best_epoch": self.best_epoch, "stopped": self.stopped}
@@ -270,19 +276,18 @@ class _Averaged(tf_keras.callbacks.Callback):
         self.weights: list[np.ndarray] | None = None
 
     def on_test_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.weights = [v.numpy() for v in self.model.trainable_variables]
+        self.weights = values_of(self.model.trainable_variables)
         self.put_in_place()
 
     def put_in_place(self) -> None:
         """Overwrites the weights with their averages."""
         averages = self.model.optimizer._model_variables_moving_average
-        for variable, average in zip(self.model.trainable_variables, averages, strict=True):
-            variable.assign(average)
+        assign_all(self.model.trainable_variables, values_of(averages))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         # Not when the test ends: what is best is copied in between.
-        for variable, weight in zip(self.model.trainable_variables, self.weights or (), strict=False):
-            variable.assign(weight)
+        if self.weights is not None:
+            assign_all(self.model.trainable_variables, self.weights)
 
 
 class _StopAtEnd(tf_keras.callbacks.Callback):
@@ -348,9 +353,9 @@ def fit(
     is `jit_compile`: with both the run can be repeated without a clock.
 
     When the loss becomes NaN or infinite, or explodes, training goes on from the weights and the optimizer's
-    averages of the last good epoch with half the rate, three times at most. It has exploded when more than half of
-    the rows of a block of steps have lost 100 nats since the start, or as many as they had then, if that is more; what
-    a single row loses counts for nothing.
+    averages of the last good epoch with half the rate, three times at most. It has exploded when, at the end of a
+    block of steps, more than half of a batch's rows have lost 100 nats since the start, or as many as they had then,
+    if that is more; what a single row loses counts for nothing.
 
     With `checkpoint`, a process may die at any moment: the same call with `resume=True` goes on from the last
     checkpoint, and on one machine ends with the same weights to the bit and the same history as if nothing had
@@ -454,9 +459,6 @@ def fit(
     seconds_before = 0.0 if saved is None else saved.state["progress"]["seconds"]
     deadline = math.inf if max_time is None else started + max_time - seconds_before
     if saved is None:
-        few = min(len(held_out[0]) or len(rows[0]), _VALIDATION_BATCH_SIZE)  # like a validation, for which it is traced
-        losses = model.row_losses(_unwrap(tuple(tf.constant(part[:few]) for part in rows)))
-        fallback.limit.assign(loss_limit(losses.numpy()))
         plan = _plan(model, len(rows[0]), validation, epochs, steps, batch_size, max_time, deadline)
     else:
         plan = _Plan(**saved.state["plan"])
@@ -587,7 +589,7 @@ def _is_better(best: _BestWeights, held_out: tuple[np.ndarray, ...]) -> bool:
         ]
         return np.concatenate([result.numpy() for result in results])
 
-    last, last_losses = [v.numpy() for v in best.model.trainable_variables], losses()
+    last, last_losses = values_of(best.model.trainable_variables), losses()
     best.restore()
     gain = last_losses - losses()
     best.assign(last)
@@ -691,7 +693,7 @@ def _rehearse(
 ) -> tuple[float, float]:
     """Compiles, measures, and puts every variable back: returns seconds per step and per validation."""
     variables = [*model.distribution.variables, *model.optimizer.variables]
-    before = [np.array(v) for v in variables]
+    before = values_of(variables)
     iterator, run = iter(_row_number_blocks(num_rows, 1, batch_size, 0)), model.make_train_function()
 
     def seconds_for(steps: int) -> float:
@@ -715,6 +717,6 @@ def _rehearse(
             model.evaluate(validation, verbose=0)
             seconds_per_validation = time.monotonic() - start
     finally:
-        for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)
+        assign_all(variables, before)
+        model.fallback.limit = None
     return seconds, seconds_per_validation

@@ -15,6 +15,7 @@ from tfp_realnvp.bijectors import ActNorm, Coupling, LULinear, MarginalSpline, P
 from tfp_realnvp.conditioners import Conditioner, mlp
 from tfp_realnvp.contexts import Context
 from tfp_realnvp.distributions.flow import Flow
+from tfp_realnvp.distributions.noise import gaussian_noise
 from tfp_realnvp.masks import Mask, half_mask
 from tfp_realnvp.transforms import Affine, Transform
 
@@ -86,7 +87,7 @@ def real_nvp(
     if num_couplings < 2:
         raise ValueError(f"num_couplings must be at least 2 for every entry to be transformed, got {num_couplings}.")
     if base is None:
-        base = tfd.Sample(tfd.Normal(tf.zeros([], dtype), tf.ones([], dtype)), sample_shape=shape)
+        base = gaussian_noise(shape, dtype)
     elif base.event_shape.as_list() != shape or base.batch_shape.rank != 0:
         raise ValueError(
             f"base must have event shape {shape} and batch shape [], got {base.event_shape} and {base.batch_shape}."
