@@ -82,10 +82,14 @@ def machine() -> str:
     )
 
 
+def table(figures: Sequence[Figure]) -> str:
+    """The figures, their bounds and whether they keep them."""
+    return aligned([("figure", "measured", "bound", "ok"), *(figure.cells() for figure in figures)])
+
+
 def write(section: str, figures: Sequence[Figure]) -> None:
     """Puts the table of ``figures`` between the comments of README.md that name ``section``."""
-    rows = [("figure", "measured", "bound", "ok"), *(figure.cells() for figure in figures)]
-    write_section(section, f"{aligned(rows)}\n\n{machine()}")
+    write_section(section, f"{table(figures)}\n\n{machine()}")
 
 
 def write_section(section: str, text: str) -> None:

@@ -101,7 +101,7 @@ def run_chains(flow: tfd.Distribution | None, num_leapfrog_steps: int, num_sampl
 
 def describe(name: str, chains: Chains, seconds_of_training: float) -> list[str]:
     """Returns a row of the table."""
-    sizes = tf.reduce_sum(tfp.mcmc.effective_sample_size(chains.states), axis=0).numpy()
+    sizes = np.nansum(tfp.mcmc.effective_sample_size(chains.states), axis=0)  # NaN is that of a chain that never moves
     v = chains.states[..., 0]
     r_hat = float(tfp.mcmc.potential_scale_reduction(v))
     in_neck = np.mean(v < -SCALE_OF_V, axis=0)

@@ -1,0 +1,17 @@
+"""The scripts that measure what benchmarks/README.md says can be started."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+COMMANDS = ("accuracy", "cluster", "conditions", "density", "moons", "speed", "tables")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_benchmark_says_how_it_is_used(name):
+    done = subprocess.run([sys.executable, BENCHMARKS / f"{name}.py", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout.lower()
