@@ -164,14 +164,14 @@ _force = click.option("--force", is_flag=True, help="Replace an existing output.
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100})
 @click.version_option(package_name="tfp-realnvp", prog_name="augment")
 def main() -> None:
-    r"""Enlarge a dataset: fit a RealNVP flow to a table and draw new rows from it.
+    """Enlarge a dataset: fit a RealNVP flow to a table and draw new rows from it.
 
     \b
     augment fit data/moons.csv
     augment generate --n 10000 -o out.csv
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked, 4 below --fail-under.
-    """
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked, 4 worse than --fail-under.
+    """  # noqa: D301 - click wants the character
     # Else Python looks through all of TensorFlow for garbage before it ends, for a second.
     atexit.register(gc.freeze)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.errors import UsageError
 from pipelines.model_file import ModelFile
-from pipelines.tables.cells import Cells
+from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.schema import Column
 from pipelines.tables.spelling import parse
@@ -129,7 +129,8 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
         )
     if not column.is_numeric and value not in known and not is_missing:
         shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
-        raise UsageError(f"column {name!r} has no value {value!r}; it has {shown}.")
+        merged = f" Values too rare for it are one, {OTHER}." if OTHER in known else ""
+        raise UsageError(f"column {name!r} of the model has no value {value!r}; it has {shown}.{merged}")
     if not column.is_numeric and sign not in ("=", "!=") and _place(value, column) is None:
         raise UsageError(f"the values of column {name!r} have no order; only = and != can be asked of it.")
     return Condition(column, encoding, sign, value, number)

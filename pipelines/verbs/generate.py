@@ -269,7 +269,7 @@ def _requests(
     if balance not in places:
         raise UsageError(
             f"{balance!r} is not a discrete column of the model and cannot be balanced; these can: "
-            f"{', '.join(places) or 'none'}."
+            f"{', '.join(one.name for one in model.encoding.discrete if one.margin is None) or 'none'}."
         )
     encoding = model.encoding.discrete[places[balance]]
     if encoding.margin is not None:
@@ -280,8 +280,8 @@ def _requests(
     if source is None:
         if strategy != "auto":
             raise UsageError(
-                "without rows to append to, the new rows are balanced among themselves: leave the strategy away, or "
-                "add --append DATA."
+                "without rows to append to, the new rows are balanced among themselves: leave the ratio or strategy "
+                "away, or add --append DATA."
             )
         rows = np.full(len(levels), (_DEFAULT_ROWS if n is None else n) // len(levels))
         rows[: (_DEFAULT_ROWS if n is None else n) % len(levels)] += 1

@@ -327,7 +327,7 @@ def test_a_balance_can_have_conditions(written):
     [
         (
             {"balance": "nights"},
-            "'nights' is not a discrete column of the model and cannot be balanced; .*: city, paid",
+            "'nights' is not a discrete column of the model and cannot be balanced; these can: city, stars, member",
         ),
         ({"balance": "paid"}, "column 'paid' holds numbers and cannot be balanced"),
         ({"balance": "city", "where": ["city=Bay"]}, "'city' cannot be given and balanced at once"),
