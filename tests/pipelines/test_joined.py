@@ -55,6 +55,7 @@ def test_the_tables_of_a_folder_are_the_files_with_suffixes_of_tables(rows, buck
     assert [file.name for file in tables_of(f"file://{rows}")] == names
     assert [file.name for file in tables_of(rows / "part-[02].*")] == ["part-0.csv", "part-2.csv"]
     assert [file.name for file in tables_of(f"file://{rows}/part-2.csv")] == ["part-2.csv"]
+    assert [file.name for file in tables_of(f"file://{rows}/part-?.csv")] == [names[0], *names[2:]]  # no query
 
 
 def test_a_uri_of_a_folder_that_is_called_like_a_table_is_a_folder(tmp_path, bucket):

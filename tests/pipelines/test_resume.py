@@ -20,6 +20,7 @@ import pipelines
 from pipelines import AugmentError, UsageError, models
 from pipelines.checkpoint_folder import CheckpointFolder
 from pipelines.cli import main
+from pipelines.fingerprint import differences
 from pipelines.interruption import Interruption
 from pipelines.model_file import read_model, write_model
 from pipelines.verbs import fit as fit_module
@@ -235,6 +236,13 @@ def test_a_checkpoint_of_other_options_is_refused_with_what_differs(killed, tabl
     with pytest.raises(AugmentError, match=f"is of another fit: {said}. To begin anew: force=True"):
         pipelines.fit(table, model=killed, resume=True, **options | changed)
     assert CheckpointFolder(killed).has_checkpoint
+
+
+def test_an_option_that_is_not_given_any_more_is_what_differs():
+    now = {"data": [], "schema": None, "options": {"seed": 0}, "versions": {}}
+    before = now | {"options": {"seed": 0, "device": "gpus"}}
+    assert differences(before, now) == "device was gpus and is not given"
+    assert differences(now, before) == "device was not given and is gpus"
 
 
 def test_a_checkpoint_of_other_data_or_packages_is_refused_and_force_begins_anew(killed, table, options, monkeypatch):
