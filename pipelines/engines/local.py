@@ -13,6 +13,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from pipelines.archive import Archive
+from pipelines.engines import evenly
 from pipelines.engines.apart import ApartError, Process, RuntimeApart
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
@@ -23,7 +24,7 @@ from pipelines.tables.cells import Cells
 
 __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "new_blocks"]
 
-BLOCK_ROWS = 16_384
+BLOCK_ROWS = evenly.MAX_ROWS
 # Where classes are given, each row is one of so many proposals.
 _PROPOSALS = 8
 # Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
@@ -197,13 +198,16 @@ class Sampler:
         return {name: part.between(0, rows) for name, part in cells.items()}
 
     def draw(self, rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for."""
-        noise = rng.standard_normal((rows, self._columns), dtype=np.float32)
+        """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for.
+
+        There are at most `BLOCK_ROWS`.
+        """
+        is_free = self._discrete is not None and not self._given
+        uniforms, noise = evenly.draw(rng, rows, is_free * len(self._model.encoding.discrete), self._columns)
         classes = np.empty((rows, 0), np.int32)
         if self._scorer is not None:
             classes = self._draw_given(rng, rows, self._scorer)
         elif self._discrete is not None:
-            uniforms = rng.random((rows, len(self._model.encoding.discrete)), dtype=np.float32)
             (classes,) = self._discrete(uniforms=uniforms)
         return classes, self._decoder(classes, noise)
 

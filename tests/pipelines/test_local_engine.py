@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from pipelines.engines import evenly
 from pipelines.engines.local import BLOCK_ROWS, Decoder, Sampler, Scorer, generator
 from pipelines.model_file import read_model
 
@@ -68,11 +69,10 @@ def parts_of(distribution):
 def test_the_sampler_is_the_distribution_s(model, flow_in):
     discrete, flow = parts_of(flow_in(model.path))
     classes, scores = Sampler(model).draw(generator(1, 0), 2000)
-    rng = generator(1, 0)
-    z = rng.standard_normal((2000, len(model.encoding.continuous)), dtype=np.float32)
+    uniforms, z = evenly.draw(generator(1, 0), 2000, len(model.encoding.discrete), len(model.encoding.continuous))
     assert (classes.shape, scores.shape) == ((2000, len(model.encoding.discrete)), z.shape)
     if discrete is not None:
-        expected = discrete.sample_from(rng.random(classes.shape, dtype=np.float32)).numpy()
+        expected = discrete.sample_from(uniforms).numpy()
         # A uniform number within rounding of a threshold may fall on either side: some 1e-6 of all.
         assert (classes != expected).any(axis=1).sum() <= 1
     if flow is not None:
