@@ -119,7 +119,7 @@ class Recipe:
             ema_momentum=0.98,
             weight_decay=min(1.0, 30_000 / rows),
             # Networks of classes learn the rows by heart sooner than flows do.
-            passes=20 if len(num_classes) > continuous else 60,
+            passes=20 if len(num_classes) > continuous else 100,
             min_steps=1_000,
         )
         if num_classes or continuous != 2:
