@@ -17,7 +17,7 @@ from pipelines.cluster.session import Cluster, connected
 from pipelines.models import Recipe
 from pipelines.replicas import _batches, scaled
 
-SMALL = {"couplings": 4, "width": 16}
+SMALL = {"couplings": 3, "width": 16}
 RECIPE = Recipe.for_table(10_000, [3, 4], 5)
 
 
