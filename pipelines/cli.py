@@ -191,7 +191,7 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @click.option("--max-time", type=_Duration(), help="Time for training, compilation included: 90s, 10m, 2h.")
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 20 or 60, but 1,000 to 4,000 steps."
+    "--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 20 or 100, but 1,000 to 4,000 steps."
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of --epochs.")
 @click.option(
@@ -315,6 +315,9 @@ def fit(
               "Default: 524288.")  # fmt: skip
 @click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
 @click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
+@click.option(
+    "--independent", is_flag=True, help="Rows independent of each other, not evenly spread: for tests that assume it."
+)
 @_cluster
 @_escape
 @_force

@@ -55,6 +55,7 @@ _TOLD = {
     "versions": "",
     "files": "bytes of ",
     "reading": "",
+    "independent": "independent rows",
     "escape_formulas": "escaped formulas",
     "sample": "the SHA-256 of a block, which this processor rounds otherwise,",
 }
@@ -116,6 +117,7 @@ class RowPlan(Plan):
         part_rows: Of each but the last, whole blocks.
         suffix: Of the parts' names; it says how they are written.
         where: The conditions, each of which is given to the model.
+        independent: As for `generate`.
         escape_formulas: As for `generate`.
     """
 
@@ -124,6 +126,7 @@ class RowPlan(Plan):
     part_rows: int
     suffix: str
     where: tuple[str, ...]
+    independent: bool
     escape_formulas: bool
 
     CHECKS: ClassVar = {
@@ -133,6 +136,7 @@ class RowPlan(Plan):
         "part_rows": WHOLE,
         "suffix": TEXT,
         "where": TEXTS,
+        "independent": FLAG,
         "escape_formulas": FLAG,
     }
 
@@ -174,6 +178,7 @@ def new_plan(
     part_rows: int = PART_ROWS,
     suffix: str = ".csv",
     where: Sequence[str] = (),
+    independent: bool = False,
     escape_formulas: bool = False,
 ) -> RowPlan:
     """Returns the plan of parts that are made by the packages and the processor in use.
@@ -208,6 +213,7 @@ def new_plan(
         part_rows=part_rows,
         suffix=suffix,
         where=tuple(where),
+        independent=independent,
         escape_formulas=escape_formulas,
     )
 
@@ -262,7 +268,9 @@ def make_part(
     given, _ = split_conditions(parse_conditions(plan.where, model), model)
     first, left = number * plan.part_rows, plan.rows_of(number)
     count = -(-left // local.BLOCK_ROWS)
-    blocks = local.new_blocks(model, plan.seed, first // local.BLOCK_ROWS, count, given, threads=threads)
+    blocks = local.new_blocks(
+        model, plan.seed, first // local.BLOCK_ROWS, count, given, threads, even=not plan.independent
+    )
     name = plan.name(number)
     with folder.making(name) as path:
         with open_output(path) as file, contextlib.closing(blocks):

@@ -160,9 +160,19 @@ class Sampler:
         model: The model file.
         given: The class of some discrete columns, by the column's place among them.
         threads: As for `Graph`.
+        even: Whether the rows of a block are evenly spread (see `evenly.py`), or else independent. Those that are drawn
+            again, and classes beside given ones, are independent.
     """
 
-    def __init__(self, model: ModelFile, given: Mapping[int, int] | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        given: Mapping[int, int] | None = None,
+        threads: int | None = None,
+        *,
+        even: bool = True,
+    ) -> None:
+        self._even = even
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
@@ -174,7 +184,7 @@ class Sampler:
     def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
         """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
         rng = generator(seed, number)
-        classes, scores = self.draw(rng, BLOCK_ROWS)
+        classes, scores = self.draw(rng, BLOCK_ROWS, even=self._even)
         cells, is_inside = self._model.encoding.decode(classes, scores)
         if is_inside.mean() < _LEAST_INSIDE:
             bounded, moved = self._model.encoding.bounded(cells)
@@ -197,13 +207,16 @@ class Sampler:
             )
         return {name: part.between(0, rows) for name, part in cells.items()}
 
-    def draw(self, rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, rng: np.random.Generator, rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for.
 
-        There are at most `BLOCK_ROWS`.
+        Args:
+            rng: Where they come from.
+            rows: How many, at most `BLOCK_ROWS`.
+            even: Whether they are evenly spread.
         """
-        is_free = self._discrete is not None and not self._given
-        uniforms, noise = evenly.draw(rng, rows, is_free * len(self._model.encoding.discrete), self._columns)
+        num_uniforms = 0 if self._given else len(self._model.encoding.discrete)
+        uniforms, noise = evenly.draw(rng, rows, num_uniforms, self._columns, even=even)
         classes = np.empty((rows, 0), np.int32)
         if self._scorer is not None:
             classes = self._draw_given(rng, rows, self._scorer)
@@ -238,6 +251,8 @@ def new_blocks(
     count: int | None = None,
     given: Mapping[int, int] | None = None,
     threads: int | None = None,
+    *,
+    even: bool = True,
 ) -> Generator[dict[str, Cells], None, None]:
     """Yields whole blocks of new rows in order, made by several threads.
 
@@ -251,6 +266,7 @@ def new_blocks(
         count: How many, or None to go on for as long as somebody asks.
         given: As for `Sampler`.
         threads: How many. Default: as many as there are cores.
+        even: As for `Sampler`.
     """
     threads = threads or _cores()
     workers = threads if count is None else min(threads, count)
@@ -258,7 +274,7 @@ def new_blocks(
     # Samplers are made here, not by the threads: what keeps their logs quiet holds for the whole process.
     free: SimpleQueue[Sampler] = SimpleQueue()
     for _ in range(workers):
-        free.put(Sampler(model, given, threads if workers == 1 else 1))
+        free.put(Sampler(model, given, threads if workers == 1 else 1, even=even))
 
     def make(number: int) -> dict[str, Cells]:
         sampler = free.get()

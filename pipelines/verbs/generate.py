@@ -123,11 +123,15 @@ def generate(
     engine: str = "local",
     address: str | None = None,
     workers: int | None = None,
+    independent: bool = False,
     escape_formulas: bool = False,
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | Generated:
     """Draws new rows from a model.
+
+    Each is distributed as the model is, and together they are evenly spread: shares, means and correlations are nearer
+    to the model's than those of independent rows would be.
 
     Args:
         model: A model file. Default: the only one in the current folder.
@@ -155,6 +159,8 @@ def generate(
         address: Of the cluster; "auto" is the one that this machine belongs to. Default: one that is started on this
             machine for as long as it takes.
         workers: How many of the cluster's cores work. Default: all.
+        independent: Make rows independent of each other instead of evenly spread: for tests and standard errors that
+            assume it.
         escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output, or the parts in a folder.
         on_progress: Called with the number of new rows as they are written.
@@ -184,6 +190,7 @@ def generate(
             "part_rows": part_rows,
             "suffix": part_suffix,
             "where": tuple(where) or None,
+            "independent": independent or None,
             "escape_formulas": escape_formulas or None,
         }
         return _in_parts(read_model(find_model(model)), folder_of(parts), said, resume, force, cluster, on_progress)
@@ -202,7 +209,7 @@ def generate(
     requests = _requests(opened, n, where, balance, strategy, source)
     total = sum(request.rows for request in requests)
     made = Generated(seed=seed)
-    batches = _regrouped(_batches(opened, requests, seed, made), chunk_size)
+    batches = _regrouped(_batches(opened, requests, seed, made, even=not independent), chunk_size)
     if output is None:
         frame = to_frame(opened.schema, batches, seed=seed, decimal=opened.dialect.decimal)
         if append is not None:
@@ -302,13 +309,13 @@ def _requests(
 
 
 def _batches(
-    model: ModelFile, requests: Sequence[_Request], seed: int, made: Generated
+    model: ModelFile, requests: Sequence[_Request], seed: int, made: Generated, *, even: bool
 ) -> Iterator[tuple[dict[str, Cells], int]]:
     """Yields the cells of new rows and their number, request after request."""
     for number, request in enumerate(requests):
         missing, drawn, fulfilled = request.rows, 0, 0
         count = None if request.conditions else -(-missing // local.BLOCK_ROWS)
-        blocks = local.new_blocks(model, seed, number * _BLOCKS_PER_REQUEST, count, request.given)
+        blocks = local.new_blocks(model, seed, number * _BLOCKS_PER_REQUEST, count, request.given, even=even)
         while missing:
             rows = local.BLOCK_ROWS if request.conditions else min(missing, local.BLOCK_ROWS)
             cells = {name: part.between(0, rows) for name, part in next(blocks).items()}

@@ -95,6 +95,21 @@ def test_rows_have_the_moments_of_the_flow(moons_model, moons):
 # What they look like.
 
 
+@pytest.mark.parametrize("n", [4096, BLOCK_ROWS])
+def test_means_vary_less_than_those_of_independent_rows(moons_model, n):
+    means = {
+        independent: [
+            pipelines.generate(moons_model, n, seed=seed, independent=independent).mean() for seed in range(8)
+        ]
+        for independent in (False, True)
+    }
+    even, independent = (np.std(means[which], axis=0, ddof=1) for which in (False, True))
+    spread = pipelines.generate(moons_model, BLOCK_ROWS, seed=9).std().to_numpy()
+    # By chance a standard deviation of eight is beyond half or twice of the right one in some 1 % of all cases.
+    assert (even < independent / 2).all()
+    assert (independent > spread / np.sqrt(n) / 3).all()
+
+
 def test_rows_are_spelled_like_the_source(written, orders_model, tmp_path):
     content = written(orders_model, 20_000, seed=0)  # a whole number among thousandths is one row in a thousand
     header, *rows = cells(content)

@@ -66,10 +66,12 @@ def parts_of(distribution):
     return (distribution, None) if is_discrete else (None, distribution)
 
 
-def test_the_sampler_is_the_distribution_s(model, flow_in):
+@pytest.mark.parametrize("even", [True, False])
+def test_the_sampler_is_the_distribution_s(model, flow_in, even):
     discrete, flow = parts_of(flow_in(model.path))
-    classes, scores = Sampler(model).draw(generator(1, 0), 2000)
-    uniforms, z = evenly.draw(generator(1, 0), 2000, len(model.encoding.discrete), len(model.encoding.continuous))
+    classes, scores = Sampler(model).draw(generator(1, 0), 2000, even=even)
+    sizes = (len(model.encoding.discrete), len(model.encoding.continuous))
+    uniforms, z = evenly.draw(generator(1, 0), 2000, *sizes, even=even)
     assert (classes.shape, scores.shape) == ((2000, len(model.encoding.discrete)), z.shape)
     if discrete is not None:
         expected = discrete.sample_from(uniforms).numpy()

@@ -58,12 +58,14 @@ def without_header(data):
 # They are the rows of one output.
 
 
-@pytest.mark.parametrize("model", ["moons_model", "visits_model"])
-def test_parts_one_after_another_are_one_output(request, model, target, tmp_path):
+@pytest.mark.parametrize(
+    ("model", "independent"), [("moons_model", False), ("visits_model", False), ("moons_model", True)]
+)
+def test_parts_one_after_another_are_one_output(request, model, independent, target, tmp_path):
     """Also where rows are numbered, as identifiers are, or are new for each row."""
     model = request.getfixturevalue(model)
-    pipelines.generate(model, N, output=tmp_path / "one.csv", seed=1)
-    made = pipelines.generate(model, N, parts=target, **SMALL)
+    pipelines.generate(model, N, output=tmp_path / "one.csv", seed=1, independent=independent)
+    made = pipelines.generate(model, N, parts=target, independent=independent, **SMALL)
     one, parts = (tmp_path / "one.csv").read_bytes(), contents(target)
     assert sorted(parts) == [MANIFEST, *NAMES]
     assert {parts[name].split(b"\n", 1)[0] for name in NAMES} == {one.split(b"\n", 1)[0]}
@@ -230,6 +232,7 @@ def test_a_disk_that_fills_up_leaves_whole_parts_and_says_how_to_go_on(moons_mod
         ({"n": N + 1}, f"rows {N} and not {N + 1}"),
         ({"part_rows": 2 * BLOCK_ROWS}, f"rows of a part {BLOCK_ROWS} and not {2 * BLOCK_ROWS}"),
         ({"part_suffix": ".parquet"}, r"suffix \.csv and not \.parquet"),
+        ({"independent": True}, "independent rows False and not True"),
     ],
 )
 def test_parts_of_another_plan_are_refused(moons_model, made, copy, options, said):
