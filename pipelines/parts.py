@@ -36,7 +36,6 @@ __all__ = [
     "RowPlan",
     "differences",
     "file_digest",
-    "make_part",
     "new_plan",
     "runtime_of",
 ]
@@ -244,54 +243,12 @@ def differences(plan: Plan, other: Plan) -> list[str]:
     return found
 
 
-def make_part(
-    model: ModelFile,
-    plan: RowPlan,
-    number: int,
-    folder: Folder,
-    on_progress: Callable[[int], None] | None = None,
-    threads: int | None = None,
-) -> Part:
-    """Makes a part, whole or not at all; what is under its name is replaced.
-
-    Args:
-        model: The plan's model.
-        plan: The plan, of this processor and these packages.
-        number: Which part, from 0.
-        folder: Where to.
-        on_progress: Called with the number of rows as they are written.
-        threads: How many make blocks. Default: as many as there are cores.
-
-    Raises:
-        AugmentError: If it cannot be written.
-    """
-    given, _ = split_conditions(parse_conditions(plan.where, model), model)
-    first, left = number * plan.part_rows, plan.rows_of(number)
-    count = -(-left // local.BLOCK_ROWS)
-    blocks = local.new_blocks(
-        model, plan.seed, first // local.BLOCK_ROWS, count, given, threads, even=not plan.independent
-    )
-    name = plan.name(number)
-    with folder.making(name) as path:
-        with open_output(path) as file, contextlib.closing(blocks):
-            dialect = escaping(model.dialect, path) if plan.escape_formulas else model.dialect
-            writer = writer_for(path, file, model.schema, dialect, seed=plan.seed)
-            for cells in blocks:
-                rows = min(left, local.BLOCK_ROWS)
-                writer.write({name: part.between(0, rows) for name, part in cells.items()}, first, rows)
-                first, left = first + rows, left - rows
-                if on_progress is not None:
-                    on_progress(rows)
-            writer.close()
-        return Part(name, plan.rows_of(number), file_digest(path))
-
-
 @dataclasses.dataclass(frozen=True)
 class RowParts:
     """Makes the parts of a plan, in any process that has the model.
 
     Attributes:
-        plan: The plan.
+        plan: The plan, of this processor and these packages.
         folder: Where to.
     """
 
@@ -299,10 +256,43 @@ class RowParts:
     folder: Folder
 
     def make(
-        self, model: ModelFile, number: int, threads: int | None, on_progress: Callable[[int], None] | None
+        self,
+        model: ModelFile,
+        number: int,
+        threads: int | None = None,
+        on_progress: Callable[[int], None] | None = None,
     ) -> Part:
-        """Makes a part (see `make_part`)."""
-        return make_part(model, self.plan, number, self.folder, on_progress, threads)
+        """Makes a part, whole or not at all; what is under its name is replaced.
+
+        Args:
+            model: The plan's model.
+            number: Which part, from 0.
+            threads: How many make blocks. Default: as many as there are cores.
+            on_progress: Called with the number of rows as they are written.
+
+        Raises:
+            AugmentError: If it cannot be written.
+        """
+        plan = self.plan
+        given, _ = split_conditions(parse_conditions(plan.where, model), model)
+        first, left = number * plan.part_rows, plan.rows_of(number)
+        count = -(-left // local.BLOCK_ROWS)
+        blocks = local.new_blocks(
+            model, plan.seed, first // local.BLOCK_ROWS, count, given, threads, even=not plan.independent
+        )
+        name = plan.name(number)
+        with self.folder.making(name) as path:
+            with open_output(path) as file, contextlib.closing(blocks):
+                dialect = escaping(model.dialect, path) if plan.escape_formulas else model.dialect
+                writer = writer_for(path, file, model.schema, dialect, seed=plan.seed)
+                for cells in blocks:
+                    rows = min(left, local.BLOCK_ROWS)
+                    writer.write({name: part.between(0, rows) for name, part in cells.items()}, first, rows)
+                    first, left = first + rows, left - rows
+                    if on_progress is not None:
+                        on_progress(rows)
+                writer.close()
+            return Part(name, plan.rows_of(number), file_digest(path))
 
 
 def file_digest(path: pathlib.Path) -> str:

@@ -38,7 +38,9 @@ def evaluate(
     """Measures whether synthetic rows are like real ones, whether they help, and whether they give anyone away.
 
     Each figure is a JSON object with `value`; `floor`, what real rows in the place of the synthetic ones give; and
-    `error`, the standard error of `value`. What was not measured is None, and `notes` says why.
+    `error`, the standard error of `value` if rows are independent of each other. (`generate` makes them so if it is
+    told; of its evenly spread ones errors are smaller, and `c2st` may be low.) What was not measured is None, and
+    `notes` says why.
 
     - `fidelity`: `shape` and `trend`, mean errors of columns and of pairs of columns in percent (Kolmogorov-Smirnov
       and total-variation distances; half the difference of Pearson's correlations or, with a text, the

@@ -17,7 +17,7 @@ from pipelines.engines.local import BLOCK_ROWS
 from pipelines.folders import LocalFolder
 from pipelines.manifest import MANIFEST, begin, read_manifest, write_manifest
 from pipelines.model_file import read_model
-from pipelines.parts import RowPlan, differences, make_part, new_plan
+from pipelines.parts import RowParts, RowPlan, differences, new_plan
 
 N = 2 * BLOCK_ROWS + 100
 NAMES = ["part-00000.csv", "part-00001.csv", "part-00002.csv"]
@@ -102,7 +102,7 @@ def test_any_part_is_made_on_its_own(moons_model, made, tmp_path):
     plan = new_plan(model, rows=N, **SMALL)
     told = []
     for number in (2, 0):
-        part = make_part(model, plan, number, LocalFolder(tmp_path), told.append)
+        part = RowParts(plan, LocalFolder(tmp_path)).make(model, number, on_progress=told.append)
         assert (tmp_path / part.name).read_bytes() == (made / part.name).read_bytes()
         assert part.name == NAMES[number]
         assert part.rows == told[-1] == (100 if number == 2 else BLOCK_ROWS)
