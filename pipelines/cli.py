@@ -314,7 +314,9 @@ def fit(
 @click.option("--part-rows", type=click.IntRange(min=1), help="Rows of each part, a multiple of 16384. "
               "Default: 524288.")  # fmt: skip
 @click.option("--part-suffix", metavar="SUFFIX", help="Of the parts: .csv, .csv.gz, .parquet. Default: .csv.")
-@click.option("--resume", is_flag=True, help="Make only the parts that are missing.")
+@click.option(
+    "--resume", is_flag=True, help="Make only the parts that are missing; what is not said is as it was begun."
+)
 @click.option(
     "--independent", is_flag=True, help="Rows independent of each other, not evenly spread: for tests that assume it."
 )

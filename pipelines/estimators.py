@@ -108,7 +108,7 @@ class RealNVPDensity(DensityMixin, BaseEstimator):
         return float(np.mean(self.score_samples(X)))
 
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
-        """Draws rows.
+        """Draws rows, independent of each other.
 
         Args:
             n_samples: How many.

@@ -45,6 +45,7 @@ MAX_ROWS = 1_000_000
 _HELD_OUT = 0.1
 _MAX_HELD_OUT = 50_000
 _MAX_STEPS = 4_000  # without a number of epochs
+_FEW = 0.2  # of the steps: whom the clock allows less is told
 # A small table is encoded several times, so that its numbers stand elsewhere within their cells and ties fall
 # otherwise; an epoch goes over all of them, and is about so many steps long.
 _STEPS_PER_EPOCH = 40
@@ -357,6 +358,12 @@ def _train_and_write(
     except DivergedError:
         folder.remove()  # who went on from it would end here again
         raise
+    notes = [*source.notes, *trained.notes]
+    if max_time is not None and trained.steps_done < _FEW * num_steps:
+        notes.append(
+            f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that are usual: the model has "
+            "learnt little. TensorFlow's start and compilation alone take some ten seconds; allow more (max_time)."
+        )
     result = FitResult(
         model=str(path),
         source=source.name,
@@ -364,7 +371,7 @@ def _train_and_write(
         modelled=[column.name for column in found.modelled],
         constants=[column.name for column in found.constants],
         handled={column.name: _handled(column, encoding) for column in found.columns},
-        notes=[*source.notes, *trained.notes],
+        notes=notes,
         held_out_rows=num_held_out,
         log_likelihood=trained.log_likelihood,
         independent_log_likelihood=_independent_log_likelihood(rows, held_out, encoding.num_classes),

@@ -112,7 +112,7 @@ def report(
         sections.made_section(
             opened,
             {
-                "new rows": f"{len(tables.synthetic):,}, seed {seed}",
+                "new rows": f"{len(tables.synthetic):,}, independent of each other, seed {seed}",
                 "held-out rows": "none" if held_out is None else printable(pathlib.Path(held_out).name),
                 "target": printable(target or "none"),
             },
