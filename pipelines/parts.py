@@ -239,10 +239,8 @@ def differences(plan: Plan, other: Plan) -> list[str]:
         elif old != new and not (field.name == "sample" and found):  # which follows from what was found
             if field.name in ("model", "sample"):
                 old, new = old[:12], new[:12]
-            if isinstance(old, bool):
-                found.append(f"{'' if old else 'no '}{_TOLD[field.name]}")
-                continue
-            found.append(f"{_TOLD.get(field.name, field.name)} {old} and not {new}")
+            told = _TOLD.get(field.name, field.name)
+            found.append(f"{'no ' * new}{told}" if isinstance(new, bool) else f"{told} {old} and not {new}")
     return found
 
 

@@ -359,10 +359,10 @@ def _train_and_write(
         folder.remove()  # who went on from it would end here again
         raise
     notes = [*source.notes, *trained.notes]
-    if max_time is not None and trained.steps_done < _FEW * num_steps:
+    if max_time is not None and trained.stopped_by != "patience" and trained.steps_done < _FEW * num_steps:
         notes.append(
-            f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that are usual: the model has "
-            "learnt little. TensorFlow's start and compilation alone take some ten seconds; allow more (max_time)."
+            f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that would be made without a "
+            "clock: the model has learnt little. Allow more time; TensorFlow's start and compilation take some of it."
         )
     result = FitResult(
         model=str(path),

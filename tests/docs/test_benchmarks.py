@@ -7,7 +7,7 @@ import sys
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-COMMANDS = ("accuracy", "cluster", "conditions", "density", "moons", "speed", "tables")
+COMMANDS = ("accuracy", "cluster", "conditions", "density", "evenness", "moons", "speed", "tables")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
