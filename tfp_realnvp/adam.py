@@ -14,7 +14,7 @@ class Adam(tf_keras.optimizers.Adam):
     """`tf_keras.optimizers.Adam`, by TensorFlow's own operation for a step of Adam (Kingma and Ba, 2015).
 
     Keras writes the step out in twenty operations for each variable: tracing those of a flow takes a second.
-    Embeddings, whose gradients are sparse, and the options that the operation has not take Keras's own step.
+    Sparse gradients, such as those of Keras's embeddings, and options that the operation has not take Keras's own step.
     """
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:

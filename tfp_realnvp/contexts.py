@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.embedding import embed
+
 __all__ = ["ClassContext", "Context", "FeatureContext"]
 
 
@@ -184,8 +186,8 @@ class ClassContext(Context):
 
     def __call__(self, context: tf.Tensor) -> tf.Tensor:
         classes = context[..., tf.newaxis] if self._is_single else context
-        # One gather for all classifications: a product with one-hot vectors for each of them takes longer to compile.
-        encoded = tf.gather(self.embeddings, classes + self._offsets)
+        # One look-up for all classifications: a product with one-hot vectors for each of them takes longer to compile.
+        encoded = embed(self.embeddings, classes + self._offsets)
         return tf.reshape(encoded, [-1, self.size])
 
     @property

@@ -19,6 +19,7 @@ from tfp_realnvp.conditioners.layers import (
     replicas_own,
     settled_seed,
 )
+from tfp_realnvp.embedding import embed
 
 __all__ = ["AutoregressiveCategorical"]
 
@@ -339,10 +340,10 @@ class _Network(tf_keras.Model):
                 chosen = tf.reduce_sum(probabilities * tf.one_hot(choice, count, dtype=logits.dtype), axis=-1)
                 log_prob += tf.math.log(tf.where(is_given[column] > 0.5, tf.ones_like(chosen), chosen))
             drawn.append(choice)
-            embedding = tf.gather(self.embeddings, choice + int(self._offsets[column]))
+            embedding = embed(self.embeddings, choice + int(self._offsets[column]))
             seen = tf.concat([seen, embedding], axis=-1) if column else embedding
         return tf.stack(drawn, axis=-1), log_prob
 
     def _embed(self, classes: tf.Tensor) -> tf.Tensor:
         """Returns `[n, C, embedding_size]`."""
-        return tf.gather(self.embeddings, classes + self._offsets)
+        return embed(self.embeddings, classes + self._offsets)
