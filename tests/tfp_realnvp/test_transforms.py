@@ -104,6 +104,42 @@ def test_gradients_by_entries_and_parameters_are_finite_and_reach_them(transform
 
 
 # What has no clamp is left out: exp(1000) is infinite, which the clamp is there for.
+@each_transform
+@pytest.mark.parametrize("direction", ["forward", "inverse"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_gradients_are_the_slopes_of_what_they_are_gradients_of(transform, direction, order):
+    # A spline's gradient is written out by hand; two differences of the function itself know nothing of that.
+    x, parameters = draw(transform, shape=(60,), seed=3)
+    rng = np.random.default_rng(4)
+    directions = [tf.constant(rng.normal(size=of.shape)) for of in (x, parameters)]
+    weights = tf.constant(rng.normal(size=(2, *x.shape)))
+    function = getattr(transform, direction)
+
+    def value(x, parameters):
+        y, log_derivative = function(x, parameters)
+        return weights[0] * tf.sin(y) + weights[1] * log_derivative
+
+    def slope(value, x, parameters):
+        """Of each entry's value along the directions; entries do not depend on each other."""
+        with tf.GradientTape() as tape:
+            tape.watch([x, parameters])
+            total = tf.reduce_sum(value(x, parameters))
+        by_x, by_parameters = tape.gradient(total, [x, parameters], unconnected_gradients="zero")
+        return by_x * directions[0] + tf.reduce_sum(by_parameters * directions[1], axis=-1)
+
+    def differentiated(x, parameters):
+        return value(x, parameters) if order == 1 else slope(value, x, parameters)
+
+    step = 1e-5
+    ahead, behind = (differentiated(x + s * directions[0], parameters + s * directions[1]) for s in (step, -step))
+    found = slope(differentiated, x, parameters)
+    # Not where a knot lies between the two: there the second derivative of a spline jumps.
+    if order == 2:
+        assert np.abs(found).max() > 1
+    is_near = np.isclose(found, (ahead - behind) / (2 * step), rtol=1e-4, atol=1e-4)
+    assert is_near.mean() >= (1 if order == 1 else 0.95)
+
+
 @pytest.mark.parametrize("transform", [t for t in TRANSFORMS if t != Affine(None)], ids=str)
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e30])
 def test_extreme_entries_and_parameters_are_finite_in_value_and_gradient(transform, size):

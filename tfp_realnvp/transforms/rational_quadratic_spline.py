@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -69,7 +71,21 @@ class RationalQuadraticSpline(Transform):
         return 3 * self.num_bins - 1
 
     def forward(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # The inverse of the spline: data are its arguments, noise its values.
+        return self._one_by_one(self._solve, x, parameters)
+
+    def inverse(self, y: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return self._one_by_one(self._spline, y, parameters)
+
+    def _one_by_one(
+        self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]], entries: tf.Tensor, parameters: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Calls a function of entries in a vector: XLA's loops over a last axis of a few columns are twice as slow."""
+        value, log_derivative = function(tf.reshape(entries, [-1]), tf.reshape(parameters, [-1, self.num_parameters]))
+        shape = tf.shape(entries)
+        return tf.reshape(value, shape), tf.reshape(log_derivative, shape)
+
+    def _solve(self, x: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The inverse of the spline: data are its arguments, noise its values."""
         value = tf.clip_by_value(x, -self.bound, self.bound)
         piece = self._find_bin(value, parameters, by_height=True)
         slope = piece.height / piece.width
@@ -83,7 +99,7 @@ class RationalQuadraticSpline(Transform):
         _, log_slope = self._evaluate(piece, fraction)
         return self._with_tails(x, piece.left + fraction * piece.width, -log_slope)
 
-    def inverse(self, y: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _spline(self, y: tf.Tensor, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         argument = tf.clip_by_value(y, -self.bound, self.bound)
         piece = self._find_bin(argument, parameters, by_height=False)
         value, log_slope = self._evaluate(piece, (argument - piece.left) / piece.width)
@@ -132,32 +148,50 @@ class RationalQuadraticSpline(Transform):
 
     def _find_bin(self, entries: tf.Tensor, parameters: tf.Tensor, *, by_height: bool) -> _Bin:
         k = self.num_bins
-        lefts, widths = self._bins(parameters[..., :k])
-        bottoms, heights = self._bins(parameters[..., k : 2 * k])
+        lowest, shared = 2 * self.bound * self.min_bin_fraction, 2 * self.bound * (1 - self.min_bin_fraction * k)
         # softplus is log(2) at zero, and the slope has to be one there.
         offset = math.log(math.expm1(1 - self.min_slope))
-        slopes = self.min_slope + tf.math.softplus(parameters[..., 2 * k :] + offset)
-        one = tf.ones_like(slopes[..., :1])
-        inner_knots = (bottoms if by_height else lefts)[..., 1:]
-        is_beyond = tf.cast(entries[..., tf.newaxis] >= inner_knots, entries.dtype)
-        is_here = tf.concat([one, is_beyond], axis=-1) - tf.concat([is_beyond, tf.zeros_like(one)], axis=-1)
 
-        def pick(values: tf.Tensor) -> tf.Tensor:
-            return tf.reduce_sum(is_here * values, axis=-1)
+        # The gradient is written out: autodiff's, of the sums over bins, takes twice as long as the rest of a spline.
+        @tf.custom_gradient
+        def find(parameters: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
+            width_shares, height_shares = tf.nn.softmax(parameters[..., :k]), tf.nn.softmax(parameters[..., k : 2 * k])
+            widths, heights = lowest + shared * width_shares, lowest + shared * height_shares
+            lefts, bottoms = self._lower_edges(widths), self._lower_edges(heights)
+            raw_slopes = parameters[..., 2 * k :] + offset
+            slopes = self.min_slope + tf.math.softplus(raw_slopes)
+            one = tf.ones_like(slopes[..., :1])
+            inner_knots = (bottoms if by_height else lefts)[..., 1:]
+            is_beyond = tf.cast(entries[..., tf.newaxis] >= inner_knots, entries.dtype)
+            is_below = tf.concat([is_beyond, tf.zeros_like(one)], axis=-1)  # the bins that end before the entry
+            is_here = tf.concat([one, is_beyond], axis=-1) - is_below
 
-        return _Bin(
-            pick(lefts),
-            pick(widths),
-            pick(bottoms),
-            pick(heights),
-            pick(tf.concat([one, slopes], axis=-1)),
-            pick(tf.concat([slopes, one], axis=-1)),
-        )
+            def pick(values: tf.Tensor) -> tf.Tensor:
+                return tf.reduce_sum(is_here * values, axis=-1)
 
-    def _bins(self, parameters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Lower edges and sizes of bins that fill `[-bound, bound]`, each `[..., num_bins]`."""
-        shares = self.min_bin_fraction + (1 - self.min_bin_fraction * self.num_bins) * tf.nn.softmax(parameters)
+            def gradient(*by_picked: tf.Tensor) -> tf.Tensor:
+                left, width, bottom, height, slope_left, slope_right = (by[..., tf.newaxis] for by in by_picked)
+
+                def through_softmax(shares: tf.Tensor, edge: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+                    by_shares = shared * (is_here * size + is_below * edge)
+                    return shares * (by_shares - tf.reduce_sum(shares * by_shares, axis=-1, keepdims=True))
+
+                by_slopes = is_here[..., 1:] * slope_left + is_here[..., :-1] * slope_right
+                by_parameters = [
+                    through_softmax(width_shares, left, width),
+                    through_softmax(height_shares, bottom, height),
+                    by_slopes * tf.sigmoid(raw_slopes),
+                ]
+                return tf.concat(by_parameters, axis=-1)
+
+            picked = [pick(values) for values in (lefts, widths, bottoms, heights)]
+            ends = [pick(tf.concat(pair, axis=-1)) for pair in ([one, slopes], [slopes, one])]
+            return (*picked, *ends), gradient
+
+        return _Bin(*find(parameters))
+
+    def _lower_edges(self, sizes: tf.Tensor) -> tf.Tensor:
+        """Lower edges of bins that begin at `-bound`, both `[..., num_bins]`."""
         # A product with a triangle of ones: XLA makes less of tf.cumsum.
-        before = np.triu(np.ones([self.num_bins, self.num_bins]), k=1).astype(parameters.dtype.as_numpy_dtype)
-        edges = tf.reshape(tf.matmul(tf.reshape(shares, [-1, self.num_bins]), before), tf.shape(shares))
-        return 2 * self.bound * edges - self.bound, 2 * self.bound * shares
+        before = np.triu(np.ones([self.num_bins, self.num_bins]), k=1).astype(sizes.dtype.as_numpy_dtype)
+        return tf.reshape(tf.matmul(tf.reshape(sizes, [-1, self.num_bins]), before), tf.shape(sizes)) - self.bound
