@@ -13,7 +13,8 @@ def embed(embeddings: tf.Variable, classes: tf.Tensor) -> tf.Tensor:
     """Returns the rows of a table, `[num_classes, size]`, at `classes`, `[...]`: `[..., size]`.
 
     The gradient is dense. That of `tf.gather` is a list with a row for each class looked up, of which optimizers add up
-    those of equal classes first. Compiled by XLA that is a loop over the list, half of the time of a step and more.
+    those of equal classes first. On a CPU XLA compiles that into a serial loop over the list, half of a step and more
+    in tables of mostly classes.
     """
 
     @tf.custom_gradient

@@ -103,7 +103,6 @@ def test_gradients_by_entries_and_parameters_are_finite_and_reach_them(transform
         assert (np.abs(gradient).sum(axis=0) > 0).all()
 
 
-# What has no clamp is left out: exp(1000) is infinite, which the clamp is there for.
 @each_transform
 @pytest.mark.parametrize("direction", ["forward", "inverse"])
 @pytest.mark.parametrize("order", [1, 2])
@@ -133,13 +132,13 @@ def test_gradients_are_the_slopes_of_what_they_are_gradients_of(transform, direc
     step = 1e-5
     ahead, behind = (differentiated(x + s * directions[0], parameters + s * directions[1]) for s in (step, -step))
     found = slope(differentiated, x, parameters)
-    # Not where a knot lies between the two: there the second derivative of a spline jumps.
-    if order == 2:
-        assert np.abs(found).max() > 1
-    is_near = np.isclose(found, (ahead - behind) / (2 * step), rtol=1e-4, atol=1e-4)
-    assert is_near.mean() >= (1 if order == 1 else 0.95)
+    assert np.abs(found).max() > 1  # or zeros were compared
+    # The differences are off by about step² times the third derivative, which may then be 1e5, and by rounding / step.
+    # A second derivative jumps at a knot, and none of these entries has one between the two.
+    np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-5)
 
 
+# What has no clamp is left out: exp(1000) is infinite, which the clamp is there for.
 @pytest.mark.parametrize("transform", [t for t in TRANSFORMS if t != Affine(None)], ids=str)
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e30])
 def test_extreme_entries_and_parameters_are_finite_in_value_and_gradient(transform, size):
