@@ -316,26 +316,26 @@ def _batches(
         missing, drawn, fulfilled = request.rows, 0, 0
         count = None if request.conditions else -(-missing // local.BLOCK_ROWS)
         blocks = local.new_blocks(model, seed, number * _BLOCKS_PER_REQUEST, count, request.given, even=even)
-        while missing:
-            rows = local.BLOCK_ROWS if request.conditions else min(missing, local.BLOCK_ROWS)
-            cells = {name: part.between(0, rows) for name, part in next(blocks).items()}
-            drawn += rows
-            right = np.flatnonzero(all_hold(request.conditions, cells, rows))
-            fulfilled += len(right)
-            if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
-                texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
-                raise ShortfallError(
-                    f"only {fulfilled:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} were asked for. Nothing "
-                    "was written. Ask for less, or widen the range."
-                )
-            if request.conditions:
-                right = right[:missing]
-                cells, rows = {name: part.take(right) for name, part in cells.items()}, len(right)
-            missing -= rows
-            made.rows += rows
-            if rows:
-                yield cells, rows
-        blocks.close()
+        with contextlib.closing(blocks):
+            while missing:
+                rows = local.BLOCK_ROWS if request.conditions else min(missing, local.BLOCK_ROWS)
+                cells = {name: part.between(0, rows) for name, part in next(blocks).items()}
+                drawn += rows
+                right = np.flatnonzero(all_hold(request.conditions, cells, rows))
+                fulfilled += len(right)
+                if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
+                    texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
+                    raise ShortfallError(
+                        f"only {fulfilled:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} were asked for. "
+                        "Nothing was written. Ask for less, or widen the range."
+                    )
+                if request.conditions:
+                    right = right[:missing]
+                    cells, rows = {name: part.take(right) for name, part in cells.items()}, len(right)
+                missing -= rows
+                made.rows += rows
+                if rows:
+                    yield cells, rows
         made.drawn += drawn
         made.fulfilled += fulfilled
 

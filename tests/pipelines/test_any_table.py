@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 
 import numpy as np
 import pandas as pd
@@ -267,6 +268,14 @@ def test_the_impossible_is_a_shortfall_and_nothing_is_written(visits_model, tmp_
         pipelines.generate(visits_model, 10, output=name and tmp_path / name, where=["nights>=100000"], seed=0)
     assert error.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_thread_makes_blocks_after_a_shortfall(visits_model):
+    # Who keeps the error keeps the frames it came through. A pool that ends with these may end in its own thread.
+    with pytest.raises(ShortfallError) as kept:
+        pipelines.generate(visits_model, 10, where=["nights>=100000"], seed=0)
+    assert kept.traceback
+    assert not [thread.name for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
 
 
 def test_a_shortfall_keeps_the_appended_rows_off_standard_output_too(visits_model, visits, capfdbinary):
