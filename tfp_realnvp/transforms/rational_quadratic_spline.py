@@ -79,7 +79,8 @@ class RationalQuadraticSpline(Transform):
     def _one_by_one(
         self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]], entries: tf.Tensor, parameters: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Calls a function of entries in a vector: XLA's loops over a last axis of a few columns are twice as slow."""
+        """Calls a function of a vector of entries, and gives what it returns their shape."""
+        # XLA's loops over a last axis of a few columns take 1.4 to 1.5 times as long as those over a vector.
         value, log_derivative = function(tf.reshape(entries, [-1]), tf.reshape(parameters, [-1, self.num_parameters]))
         shape = tf.shape(entries)
         return tf.reshape(value, shape), tf.reshape(log_derivative, shape)
@@ -152,7 +153,8 @@ class RationalQuadraticSpline(Transform):
         # softplus is log(2) at zero, and the slope has to be one there.
         offset = math.log(math.expm1(1 - self.min_slope))
 
-        # The gradient is written out: autodiff's, of the sums over bins, takes twice as long as the rest of a spline.
+        # The gradient is written out: with autodiff's, of the sums over bins, a spline and its gradient take 1.5 times
+        # as long.
         @tf.custom_gradient
         def find(parameters: tf.Tensor) -> tuple[tuple[tf.Tensor, ...], Any]:
             width_shares, height_shares = tf.nn.softmax(parameters[..., :k]), tf.nn.softmax(parameters[..., k : 2 * k])
@@ -171,15 +173,12 @@ class RationalQuadraticSpline(Transform):
 
             def gradient(*by_picked: tf.Tensor) -> tf.Tensor:
                 left, width, bottom, height, slope_left, slope_right = (by[..., tf.newaxis] for by in by_picked)
-
-                def through_softmax(shares: tf.Tensor, edge: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-                    by_shares = shared * (is_here * size + is_below * edge)
-                    return shares * (by_shares - tf.reduce_sum(shares * by_shares, axis=-1, keepdims=True))
-
+                by_width_shares = shared * (is_here * width + is_below * left)
+                by_height_shares = shared * (is_here * height + is_below * bottom)
                 by_slopes = is_here[..., 1:] * slope_left + is_here[..., :-1] * slope_right
                 by_parameters = [
-                    through_softmax(width_shares, left, width),
-                    through_softmax(height_shares, bottom, height),
+                    _through_softmax(width_shares, by_width_shares),
+                    _through_softmax(height_shares, by_height_shares),
                     by_slopes * tf.sigmoid(raw_slopes),
                 ]
                 return tf.concat(by_parameters, axis=-1)
@@ -195,3 +194,8 @@ class RationalQuadraticSpline(Transform):
         # A product with a triangle of ones: XLA makes less of tf.cumsum.
         before = np.triu(np.ones([self.num_bins, self.num_bins]), k=1).astype(sizes.dtype.as_numpy_dtype)
         return tf.reshape(tf.matmul(tf.reshape(sizes, [-1, self.num_bins]), before), tf.shape(sizes)) - self.bound
+
+
+def _through_softmax(shares: tf.Tensor, by_shares: tf.Tensor) -> tf.Tensor:
+    """The gradient by the logits of shares, of a function whose gradient by the shares is given."""
+    return shares * (by_shares - tf.reduce_sum(shares * by_shares, axis=-1, keepdims=True))
