@@ -80,7 +80,8 @@ class Recipe:
         batch_size: Rows in a step.
         learning_rate: The peak of the schedule.
         ema_momentum: Of the moving average of the weights, or None.
-        weight_decay: Of the networks' kernels, or None.
+        weight_decay: Of the kernels of the couplings' networks, or None.
+        discrete_weight_decay: Of those of the discrete columns' networks, or None.
         passes: Passes over the rows, unless a number of steps or epochs is asked for.
         min_steps: At least so many steps are made then.
     """
@@ -97,6 +98,7 @@ class Recipe:
     learning_rate: float
     ema_momentum: float | None
     weight_decay: float | None
+    discrete_weight_decay: float | None
     passes: int
     min_steps: int
 
@@ -118,6 +120,8 @@ class Recipe:
             learning_rate=6e-3,
             ema_momentum=0.98,
             weight_decay=min(1.0, 30_000 / rows),
+            # Few rows of many columns of classes are learnt by heart before the flow has learnt anything (decision 43).
+            discrete_weight_decay=float(np.clip(1_200 * len(num_classes) / rows, min(1.0, 30_000 / rows), 16.0)),
             # Networks of classes learn the rows by heart sooner than flows do.
             passes=20 if len(num_classes) > continuous else 100,
             min_steps=1_000,
@@ -135,8 +139,16 @@ class Recipe:
             learning_rate=2e-3,
             ema_momentum=None,
             weight_decay=None,
+            discrete_weight_decay=None,
             min_steps=4_000,
         )
+
+    @property
+    def decays(self) -> dict[str, float] | None:
+        """What `tfp_realnvp.fit` is told of both decays."""
+        if self.weight_decay is None or self.discrete_weight_decay is None:
+            return None
+        return {"classes/": self.discrete_weight_decay, "": self.weight_decay}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +239,7 @@ def train(
                         batch_size=recipe.batch_size,
                         learning_rate=recipe.learning_rate,
                         ema_momentum=recipe.ema_momentum,
-                        weight_decay=recipe.weight_decay,
+                        weight_decay=recipe.decays,
                         callbacks=[_report(on_progress, offsets, interruption)],
                         checkpoint=checkpoint,
                         checkpoint_interval=_SECONDS_PER_CHECKPOINT,

@@ -110,12 +110,14 @@ def scaled(recipe: Recipe, steps: int, replicas: int) -> tuple[Recipe, int]:
     As many rows are seen, `replicas` times as many in a step. The rate grows with the square root of that, the average
     of the weights goes back as many rows, and weights decay as much, which a step does by its rate.
     """
-    momentum, decay = recipe.ema_momentum, recipe.weight_decay
+    momentum, rate = recipe.ema_momentum, math.sqrt(replicas)
+    decay, discrete_decay = recipe.weight_decay, recipe.discrete_weight_decay
     return dataclasses.replace(
         recipe,
-        learning_rate=recipe.learning_rate * math.sqrt(replicas),
+        learning_rate=recipe.learning_rate * rate,
         ema_momentum=None if momentum is None else momentum**replicas,
-        weight_decay=None if decay is None else decay * math.sqrt(replicas),
+        weight_decay=None if decay is None else decay * rate,
+        discrete_weight_decay=None if discrete_decay is None else discrete_decay * rate,
     ), math.ceil(steps / replicas)
 
 
@@ -156,7 +158,7 @@ def train_replicas(
         model, weighed = models.build(rows, num_classes, recipe, seed)
         keras = _synchronous(model, is_compiled=tfp_realnvp.is_worth_compiling(steps))
         optimizer = tfp_realnvp.optimizer(
-            recipe.learning_rate, steps, ema_momentum=recipe.ema_momentum, weight_decay=recipe.weight_decay
+            recipe.learning_rate, steps, ema_momentum=recipe.ema_momentum, weight_decay=recipe.decays
         )
         keras.compile(optimizer, steps_per_execution=_STEPS_PER_CALL)
         keras.optimizer.build(keras.trainable_variables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +16,25 @@ class Adam(tf_keras.optimizers.Adam):
 
     Keras writes the step out in twenty operations for each variable: tracing those of a flow takes a second.
     Sparse gradients, such as those of Keras's embeddings, and options that the operation has not take Keras's own step.
+
+    `weight_decay` may be a mapping from parts of variables' names to shares: the first part that a name has counts.
     """
+
+    weight_decay: float | Mapping[str, float] | None
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        shares = self.weight_decay
+        if not isinstance(shares, Mapping):
+            super()._apply_weight_decay(variables)
+            return
+        rest = list(variables)
+        try:
+            for part, share in shares.items():
+                self.weight_decay = share
+                super()._apply_weight_decay([variable for variable in rest if part in variable.name])
+                rest = [variable for variable in rest if part not in variable.name]
+        finally:
+            self.weight_decay = shares
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Moves a variable and its two moments; takes and does what that of Keras does."""

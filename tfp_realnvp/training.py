@@ -78,7 +78,7 @@ def optimizer(
     total_steps: int = 10_000,
     *,
     ema_momentum: float | None = None,
-    weight_decay: float | None = None,
+    weight_decay: float | Mapping[str, float] | None = None,
 ) -> tf_keras.optimizers.Adam:
     """Returns the optimizer that `fit` trains with, for a `LikelihoodModel` that is trained by Keras's own `fit`.
 
@@ -94,7 +94,9 @@ def optimizer(
     return _adam(WarmUpCosine(learning_rate, total_steps), ema_momentum, weight_decay)
 
 
-def _adam(schedule: WarmUpCosine, ema_momentum: float | None, weight_decay: float | None) -> tf_keras.optimizers.Adam:
+def _adam(
+    schedule: WarmUpCosine, ema_momentum: float | None, weight_decay: float | Mapping[str, float] | None
+) -> tf_keras.optimizers.Adam:
     averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
     adam = Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, weight_decay=weight_decay, **averaging)
     adam.exclude_from_weight_decay(var_names=[_NO_KERNEL])
@@ -326,7 +328,7 @@ def fit(
     batch_size: int = 256,
     learning_rate: float = 2e-3,
     ema_momentum: float | None = None,
-    weight_decay: float | None = None,
+    weight_decay: float | Mapping[str, float] | None = None,
     patience: int | None = None,
     max_time: float | None = None,
     seed: int | None = None,
@@ -382,7 +384,8 @@ def fit(
         weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019): a step takes this share of them, times the
             learning rate, off the kernels of networks, which are the variables with "kernel" in their name, as Keras
             calls them. Against learning rows by heart where they are few for the networks; tables of thousands of rows
-            like 1. None: none.
+            like 1. A mapping from parts of variables' names to such shares, of which the first that is in a name
+            counts, lets those of `AutoregressiveCategorical` ("classes/") differ from the rest (""). None: none.
         patience: Epochs without a better validation loss after which training stops. None: the whole
             schedule is run, which ends with the low rates that do the fine work.
         max_time: Seconds for the whole call, compilation included, or None. With `resume` for all calls together, but
@@ -430,8 +433,9 @@ def fit(
     for what, value in options.items():
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
-    if weight_decay is not None and not weight_decay >= 0:
-        raise ValueError(f"weight_decay must be at least 0, got {weight_decay}.")
+    for share in weight_decay.values() if isinstance(weight_decay, Mapping) else [weight_decay]:
+        if share is not None and not share >= 0:
+            raise ValueError(f"weight_decay must be at least 0, got {share}.")
     if checkpoint_interval < 0:
         raise ValueError(f"checkpoint_interval must be at least 0, got {checkpoint_interval}.")
 

@@ -35,11 +35,13 @@ def test_several_workers_see_as_many_rows_at_a_rate_that_fits_their_noise():
     assert recipe.learning_rate == pytest.approx(2 * RECIPE.learning_rate)
     assert recipe.ema_momentum == pytest.approx(RECIPE.ema_momentum**4)
     assert recipe.weight_decay == pytest.approx(2 * RECIPE.weight_decay)
+    assert recipe.discrete_weight_decay == pytest.approx(2 * RECIPE.discrete_weight_decay)
     assert dataclasses.replace(
         recipe,
         learning_rate=RECIPE.learning_rate,
         ema_momentum=RECIPE.ema_momentum,
         weight_decay=RECIPE.weight_decay,
+        discrete_weight_decay=RECIPE.discrete_weight_decay,
     ) == RECIPE  # fmt: skip
     assert scaled(RECIPE, 1001, 1) == (RECIPE, 1001)
 

@@ -18,6 +18,7 @@ from tfp_realnvp import (
     DivergenceError,
     FeatureContext,
     LikelihoodModel,
+    Mixed,
     bits_per_dim,
     fit,
     half_mask,
@@ -505,6 +506,31 @@ def test_kernels_decay_and_nothing_else():
             expected = without - 0.01 * 0.5 * first * ("kernel" in name)
             np.testing.assert_allclose(with_decay, expected, rtol=1e-5, atol=1e-6, err_msg=name)
         assert 0 < sum("kernel" in name for name in names) < len(names)
+
+
+def test_shares_by_names_take_as_much_off_as_their_own_would():
+    def trained(decay):
+        mixed = Mixed(
+            AutoregressiveCategorical([2, 3], width=4, seed=0),
+            real_nvp(2, num_couplings=2, context=ClassContext([2, 3], embedding_size=2, seed=0), seed=0),
+        )
+        rng = np.random.default_rng(0)
+        for variable in mixed.trainable_variables:
+            variable.assign(rng.normal(scale=0.3, size=variable.shape))
+        rows = (np.stack([np.arange(60) % 2, np.arange(60) % 3], axis=1), X[:60])
+        fit(mixed, rows, weight_decay=decay, validation_split=0, steps=1, batch_size=60, seed=0, verbose=0)
+        return [weights_of(mixed.discrete), weights_of(mixed.continuous)]
+
+    def same(some, others):
+        return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
+
+    low, high, both = trained(0.5), trained(2.0), trained({"classes/": 2.0, "": 0.5})
+    assert same(both[0], high[0])
+    assert not same(both[0], low[0])
+    assert same(both[1], low[1])
+    assert not same(both[1], high[1])
+    with pytest.raises(ValueError, match="weight_decay must be at least 0, got -1"):
+        trained({"classes/": -1.0})
 
 
 def test_the_networks_of_classes_have_kernels_that_decay():

@@ -213,8 +213,8 @@ class _Heads(tf.Module):
         self.size = max(num_classes[column] for column in columns)
         is_class = np.arange(self.size) < np.array([[[num_classes[column]]] for column in columns])  # [G, 1, L]
         zeros, first = np.zeros([len(columns), width, self.size]), columns[0]
-        self.kernel = tf.Variable(zeros, dtype=dtype, name=f"head_kernel_{first}")
-        self.bias = tf.Variable(np.zeros(is_class.shape), dtype=dtype, name=f"head_bias_{first}")
+        self.kernel = tf.Variable(zeros, dtype=dtype, name=f"classes/head_kernel_{first}")
+        self.bias = tf.Variable(np.zeros(is_class.shape), dtype=dtype, name=f"classes/head_bias_{first}")
         self._is_class = is_class.astype(dtype)
 
     def __call__(self, h: tf.Tensor) -> tf.Tensor:
@@ -238,7 +238,7 @@ class _Network(tf_keras.Model):
         self._seed = seeds[1] % 2**31
 
         def variable(name: str, values: np.ndarray) -> tf.Variable:
-            return tf.Variable(values, dtype=dtype, name=name)
+            return tf.Variable(values, dtype=dtype, name=f"classes/{name}")
 
         def normal(scale: float, *shape: int) -> np.ndarray:
             return rng.normal(scale=scale, size=shape)
