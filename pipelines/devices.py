@@ -12,8 +12,9 @@ from typing import Any
 from pipelines import models
 from pipelines.errors import AugmentError, UsageError, same_command
 from pipelines.interruption import Interruption
-from pipelines.models import DivergedError, Progress, Recipe, Trained
+from pipelines.models import DivergedError, Progress, Trained
 from pipelines.native_logs import quiet_native_logs
+from pipelines.recipe import Recipe
 from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.encoding import Rows
 from pipelines.tables.writing import open_output

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import models
-from pipelines.models import Progress, Recipe, Trained
+from pipelines.models import Progress, Trained
+from pipelines.recipe import Recipe
 from pipelines.tables.encoding import Rows
 
 if TYPE_CHECKING:
@@ -110,14 +111,14 @@ def scaled(recipe: Recipe, steps: int, replicas: int) -> tuple[Recipe, int]:
     As many rows are seen, `replicas` times as many in a step. The rate grows with the square root of that, the average
     of the weights goes back as many rows, and weights decay as much, which a step does by its rate.
     """
-    momentum, rate = recipe.ema_momentum, math.sqrt(replicas)
+    momentum, factor = recipe.ema_momentum, math.sqrt(replicas)
     decay, discrete_decay = recipe.weight_decay, recipe.discrete_weight_decay
     return dataclasses.replace(
         recipe,
-        learning_rate=recipe.learning_rate * rate,
+        learning_rate=recipe.learning_rate * factor,
         ema_momentum=None if momentum is None else momentum**replicas,
-        weight_decay=None if decay is None else decay * rate,
-        discrete_weight_decay=None if discrete_decay is None else discrete_decay * rate,
+        weight_decay=None if decay is None else decay * factor,
+        discrete_weight_decay=None if discrete_decay is None else discrete_decay * factor,
     ), math.ceil(steps / replicas)
 
 

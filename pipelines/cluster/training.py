@@ -21,8 +21,9 @@ import numpy as np
 from pipelines import models
 from pipelines.cluster.session import Cluster, connected
 from pipelines.errors import AugmentError, UsageError
-from pipelines.models import DivergedError, Progress, Recipe, Trained
+from pipelines.models import DivergedError, Progress, Trained
 from pipelines.native_logs import quiet_native_logs
+from pipelines.recipe import Recipe
 from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.encoding import Rows
 

@@ -24,7 +24,8 @@ from pipelines.fingerprint import differences, fingerprint_of
 from pipelines.interruption import Interruption
 from pipelines.joined import read_joined
 from pipelines.model_file import default_name, read_model, write_model
-from pipelines.models import DivergedError, Progress, Recipe, train
+from pipelines.models import DivergedError, Progress, train
+from pipelines.recipe import Recipe
 from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding, Rows

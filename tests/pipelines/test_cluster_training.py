@@ -14,7 +14,7 @@ from descendants import descendants
 import pipelines
 from pipelines import UsageError
 from pipelines.cluster.session import Cluster, connected
-from pipelines.models import Recipe
+from pipelines.recipe import Recipe
 from pipelines.replicas import _batches, scaled
 
 SMALL = {"couplings": 3, "width": 16}

@@ -1,4 +1,4 @@
-"""The recipe fits any table, and a model's file holds what its distribution consists of."""
+"""A model's file holds what its distribution consists of."""
 
 import dataclasses
 
@@ -7,42 +7,12 @@ import pytest
 
 from pipelines import AugmentError
 from pipelines.model_file import read_model
-from pipelines.models import Recipe, offset, train
+from pipelines.models import offset, train
+from pipelines.recipe import Recipe
 from pipelines.tables.encoding import Rows
 
 GRAPHS = {"continuous": {"sampler.tflite", "scorer.tflite"}, "discrete": {"discrete_sampler.tflite",
           "discrete_sampler_given.tflite", "discrete_scorer.tflite"}}  # fmt: skip
-
-
-@pytest.mark.parametrize("rows", [45, 1000, 10_001, 1_000_000])
-@pytest.mark.parametrize("num_classes", [[], [2], [200, 2, 3], [5] * 40, [128] * 2000])
-@pytest.mark.parametrize("continuous", [0, 1, 2, 3, 300])
-def test_every_table_has_a_recipe(rows, num_classes, continuous):
-    recipe = Recipe.for_table(rows, num_classes, continuous)
-    sizes = dataclasses.asdict(recipe)
-    rates = [sizes.pop(name) for name in ("dropout", "discrete_dropout", "learning_rate", "ema_momentum")]
-    assert all((sizes.pop(name) or 0) >= 0 for name in ("weight_decay", "discrete_weight_decay"))
-    assert all(0 <= (rate or 0) < 1 for rate in rates)
-    assert sizes.pop("transform") in ("spline", "affine")
-    assert all(isinstance(size, int) and size > 0 for size in sizes.values())
-    assert recipe.couplings >= 2  # each entry is moved
-
-
-def test_recipes_for_more_columns_are_not_larger_by_column():
-    """The hidden units of all discrete columns meet in one matrix."""
-    widths = [Recipe.for_table(5000, [3] * columns, 2).discrete_width for columns in (1, 10, 100, 1000)]
-    assert widths == sorted(widths, reverse=True)
-
-
-def test_networks_of_classes_are_held_back_more_where_few_rows_have_many_columns():
-    def decays(rows, discrete):
-        return Recipe.for_table(rows, [3] * discrete, 3).decays
-
-    assert decays(3_000, 1) == {"classes/": 1.0, "": 1.0}
-    assert decays(3_000, 10) == {"classes/": 4.0, "": 1.0}
-    assert decays(100, 500) == {"classes/": 16.0, "": 1.0}
-    assert decays(300_000, 14) == {"classes/": 0.1, "": 0.1}
-    assert Recipe.for_table(3_000, [], 2).decays is None  # shapes in the plane
 
 
 @pytest.mark.parametrize(
