@@ -23,21 +23,15 @@ class Adam(tf_keras.optimizers.Adam):
     weight_decay: float | Mapping[str, float] | None
 
     def _apply_weight_decay(self, variables: Any) -> None:
-        shares = self.weight_decay
-        if not isinstance(shares, Mapping):
+        if not isinstance(self.weight_decay, Mapping):  # otherwise `update_step` does it
             super()._apply_weight_decay(variables)
-            return
-        rest = list(variables)
-        try:
-            for part, share in shares.items():
-                self.weight_decay = share
-                super()._apply_weight_decay([variable for variable in rest if part in variable.name])
-                rest = [variable for variable in rest if part not in variable.name]
-        finally:
-            self.weight_decay = shares
 
     def update_step(self, gradient: Any, variable: tf.Variable) -> None:
         """Moves a variable and its two moments; takes and does what that of Keras does."""
+        if isinstance(self.weight_decay, Mapping) and self._use_weight_decay(variable):
+            share = next((share for part, share in self.weight_decay.items() if part in variable.name), 0.0)
+            rate = tf.cast(self.learning_rate, variable.dtype)
+            variable.assign_sub(variable * tf.cast(share, variable.dtype) * rate)
         if self.amsgrad or self.adaptive_epsilon or isinstance(gradient, tf.IndexedSlices):
             super().update_step(gradient, variable)
             return
