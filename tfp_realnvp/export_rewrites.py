@@ -86,15 +86,17 @@ def _compute_constants(frozen: Any, graph: Any) -> None:
             depends.add(operation.name)
             for entry in operation.inputs:
                 if entry.op.name not in depends and entry.op.type != "Const":
-                    found[entry.op.name] = entry
-    alone = {name: tensor for name, tensor in found.items() if len(tensor.op.outputs) == 1}
-    if not alone:
+                    found[entry.name.removesuffix(":0")] = entry  # so a GraphDef calls it
+    if not found:
         return
     with tf.compat.v1.Session(graph=frozen.graph) as session:
-        values = session.run(alone)
+        values = session.run(found)
     for node in graph.node:
-        if node.name in values:
-            _make_constant(node, values[node.name])
+        for index, source in enumerate(node.input):
+            if source in values:
+                node.input[index] = f"{source.replace(':', '_')}/computed"
+    for source, value in values.items():
+        _make_constant(graph.node.add(name=f"{source.replace(':', '_')}/computed"), value)
 
 
 def _multiply_instead_of_selecting(frozen: tf.Graph, graph: Any) -> None:

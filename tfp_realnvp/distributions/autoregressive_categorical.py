@@ -308,37 +308,42 @@ class _Network(tf_keras.Model):
         Without given classes the log-probabilities, which take time, are zeros.
         """
         columns = len(self._counts)
-        first = tf.reshape(self.first, [columns * self._size, columns, self._width])
+        # Taken apart by one operation each: a slice for each column is four, and graphs are converted as much later.
+        draws = tf.split(uniforms, columns, axis=1)
+        first = tf.unstack(tf.reshape(self.first, [columns * self._size, columns, self._width]), axis=1)
+        first_bias = tf.unstack(self.first_bias)
+        enter, enter_bias = tf.unstack(self.enter), tf.unstack(self.enter_bias)
+        leave, leave_bias = tf.unstack(self.leave), tf.unstack(self.leave_bias)
+        heads = [(tf.unstack(group.kernel), tf.unstack(group.bias)) for group in self.groups]
         seen = tf.zeros([tf.shape(uniforms)[0], 0], self.real_dtype)
         if given is not None and is_given is not None:
             given = tf.where(is_given > 0.5, given, 0)
-            given_embeddings = self._embed(given) * is_given[:, tf.newaxis]
+            given_embeddings = tf.reshape(self._embed(given) * is_given[:, tf.newaxis], [-1, columns * self._size])
+            given_classes, stays = tf.unstack(given, axis=1), tf.unstack(is_given > 0.5)
         drawn = []
         log_prob = tf.zeros_like(uniforms[:, 0])
         for column in range(columns):
-            kernel = first[:, column]
             h = (
-                tf.matmul(seen, kernel[: column * self._size]) + self.first_bias[column]
+                tf.matmul(seen, first[column][: column * self._size]) + first_bias[column]
                 if column
-                else (tf.zeros_like(uniforms[:, :1]) + self.first_bias[column])
+                else (tf.zeros_like(draws[0]) + first_bias[column])
             )
             if given is not None and column + 1 < columns:
-                later = tf.reshape(given_embeddings[:, column + 1 :], [-1, (columns - column - 1) * self._size])
-                h += tf.matmul(later, kernel[(column + 1) * self._size :])
-            residual = tf.nn.relu(tf.matmul(tf.nn.relu(h), self.enter[column]) + self.enter_bias[column])
-            h = tf.nn.relu(h + tf.matmul(residual, self.leave[column]) + self.leave_bias[column])
+                later = slice((column + 1) * self._size, None)
+                h += tf.matmul(given_embeddings[:, later], first[column][later])
+            residual = tf.nn.relu(tf.matmul(tf.nn.relu(h), enter[column]) + enter_bias[column])
+            h = tf.nn.relu(h + tf.matmul(residual, leave[column]) + leave_bias[column])
             (g, index), count = self._places[column], self._counts[column]
-            group = self.groups[g]
-            logits = tf.matmul(h, group.kernel[index, :, :count]) + group.bias[index, :, :count]
-            probabilities = tf.nn.softmax(logits)
+            kernels, biases = heads[g]
+            probabilities = tf.nn.softmax(tf.matmul(h, kernels[index][:, :count]) + biases[index][:, :count])
             cumulative = tf.cumsum(probabilities, axis=-1)
             # The last sum may be a hair off one. Relative to it, a class of probability zero is never reached.
-            exceeded = cumulative[:, :-1] <= uniforms[:, column, tf.newaxis] * cumulative[:, -1:]
+            exceeded = cumulative[:, :-1] <= draws[column] * cumulative[:, -1:]
             choice = tf.reduce_sum(tf.cast(exceeded, tf.int32), axis=-1)
-            if given is not None and is_given is not None:
-                choice = tf.where(is_given[column] > 0.5, given[:, column], choice)
-                chosen = tf.reduce_sum(probabilities * tf.one_hot(choice, count, dtype=logits.dtype), axis=-1)
-                log_prob += tf.math.log(tf.where(is_given[column] > 0.5, tf.ones_like(chosen), chosen))
+            if given is not None:
+                choice = tf.where(stays[column], given_classes[column], choice)
+                chosen = tf.reduce_sum(probabilities * tf.one_hot(choice, count, dtype=self.real_dtype), axis=-1)
+                log_prob += tf.math.log(tf.where(stays[column], tf.ones_like(chosen), chosen))
             drawn.append(choice)
             embedding = embed(self.embeddings, choice + int(self._offsets[column]))
             seen = tf.concat([seen, embedding], axis=-1) if column else embedding
