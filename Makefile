@@ -72,5 +72,5 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11 to 3.13 is needed; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[docs,lint,test]'
-	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	-$(BIN)/python -m compileall -q -j 0 $(VENV)/lib
 	touch $@
