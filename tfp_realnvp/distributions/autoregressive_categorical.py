@@ -308,8 +308,7 @@ class _Network(tf_keras.Model):
         Without given classes the log-probabilities, which take time, are zeros.
         """
         columns = len(self._counts)
-        # Taken apart by one operation each: a slice for each column is four, and graphs are converted as much later.
-        draws = tf.split(uniforms, columns, axis=1)
+        # Weights are taken apart by one operation each: a slice for each column is four, for the converter to read.
         first = tf.unstack(tf.reshape(self.first, [columns * self._size, columns, self._width]), axis=1)
         first_bias = tf.unstack(self.first_bias)
         enter, enter_bias = tf.unstack(self.enter), tf.unstack(self.enter_bias)
@@ -319,14 +318,13 @@ class _Network(tf_keras.Model):
         if given is not None and is_given is not None:
             given = tf.where(is_given > 0.5, given, 0)
             given_embeddings = tf.reshape(self._embed(given) * is_given[:, tf.newaxis], [-1, columns * self._size])
-            given_classes, stays = tf.unstack(given, axis=1), tf.unstack(is_given > 0.5)
         drawn = []
         log_prob = tf.zeros_like(uniforms[:, 0])
         for column in range(columns):
             h = (
                 tf.matmul(seen, first[column][: column * self._size]) + first_bias[column]
                 if column
-                else (tf.zeros_like(draws[0]) + first_bias[column])
+                else (tf.zeros_like(uniforms[:, :1]) + first_bias[column])
             )
             if given is not None and column + 1 < columns:
                 later = slice((column + 1) * self._size, None)
@@ -338,12 +336,13 @@ class _Network(tf_keras.Model):
             probabilities = tf.nn.softmax(tf.matmul(h, kernels[index][:, :count]) + biases[index][:, :count])
             cumulative = tf.cumsum(probabilities, axis=-1)
             # The last sum may be a hair off one. Relative to it, a class of probability zero is never reached.
-            exceeded = cumulative[:, :-1] <= draws[column] * cumulative[:, -1:]
+            exceeded = cumulative[:, :-1] <= uniforms[:, column, tf.newaxis] * cumulative[:, -1:]
             choice = tf.reduce_sum(tf.cast(exceeded, tf.int32), axis=-1)
-            if given is not None:
-                choice = tf.where(stays[column], given_classes[column], choice)
+            if given is not None and is_given is not None:
+                stays = is_given[column] > 0.5
+                choice = tf.where(stays, given[:, column], choice)
                 chosen = tf.reduce_sum(probabilities * tf.one_hot(choice, count, dtype=self.real_dtype), axis=-1)
-                log_prob += tf.math.log(tf.where(stays[column], tf.ones_like(chosen), chosen))
+                log_prob += tf.math.log(tf.where(stays, tf.ones_like(chosen), chosen))
             drawn.append(choice)
             embedding = embed(self.embeddings, choice + int(self._offsets[column]))
             seen = tf.concat([seen, embedding], axis=-1) if column else embedding
