@@ -79,14 +79,21 @@ def _count_axes_from_the_front(frozen: tf.Graph, graph: Any) -> None:
 
 def _compute_constants(frozen: Any, graph: Any) -> None:
     """Computes what does not depend on the inputs: the converter solves no linear equations, for one."""
-    depends = {entry.op.name for entry in frozen.inputs}
-    found: dict[str, tf.Tensor] = {}
-    for operation in frozen.graph.get_operations():  # in the order of their dependencies
-        if operation.name in depends or any(entry.op.name in depends for entry in operation.inputs):
-            depends.add(operation.name)
-            for entry in operation.inputs:
-                if entry.op.name not in depends and entry.op.type != "Const":
-                    found[entry.name.removesuffix(":0")] = entry  # so a GraphDef calls it
+    depends: dict[str, tf.Operation] = {}
+    pending = [entry.op for entry in frozen.inputs]
+    while pending:
+        operation = pending.pop()
+        if operation.name not in depends:
+            depends[operation.name] = operation
+            # What runs after an input cannot be computed without it, either: bodies of functions do.
+            pending += operation._control_outputs
+            pending += [use for result in operation.outputs for use in result.consumers()]
+    found = {
+        entry.name.removesuffix(":0"): entry  # so a GraphDef calls it
+        for operation in depends.values()
+        for entry in operation.inputs
+        if entry.op.name not in depends and entry.op.type != "Const"
+    }
     if not found:
         return
     with tf.compat.v1.Session(graph=frozen.graph) as session:

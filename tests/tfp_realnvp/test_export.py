@@ -10,6 +10,7 @@ from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import (
+    AffineCoupling,
     AutoregressiveCategorical,
     BoundedLogit,
     ClassContext,
@@ -375,3 +376,27 @@ def test_a_bfloat16_network_is_refused_with_the_reason(kind, capfd):
 def test_a_batch_of_contexts_is_refused_with_what_to_do():
     with pytest.raises(ExportError, match=r"batch shape \(3,\); only batch shape \[\] can be exported"):
         export_sampler(vector_flow(context=ClassContext(3)).given([0, 1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("network", "is_only_read"),
+    [
+        (lambda kernel, x: x @ kernel[:1] + tf.reduce_sum(kernel), True),
+        (lambda kernel, x: x @ tf.gather(kernel, [2]), False),  # of the variable itself
+        (lambda kernel, x: tf.function(lambda y: y @ kernel[:1], autograph=False)(x), False),
+    ],
+    ids=["read", "gathered", "in a function"],
+)
+def test_variables_become_constants_whatever_a_network_does_with_them(network, is_only_read, monkeypatch):
+    calls, convert = [], export_rewrites.convert_variables_to_constants_v2
+    monkeypatch.setattr(
+        export_rewrites, "convert_variables_to_constants_v2", lambda traced: calls.append(0) or convert(traced)
+    )
+    kernel, shift = tf.Variable(normal((3, 4))), tf.constant(normal((4,), seed=1))
+    coupling = AffineCoupling(np.array([True, False, False]), lambda x: 0.1 * network(kernel, x) + shift)
+    flow = over_a_gaussian(coupling)
+    x = normal((7, 3), seed=2)
+    assert_accurate(run(export_sampler(flow), x), flow.bijector.forward(x).numpy())
+    assert len(calls) == (0 if is_only_read else 1)
+    kernel.assign(-kernel)  # the graph has the weights of when it was made
+    assert_accurate(run(export_sampler(flow), x), flow.bijector.forward(x).numpy())

@@ -308,7 +308,8 @@ class _Network(tf_keras.Model):
         Without given classes the log-probabilities, which take time, are zeros.
         """
         columns = len(self._counts)
-        # Weights are taken apart by one operation each: a slice for each column is four, for the converter to read.
+        # One operation takes a weight apart, where a slice for each column is four nodes of a graph to convert. Inputs
+        # are sliced: what reads strangers' graphs takes operators of one result only.
         first = tf.unstack(tf.reshape(self.first, [columns * self._size, columns, self._width]), axis=1)
         first_bias = tf.unstack(self.first_bias)
         enter, enter_bias = tf.unstack(self.enter), tf.unstack(self.enter_bias)
