@@ -71,7 +71,8 @@ class FitResult:
             and margins of the columns were found in all rows.
         independent_log_likelihood: The same if the columns were independent of each other.
         epochs: Epochs done; those of up to 10 passes over a small table count as one.
-        steps: Optimizer steps planned; `steps=` repeats the run without a clock, from 200 on to the bit.
+        steps: Optimizer steps planned; if all were done, `steps=` repeats the run without a clock, to the bit where XLA
+            compiled both (from 200 steps on, if a clock leaves time for it).
         steps_done: Optimizer steps done, fewer if something stopped it or several devices or workers shared them.
         stopped_by: "patience", "max_time", or None for the whole schedule.
         seconds: Wall time of the whole call, and of the training it went on from.

@@ -230,6 +230,18 @@ def test_the_number_of_steps_is_planned_once(path, monkeypatch):
     assert read_checkpoint(path).state["plan"]["steps"] == planned
 
 
+def test_whether_xla_compiles_is_decided_once(path, monkeypatch):
+    """A machine that is slower or faster when it goes on makes the same steps."""
+    options = OPTIONS | {"steps": 300, "max_time": 300.0, "checkpoint": path}
+    monkeypatch.setattr(training, "_rehearse", lambda *_: (0.01, 0.0))
+    monkeypatch.setattr(training, "_MIN_TRACINGS_TO_COMPILE", 1e6)
+    with pytest.raises(Killed):
+        fit(gaussian(), X, callbacks=[Killer(path, "after a block", 1)], **options)
+    monkeypatch.setattr(training, "_MIN_TRACINGS_TO_COMPILE", 0)
+    history = fit(gaussian(), X, resume=True, **options)
+    assert history.params["jit_compile"] is False
+
+
 def test_the_time_budget_counts_over_calls(path, monkeypatch):
     monkeypatch.setattr(training, "_rehearse", lambda *_: (0.01, 0.0))
     options = OPTIONS | EAGER | {"epochs": 10**6, "max_time": 300.0, "checkpoint": path}

@@ -318,6 +318,32 @@ def test_max_time_stops_a_run_that_is_slower_than_planned(caplog, monkeypatch):
     assert "ran out of data" not in caplog.text  # Keras says so of any StopIteration; it is not what happened
 
 
+def test_the_rate_of_a_run_that_is_slower_than_planned_still_comes_down(monkeypatch):
+    rates = []
+
+    class Rates(tf_keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            rates.append(float(self.model.optimizer.learning_rate))
+
+    monkeypatch.setattr(training, "_rehearse", lambda *_: (1e-6, 0.0))
+    monkeypatch.setattr(training, "_MAX_STEPS_PER_CALL", 4)
+    options = {"jit_compile": False, "verbose": 0, "learning_rate": 1e-3}
+    history = fit(diagonal_gaussian(), X, epochs=10**7, max_time=3.0, callbacks=[Rates()], **options)
+    assert history.params["steps_done"] < history.params["steps"]
+    assert max(rates) > 0.9e-3
+    assert rates[-1] < 1e-5
+
+
+def test_the_schedule_of_a_run_that_is_in_time_is_left_alone(monkeypatch):
+    flow, again = diagonal_gaussian(), diagonal_gaussian()
+    monkeypatch.setattr(training, "_rehearse", lambda *_: (1e-3, 0.0))
+    options = {"steps": 40, "batch_size": 100, "seed": 0, "jit_compile": False, "verbose": 0}
+    history = fit(flow, X, max_time=300.0, **options)
+    fit(again, X, **options)
+    assert history.params["stopped_by"] is None
+    assert are_equal(weights_of(flow), weights_of(again))
+
+
 def test_every_row_is_used_equally_often_over_the_ends_of_passes():
     # Blocks of 3 steps of 4 rows from 10 rows: five blocks are six passes, and no pass ends with a block.
     def blocks(seed):
@@ -791,10 +817,13 @@ def test_log_prob_sample_and_training_compile_and_trace_once(name):
         ({"steps": 200}, True),
         ({"epochs": 100}, True),
         ({"steps": 1, "jit_compile": True}, True),
+        ({"steps": 200, "max_time": 1e-3}, False),
+        ({"steps": 200, "max_time": 60.0}, True),
+        ({"steps": 200, "max_time": 1e-3, "jit_compile": True}, True),
     ],
 )
 def test_xla_compiles_where_the_steps_give_its_seconds_back(options, is_compiled):
-    """100 epochs of 400 rows in batches of 50 are 800 steps."""
+    """100 epochs of 400 rows in batches of 50 are 800 steps; tracing takes longer than a millisecond."""
     seen = []
 
     class Stop(tf_keras.callbacks.Callback):
