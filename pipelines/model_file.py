@@ -24,7 +24,16 @@ from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.schema import Schema
 from pipelines.tables.writing import open_output
 
-__all__ = ["FORMAT_VERSION", "SUFFIX", "ModelFile", "default_name", "find_model", "read_model", "write_model"]
+__all__ = [
+    "FORMAT_VERSION",
+    "SUFFIX",
+    "ModelFile",
+    "UnwrittenModel",
+    "default_name",
+    "find_model",
+    "read_model",
+    "write_model",
+]
 
 FORMAT_VERSION = 2
 SUFFIX = ".augment"
@@ -92,6 +101,29 @@ class ModelFile:
         if hashlib.sha256(data).hexdigest() != self.description["sha256"].get(name):
             raise AugmentError(f"{self.path} is damaged: {name} does not match its SHA-256.")
         return data
+
+
+@dataclasses.dataclass(frozen=True)
+class UnwrittenModel:
+    """A model that is yet to be written, for what runs its graphs.
+
+    Attributes:
+        path: Where it will be.
+        encoding: From cells to classes and scores.
+        members: By name.
+    """
+
+    path: pathlib.Path
+    encoding: Encoding
+    members: Mapping[str, bytes]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a member of that name."""
+        return name in self.members
+
+    def member(self, name: str) -> bytes:
+        """Returns the bytes of a member."""
+        return self.members[name]
 
 
 def write_model(path: str | os.PathLike[str], description: Mapping[str, Any], members: Mapping[str, bytes]) -> None:

@@ -18,7 +18,7 @@ from pipelines.engines.apart import ApartError, Process, RuntimeApart
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
 from pipelines.errors import AugmentError, printable
-from pipelines.model_file import ModelFile
+from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.cells import Cells
 
@@ -51,7 +51,7 @@ class Graph:
         AugmentError: If it is missing or damaged, or none that our exports give.
     """
 
-    def __init__(self, model: ModelFile, name: str, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile | UnwrittenModel, name: str, threads: int | None = None) -> None:
         content, encoding = model.member(name), model.encoding
         self._where = f"{model.path} is damaged or was never sound: {name}"
         self._num_classes = np.array(encoding.num_classes)
@@ -59,7 +59,7 @@ class Graph:
         self._run: Callable[[Mapping[str, np.ndarray], int], list[np.ndarray]]
         self._signature = signature_of(name, len(encoding.discrete), len(encoding.continuous))
         try:
-            if model.is_own:
+            if isinstance(model, UnwrittenModel) or model.is_own:
                 with quiet_native_logs():
                     here = Runtime(content, threads or _cores())
                 self._inputs, self._run = here.inputs, lambda inputs, _: here(inputs)
@@ -136,7 +136,7 @@ class Decoder:
         threads: As for `Graph`.
     """
 
-    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile | UnwrittenModel, threads: int | None = None) -> None:
         self._columns = len(model.encoding.continuous)
         self._graph = Graph(model, "sampler.tflite", threads) if model.has("sampler.tflite") else None
 
@@ -166,7 +166,7 @@ class Sampler:
 
     def __init__(
         self,
-        model: ModelFile,
+        model: ModelFile | UnwrittenModel,
         given: Mapping[int, int] | None = None,
         threads: int | None = None,
         *,
@@ -181,13 +181,25 @@ class Sampler:
             self._discrete = Graph(model, f"discrete_sampler{'_given' * bool(given)}.tflite", threads)
             self._scorer = Graph(model, "discrete_scorer.tflite", threads) if given else None
 
-    def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
-        """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
+    def block(self, seed: int, number: int, rows: int = BLOCK_ROWS, *, calibrated: bool = True) -> dict[str, Cells]:
+        """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`.
+
+        Args:
+            seed: The seed.
+            number: Of the block.
+            rows: How many of its rows.
+            calibrated: Whether each column has the table's margin, or that which the flow gives it.
+        """
+        encoding = self._model.encoding
+
+        def decode(classes: np.ndarray, scores: np.ndarray) -> tuple[dict[str, Cells], np.ndarray]:
+            return encoding.decode(classes, encoding.calibrated(scores) if calibrated else scores)
+
         rng = generator(seed, number)
         classes, scores = self.draw(rng, BLOCK_ROWS, even=self._even)
-        cells, is_inside = self._model.encoding.decode(classes, scores)
+        cells, is_inside = decode(classes, scores)
         if is_inside.mean() < _LEAST_INSIDE:
-            bounded, moved = self._model.encoding.bounded(cells)
+            bounded, moved = encoding.bounded(cells)
             if moved < _MAX_MOVED:
                 return {name: part.between(0, rows) for name, part in bounded.items()}
         for _ in range(_MAX_ROUNDS):
@@ -196,11 +208,11 @@ class Sampler:
                 break
             again = max(64, len(outside))  # a shape of its own costs the graph a new plan
             new_classes, new_scores = self.draw(rng, 1 << (again - 1).bit_length())
-            _, is_good = self._model.encoding.decode(new_classes, new_scores)
+            _, is_good = decode(new_classes, new_scores)
             good = np.flatnonzero(is_good)[: len(outside)]
             classes[outside[: len(good)]] = new_classes[good]
             scores[outside[: len(good)]] = new_scores[good]
-            cells, is_inside = self._model.encoding.decode(classes, scores)
+            cells, is_inside = decode(classes, scores)
         else:
             raise AugmentError(
                 f"{self._model.path} gives values out of all range; its training went wrong. Fit it again."
@@ -304,7 +316,7 @@ class Scorer:
         threads: As for `Graph`.
     """
 
-    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile | UnwrittenModel, threads: int | None = None) -> None:
         self._continuous = Graph(model, "scorer.tflite", threads) if model.has("scorer.tflite") else None
         self._discrete = Graph(model, "discrete_scorer.tflite", threads) if model.encoding.discrete else None
 

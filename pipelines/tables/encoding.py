@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import AugmentError
-from pipelines.tables import parsing
+from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.entry_checks import (
     FLAGS,
     NUMBER,
+    NUMBERS,
     OBJECT,
     SHARE,
     TEXT,
@@ -43,6 +44,7 @@ _CHECKS = {
     "margin": or_null(OBJECT),
     "other_count": up_to(1 << 53),
     "unseen": list_of(SHARE),
+    "made": NUMBERS,
 }
 
 
@@ -82,6 +84,8 @@ class ColumnEncoding:
         unseen: For a column of few numbers on a lattice, the share of each class that goes to numbers that were not
             seen and are nearest to its own (see `unseen.py`); empty if there are none. They are scored, not drawn:
             going back, a class is its own number.
+        made: Quantiles of the scores that the flow makes, which new rows' numbers are calibrated by (see
+            `calibration.py`); empty if they are not.
     """
 
     name: str
@@ -91,6 +95,7 @@ class ColumnEncoding:
     margin: Margin | None
     other_count: int = 0
     unseen: tuple[float, ...] = ()
+    made: tuple[float, ...] = ()
 
     @property
     def is_discrete(self) -> bool:
@@ -282,6 +287,30 @@ class Encoding:
             columns.append(dataclasses.replace(column, margin=margin))
         return Encoding(tuple(columns))
 
+    def learn_made(self, classes: np.ndarray, scores: np.ndarray) -> Encoding:
+        """Returns the encoding that knows the quantiles of what a flow made, where that is a number.
+
+        Args:
+            classes: int32 `[n, C]`.
+            scores: float32 `[n, D]`.
+        """
+        columns = []
+        c = d = 0
+        for column in self.columns:
+            made: tuple[float, ...] = ()
+            if column.margin is not None:
+                is_number = classes[:, c] == column.levels.index(None) if column.is_discrete else slice(None)
+                made = calibration.quantiles_of(scores[is_number, d])
+                d += 1
+            c += column.is_discrete
+            columns.append(dataclasses.replace(column, made=made))
+        return Encoding(tuple(columns))
+
+    def calibrated(self, scores: np.ndarray) -> np.ndarray:
+        """Returns scores, float64 `[n, D]`, whose margins are Gaussian, of those that the flow made."""
+        columns = [calibration.gaussian(scores[:, d], column.made) for d, column in enumerate(self.continuous)]
+        return np.stack(columns, axis=1) if columns else scores.astype(np.float64)
+
     @property
     def discrete(self) -> list[ColumnEncoding]:
         """The columns with classes: entry `j` of the classes belongs to the `j`-th of them."""
@@ -405,6 +434,7 @@ class Encoding:
                 "margin": None if column.margin is None else column.margin.to_json(),
                 "other_count": column.other_count,
                 "unseen": list(column.unseen),
+                "made": list(column.made),
             }
             for column in self.columns
         ]
@@ -422,11 +452,14 @@ class Encoding:
         found = []
         for number, column in enumerate(columns, start=1):
             where = f"the encoding of column {number}"
-            check_object(where, column, _CHECKS, optional=("unseen",))  # a model may be older
+            check_object(where, column, _CHECKS, optional=("unseen", "made"))  # a model may be older
             try:
                 margin = None if column["margin"] is None else Margin.from_json(column["margin"])
             except AugmentError as error:
                 raise AugmentError(f"{where}: {error}") from error
+            made = tuple(map(float, column.get("made", ())))
+            if made and not (margin is not None and calibration.holds_quantiles(made)):
+                raise AugmentError(f"{where}: what the flow makes of it has no such quantiles")
             found.append(
                 ColumnEncoding(
                     name=column["name"],
@@ -436,6 +469,7 @@ class Encoding:
                     margin=margin,
                     other_count=column["other_count"],
                     unseen=tuple(map(float, column.get("unseen", ()))),
+                    made=made,
                 )
             )
         return cls(tuple(found))

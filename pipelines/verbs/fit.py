@@ -19,11 +19,12 @@ from pipelines.checkpoint_folder import CheckpointFolder
 from pipelines.cluster.session import Cluster, cluster_of, connected
 from pipelines.cluster.training import train_on_ray
 from pipelines.devices import devices_of, on_device, train_on_devices
+from pipelines.engines.local import BLOCK_ROWS, Sampler
 from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
 from pipelines.fingerprint import differences, fingerprint_of
 from pipelines.interruption import Interruption
 from pipelines.joined import read_joined
-from pipelines.model_file import default_name, read_model, write_model
+from pipelines.model_file import UnwrittenModel, default_name, read_model, write_model
 from pipelines.models import DivergedError, Progress, train
 from pipelines.recipe import Recipe
 from pipelines.tables.cells import OTHER
@@ -366,6 +367,9 @@ def _train_and_write(
             f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that would be made without a "
             "clock: the model has learnt little. Allow more time; TensorFlow's start and compilation take some of it."
         )
+    if encoding.continuous and recipe.transform == "spline" and len(encoding.columns) > 1:
+        sampler = Sampler(UnwrittenModel(path, encoding, trained.members))
+        encoding = encoding.learn_made(*sampler.draw(rng, BLOCK_ROWS, even=True))
     result = FitResult(
         model=str(path),
         source=source.name,
