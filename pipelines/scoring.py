@@ -88,13 +88,13 @@ def _mean_log_probs(rows: Rows, scorer: local.Scorer, rng: np.random.Generator) 
 
 
 def own_log_probs(model: ModelFile, threads: int | None = None) -> np.ndarray:
-    """Returns the log-densities of a block of the flow's own rows, sorted; they are scored as rows of a file are.
+    """Returns the log-densities of a block of the model's own rows, sorted; they are scored as rows of a file are.
 
     They are computed once for a model that is open.
     """
     if model.archive in _own:
         return _own[model.archive]
-    cells = local.Sampler(model, threads=threads).block(0, 0, calibrated=False)
+    cells = local.Sampler(model, threads=threads).block(0, 0)
     rng = local.generator(0, 1)
     found = np.sort(_mean_log_probs(model.encoding.encode_cells(cells, rng), local.Scorer(model, threads), rng))
     _own[model.archive] = found

@@ -181,19 +181,12 @@ class Sampler:
             self._discrete = Graph(model, f"discrete_sampler{'_given' * bool(given)}.tflite", threads)
             self._scorer = Graph(model, "discrete_scorer.tflite", threads) if given else None
 
-    def block(self, seed: int, number: int, rows: int = BLOCK_ROWS, *, calibrated: bool = True) -> dict[str, Cells]:
-        """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`.
-
-        Args:
-            seed: The seed.
-            number: Of the block.
-            rows: How many of its rows.
-            calibrated: Whether each column has the table's margin, or that which the flow gives it.
-        """
+    def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
+        """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
         encoding = self._model.encoding
 
         def decode(classes: np.ndarray, scores: np.ndarray) -> tuple[dict[str, Cells], np.ndarray]:
-            return encoding.decode(classes, encoding.calibrated(scores) if calibrated else scores)
+            return encoding.decode(classes, encoding.calibrated(scores))
 
         rng = generator(seed, number)
         classes, scores = self.draw(rng, BLOCK_ROWS, even=self._even)

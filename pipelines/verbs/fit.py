@@ -368,8 +368,7 @@ def _train_and_write(
             "clock: the model has learnt little. Allow more time; TensorFlow's start and compilation take some of it."
         )
     if encoding.continuous and recipe.transform == "spline" and len(encoding.columns) > 1:
-        sampler = Sampler(UnwrittenModel(path, encoding, trained.members))
-        encoding = encoding.learn_made(*sampler.draw(rng, BLOCK_ROWS, even=True))
+        encoding = _calibrated(UnwrittenModel(path, encoding, trained.members), rng)
     result = FitResult(
         model=str(path),
         source=source.name,
@@ -407,6 +406,11 @@ def _train_and_write(
     write_model(path, description, trained.members)
     folder.remove()  # not before the model is there
     return result
+
+
+def _calibrated(model: UnwrittenModel, rng: np.random.Generator) -> Encoding:
+    """The encoding that knows what the flow makes of noise, so that new rows have the table's margins."""
+    return model.encoding.learn_made(*Sampler(model).draw(rng, BLOCK_ROWS, even=True))
 
 
 def _finished(
