@@ -22,7 +22,7 @@ from tfp_realnvp.variables import values_of
 
 __all__ = ["CheckpointError"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class CheckpointError(ValueError):

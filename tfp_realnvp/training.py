@@ -44,6 +44,8 @@ _BETA_2 = 0.99
 # A pattern of names of variables. Biases, embeddings and what bijectors hold themselves have no reason to be small.
 _NO_KERNEL = r"^(?!.*kernel)"
 _MEASURING_SHARE = 0.03  # of max_time
+# Of the time for the steps, after which they are known well enough to be planned anew.
+_SETTLING_SHARE = 0.1
 # Of the time left after compilation, what is planned for; the rest is for a machine that slows down.
 _TIME_MARGIN = 0.9
 
@@ -308,37 +310,57 @@ class _Averaged(tf_keras.callbacks.Callback):
 class _StopAtEnd(tf_keras.callbacks.Callback):
     """Stops training at the end of the schedule or at a time of the monotonic clock.
 
-    While the steps take longer than planned, the schedule ends with the time: its low rates do the fine work.
+    Where the steps take longer than planned, the schedule ends with the time: its low rates do the fine work.
     """
 
     def __init__(self, schedule: WarmUpCosine, deadline: float) -> None:
         super().__init__()
         self.schedule, self.deadline = schedule, deadline
         self.planned_steps = self.total_steps = int(schedule.total_steps.numpy())
-        self.first: tuple[float, int] | None = None  # when the first block was done, and the steps then
+        self.is_shortened = False  # or was, for a while
+        self.steps_before = 0
+        self.first: tuple[float, int] | None = None  # when this process had done a block of steps, and all steps then
         self.stopped_by: str | None = "callback"  # until it is known better
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.steps_before = int(self.model.optimizer.iterations.numpy())
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         now, steps_done = time.monotonic(), int(self.model.optimizer.iterations.numpy())
-        began, steps_before = self.first = self.first or (now, steps_done)
         if steps_done >= self.total_steps:
             self.stopped_by = None
         elif now >= self.deadline:
             self.stopped_by = "max_time"
         else:
-            if self.deadline < math.inf and steps_done > steps_before:
-                steps_per_second = (steps_done - steps_before) / (now - began)
-                in_time = steps_done + max(1, int((self.deadline - now) * steps_per_second))
-                self.total_steps = min(in_time, self.planned_steps)
-                self.schedule.total_steps.assign(float(self.total_steps))
+            # Calls of an earlier process are heard again, and say nothing of this one.
+            if self.deadline < math.inf and steps_done > self.steps_before:
+                self._plan_anew(now, steps_done)
             return
         self.model.stop_training = True
 
+    def _plan_anew(self, now: float, steps_done: int) -> None:
+        """Has the schedule end with the time, if the steps after the first block, which may compile, are too slow."""
+        if self.first is None:
+            self.first = now, steps_done
+        began, steps_before = self.first
+        if steps_done > steps_before and now - began >= _SETTLING_SHARE * (self.deadline - began):
+            steps_per_second = (steps_done - steps_before) / (now - began)
+            in_time = steps_done + max(1, int((self.deadline - now) * steps_per_second))
+            self._end_at(min(in_time, self.planned_steps))
+
+    def _end_at(self, total_steps: int) -> None:
+        self.schedule.total_steps.assign(float(total_steps))
+        self.total_steps = int(self.schedule.total_steps.numpy())
+        self.is_shortened |= self.total_steps < self.planned_steps
+
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"stopped_by": self.stopped_by}, {}
+        values = {"total_steps": self.total_steps, "is_shortened": self.is_shortened}
+        return {"stopped_by": self.stopped_by, **values}, {}
 
     def put_back(self, values: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
-        self.stopped_by = values["stopped_by"]
+        self.stopped_by, self.is_shortened = values["stopped_by"], values["is_shortened"]
+        if self.deadline < math.inf:
+            self._end_at(values["total_steps"])
 
 
 def fit(
@@ -370,15 +392,15 @@ def fit(
     a global norm of 1. Every row is used equally often: batches run on over the end of an epoch.
 
     When training stops early (patience, time, a callback, an interrupt, a divergence), the flow gets back
-    the weights with the lowest validation loss. When the schedule has run to its end, it keeps the last
-    ones, unless those with the lowest validation loss are better by more than two standard errors of the
+    the weights with the lowest validation loss. When the schedule, even a shortened one, has run to its end, it
+    keeps the last ones, unless those with the lowest validation loss are better by more than two standard errors of the
     rows' differences: the last weights have had the low rates, and a few hundred rows cannot tell a
     lucky epoch from a good one (docs/design.md, decision 18).
 
     The number of steps is fixed before the first one, as the schedule needs it. With `max_time` it is
     the smaller of what `epochs` asks for and what a rate measured after compilation allows. It is returned, and so
     is `jit_compile`: with both the run can be repeated without a clock. If the steps then take longer than measured,
-    the schedule is shortened to end in time.
+    the schedule is shortened to end in time, and `stopped_by` is "max_time".
 
     When the loss becomes NaN or infinite, or explodes, training goes on from the weights and the optimizer's
     averages of the last good epoch with half the rate, three times at most. It has exploded when, at the end of a
@@ -539,16 +561,15 @@ def fit(
         best.restore()
     else:
         epoch = len(history.epoch) - 1
-    steps_done = int(model.optimizer.iterations.numpy())
-    if stopped_by is None and steps_done < plan.steps:
-        stopped_by = "max_time"  # it shortened the schedule
+    if stopped_by is None and end.is_shortened:
+        stopped_by = "max_time"
     if best.best_epoch < 0:
         raise DivergenceError(f"The validation loss was never finite; the flow is as it was. {HINT}")
     history.params = {
         "verbose": verbose,
         "epochs": plan.epochs,
         "steps": plan.steps,
-        "steps_done": steps_done,
+        "steps_done": int(model.optimizer.iterations.numpy()),
         "epoch": epoch,
         "stopped_by": stopped_by,
         "jit_compile": jit_compile,
@@ -559,7 +580,9 @@ def fit(
 
 
 def is_worth_compiling(steps: int) -> bool:
-    """Returns whether so many steps give back the seconds that XLA takes to compile them, as `fit` judges it.
+    """Returns whether so many steps give back the seconds that XLA takes to compile them.
+
+    So `fit` judges it without a clock.
 
     Args:
         steps: Number of optimizer steps.

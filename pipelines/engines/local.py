@@ -309,7 +309,7 @@ class Scorer:
         threads: As for `Graph`.
     """
 
-    def __init__(self, model: ModelFile | UnwrittenModel, threads: int | None = None) -> None:
+    def __init__(self, model: ModelFile, threads: int | None = None) -> None:
         self._continuous = Graph(model, "scorer.tflite", threads) if model.has("scorer.tflite") else None
         self._discrete = Graph(model, "discrete_scorer.tflite", threads) if model.encoding.discrete else None
 

@@ -12,12 +12,14 @@ __all__ = ["gaussian", "holds_quantiles", "quantiles_of"]
 # Beyond these so few of a block's rows lie that their quantiles would be noise.
 _GAUSSIAN = np.arange(-2.5, 2.6, 0.25)
 _SHARES = [statistics.NormalDist().cdf(score) for score in _GAUSSIAN.tolist()]
+# The standard error of their quantiles is 0.04 standard deviations in the middle and 0.13 at the ends.
 _MIN_ROWS = 1_000
 _LEAST, _MOST = 1e-6, 1e6  # between two quantiles, and away from zero
 
 
 def quantiles_of(made: np.ndarray) -> tuple[float, ...]:
-    """Returns quantiles of the scores that a flow made, float `[n]`, or none if there are too few to tell."""
+    """Returns quantiles of the finite scores that a flow made, float `[n]`, or none if there are too few to tell."""
+    made = made[np.isfinite(made)]
     if len(made) < _MIN_ROWS:
         return ()
     found = tuple(np.quantile(made.astype(np.float64), _SHARES).tolist())

@@ -72,10 +72,10 @@ class FitResult:
             and margins of the columns were found in all rows.
         independent_log_likelihood: The same if the columns were independent of each other.
         epochs: Epochs done; those of up to 10 passes over a small table count as one.
-        steps: Optimizer steps planned; if all were done, `steps=` repeats the run without a clock, to the bit where XLA
-            compiled both (from 200 steps on, if a clock leaves time for it).
+        steps: Optimizer steps planned; if nothing stopped it, `steps=` repeats the run without a clock, to the bit
+            where XLA compiled both (from 200 steps on, if a clock leaves time for it).
         steps_done: Optimizer steps done, fewer if something stopped it or several devices or workers shared them.
-        stopped_by: "patience", "max_time", or None for the whole schedule.
+        stopped_by: "patience", "max_time" (which may have shortened the schedule), or None for the schedule as planned.
         seconds: Wall time of the whole call, and of the training it went on from.
     """
 
@@ -127,7 +127,7 @@ def fit(
 
     While it runs, `<model>.checkpoint`, a folder beside the model, holds what a fit that is killed goes on from. With
     `resume` the same call then ends with the same weights, to the bit on one machine, as if it had not been killed;
-    under `max_time`, which counts over all calls, that holds if the steps planned were done in time.
+    under `max_time`, which counts over all calls, that holds if it did not stop the fit.
 
     Args:
         data: A CSV or Parquet file, "-" for standard input, a DataFrame, or several of one schema, which are joined: a

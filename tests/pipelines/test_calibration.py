@@ -58,6 +58,11 @@ def test_what_cannot_tell_leaves_scores_alone():
     np.testing.assert_array_equal(gaussian(np.float32([-1, 7]), ()), [-1.0, 7.0])
 
 
+def test_a_score_that_is_no_number_says_nothing():
+    made = normals(0)
+    assert quantiles_of(np.r_[made, np.nan, np.full(400, np.inf)]) == quantiles_of(made)
+
+
 def test_quantiles_increase_and_are_of_a_number_and_size():
     quantiles = np.array(quantiles_of(normals(0)))
     assert holds_quantiles(quantiles)
@@ -77,7 +82,7 @@ def test_new_rows_have_the_margins_of_the_table(visits_model):
             numbers = part.values if part.codes is None else part.values[part.codes == column.levels.index(None)]
             spread = column.margin.spread(numbers, np.random.default_rng(0))
             distances.append(distance(column.margin.encode(spread)))
-        assert distances[1] < 0.025
+        assert distances[1] < 0.01  # 0.0055 was measured, of blocks of 9,296 numbers and more
         assert distances[1] < distances[0]
 
 

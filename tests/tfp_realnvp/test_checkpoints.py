@@ -11,7 +11,16 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp import CheckpointError, ClassContext, fit, image_real_nvp, real_nvp, residual_mlp, training
+from tfp_realnvp import (
+    CheckpointError,
+    ClassContext,
+    checkpoints,
+    fit,
+    image_real_nvp,
+    real_nvp,
+    residual_mlp,
+    training,
+)
 from tfp_realnvp.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 
 X = np.random.default_rng(0).normal(size=[600, 2]).astype(np.float32) @ np.array([[1.0, 0.8], [0.0, 0.6]], np.float32)
@@ -240,6 +249,57 @@ def test_whether_xla_compiles_is_decided_once(path, monkeypatch):
     monkeypatch.setattr(training, "_MIN_TRACINGS_TO_COMPILE", 0)
     history = fit(gaussian(), X, resume=True, **options)
     assert history.params["jit_compile"] is False
+
+
+class Clock(tf_keras.callbacks.Callback):
+    """A clock that only blocks of steps move on: the first one of a process by its compilation, too."""
+
+    def __init__(self, seconds_per_block, seconds_to_compile):
+        super().__init__()
+        self.now, self.seconds_per_block, self.rates = 0.0, seconds_per_block, []
+        self.seconds_to_compile = seconds_to_compile
+
+    def monotonic(self):
+        return self.now
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self.model.calls_to_skip:
+            self.now += self.seconds_per_block + self.seconds_to_compile
+            self.seconds_to_compile = 0.0
+            self.rates.append(float(self.model.schedule(self.model.optimizer.iterations)))
+
+
+def kill_and_go_on(path, monkeypatch, seconds_per_block, kill):
+    """Both clocks, and the history, of a run of 400 steps in a minute that dies at an epoch's second block."""
+    monkeypatch.setattr(training, "_rehearse", lambda *_: (0.01, 0.0))
+    options = OPTIONS | EAGER | {"steps": 400, "max_time": 60.0, "checkpoint": path}
+    clocks = [Clock(seconds_per_block, 0.0), Clock(seconds_per_block, 20.0)]
+    monkeypatch.setattr(training, "time", clocks[0])
+    monkeypatch.setattr(checkpoints, "time", clocks[0])
+    killer = Killer(path, "after a block", kill)
+    with pytest.raises(Killed):
+        fit(gaussian(), X, callbacks=[clocks[0], killer], **options)
+    path.write_bytes(killer.content)
+    assert read_checkpoint(path).state["progress"]["calls_done"] > 0
+    monkeypatch.setattr(training, "time", clocks[1])
+    monkeypatch.setattr(checkpoints, "time", clocks[1])
+    return clocks, fit(gaussian(), X, resume=True, callbacks=[clocks[1]], **options)
+
+
+@pytest.mark.usefixtures("short_calls")
+def test_compiling_anew_is_not_taken_for_slow_steps(path, monkeypatch):
+    _, history = kill_and_go_on(path, monkeypatch, seconds_per_block=0.1, kill=100)
+    assert history.params["steps_done"] == 400
+    assert history.params["stopped_by"] is None
+
+
+@pytest.mark.usefixtures("short_calls")
+def test_a_shortened_schedule_goes_on_where_it_was(path, monkeypatch):
+    """Blocks of four steps a second and a half would take 150 s: there are 160 steps in a minute."""
+    clocks, history = kill_and_go_on(path, monkeypatch, seconds_per_block=1.5, kill=80)
+    assert history.params["stopped_by"] == "max_time"
+    before, after = (clock.rates for clock in clocks)
+    assert after[0] <= before[-1]
 
 
 def test_the_time_budget_counts_over_calls(path, monkeypatch):

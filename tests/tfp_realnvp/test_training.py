@@ -318,20 +318,49 @@ def test_max_time_stops_a_run_that_is_slower_than_planned(caplog, monkeypatch):
     assert "ran out of data" not in caplog.text  # Keras says so of any StopIteration; it is not what happened
 
 
-def test_the_rate_of_a_run_that_is_slower_than_planned_still_comes_down(monkeypatch):
-    rates = []
+class Clock(tf_keras.callbacks.Callback):
+    """A clock that only blocks of steps move on, by so many seconds a step."""
 
-    class Rates(tf_keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            rates.append(float(self.model.optimizer.learning_rate))
+    def __init__(self, seconds_per_step):
+        super().__init__()
+        self.now, self.seconds_per_step, self.rates = 0.0, seconds_per_step, []
 
-    monkeypatch.setattr(training, "_rehearse", lambda *_: (1e-6, 0.0))
+    def monotonic(self):
+        return self.now
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = int(self.model.optimizer.iterations.numpy())
+        self.now += self.seconds_per_step(done) * int(self.model.steps_per_call.numpy())
+        self.rates.append(float(self.model.schedule(self.model.optimizer.iterations)))
+
+
+def fit_by(clock, monkeypatch):
+    """The history of a run of 3 seconds, whose steps were measured to take a millisecond."""
+    monkeypatch.setattr(training, "_rehearse", lambda *_: (1e-3, 0.0))
     monkeypatch.setattr(training, "_MAX_STEPS_PER_CALL", 4)
-    options = {"jit_compile": False, "verbose": 0, "learning_rate": 1e-3}
-    history = fit(diagonal_gaussian(), X, epochs=10**7, max_time=3.0, callbacks=[Rates()], **options)
-    assert history.params["steps_done"] < history.params["steps"]
-    assert max(rates) > 0.9e-3
-    assert rates[-1] < 1e-5
+    monkeypatch.setattr(training, "time", clock)
+    options = {"jit_compile": False, "verbose": 0, "learning_rate": 1e-3, "batch_size": 100, "callbacks": [clock]}
+    history = fit(diagonal_gaussian(), X, epochs=10**7, max_time=3.0, **options)
+    assert history.params["steps"] == 2700  # nine tenths of the time
+    return history
+
+
+def test_the_rate_of_a_run_that_is_slower_than_planned_still_comes_down(monkeypatch):
+    clock = Clock(lambda _: 2.5e-3)
+    history = fit_by(clock, monkeypatch)
+    assert history.params["stopped_by"] == "max_time"
+    assert abs(history.params["steps_done"] - 3.0 / 2.5e-3) <= 8  # two blocks
+    assert max(clock.rates) > 0.99e-3
+    # Half a cosine's last two blocks of a thousand steps: (pi * 8 / 1000)**2 / 4 of the peak, 1.6e-4.
+    assert clock.rates[-1] < 2e-4 * 1e-3
+
+
+def test_a_run_that_was_slow_for_a_while_is_not_said_to_be_as_planned(monkeypatch):
+    """All steps are done, but some had other rates, so that their number does not repeat it."""
+    clock = Clock(lambda done: 3e-3 if 300 < done < 600 else 0.5e-3)
+    history = fit_by(clock, monkeypatch)
+    assert history.params["steps_done"] == history.params["steps"]
+    assert history.params["stopped_by"] == "max_time"
 
 
 def test_the_schedule_of_a_run_that_is_in_time_is_left_alone(monkeypatch):
