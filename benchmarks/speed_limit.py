@@ -84,7 +84,7 @@ def sample(job: worker.Job, parameters: Parameters, key: jax.Array) -> jax.Array
 
 
 def learning_rate(step: jax.Array) -> jax.Array:
-    """Linear warm-up, then half a cosine, as `tfp_realnvp.training.WarmUpCosine`."""
+    """Linear warm-up, then half a cosine, as `tfp_realnvp.schedule.WarmUpCosine`."""
     progress = jnp.clip((step - WARM_UP_STEPS) / (worker.SCHEDULE_STEPS - WARM_UP_STEPS), 0, 1)
     return worker.LEARNING_RATE * jnp.minimum((step + 1) / WARM_UP_STEPS, 0.5 * (1 + jnp.cos(math.pi * progress)))
 

@@ -1,6 +1,7 @@
 """RealNVP for TensorFlow Probability: couplings, flows, training, saving and export."""
 
 from tfp_realnvp import testing, transforms
+from tfp_realnvp.adam import optimizer
 from tfp_realnvp.bijectors import (
     ActNorm,
     AdditiveCoupling,
@@ -26,10 +27,11 @@ from tfp_realnvp.distributions import AutoregressiveCategorical, Flow, Mixed, ga
 from tfp_realnvp.divergence import DivergenceError
 from tfp_realnvp.export import ExportError, export_sampler, export_scorer
 from tfp_realnvp.initialization import initialize
+from tfp_realnvp.likelihood_model import LikelihoodModel
 from tfp_realnvp.masks import Mask, alternating_mask, channel_mask, checkerboard_mask, half_mask, random_mask
 from tfp_realnvp.saved_model import export_saved_model
 from tfp_realnvp.saving import LoadError, from_config, load, save, to_config
-from tfp_realnvp.training import LikelihoodModel, fit, is_worth_compiling, optimizer
+from tfp_realnvp.training import fit, is_worth_compiling
 
 __all__ = [
     "ActNorm",

@@ -1,4 +1,4 @@
-"""Keras's Adam, whose step of a variable is one operation."""
+"""The optimizer of a training: Keras's Adam, whose step of a variable is one operation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-__all__ = ["Adam"]
+from tfp_realnvp.schedule import WarmUpCosine
+
+__all__ = ["Adam", "adam", "optimizer"]
+
+# One row far out has a gradient of any size. With a norm near that of an ordinary batch, and a second
+# moment that forgets it within a hundred steps, it does no lasting harm (docs/design.md, decision 16).
+_CLIP_NORM = 1.0
+_BETA_2 = 0.99
+# A pattern of names of variables. Biases, embeddings and what bijectors hold themselves have no reason to be small.
+_NO_KERNEL = r"^(?!.*kernel)"
 
 
 class Adam(tf_keras.optimizers.Adam):
@@ -49,3 +58,34 @@ class Adam(tf_keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=gradient,
         )
+
+
+def optimizer(
+    learning_rate: float = 2e-3,
+    total_steps: int = 10_000,
+    *,
+    ema_momentum: float | None = None,
+    weight_decay: float | Mapping[str, float] | None = None,
+) -> tf_keras.optimizers.Adam:
+    """Returns the optimizer that `fit` trains with, for a `LikelihoodModel` that is trained by Keras's own `fit`.
+
+    Adam with warm-up and cosine decay of the rate, and the gradient clipped to a global norm of 1. Under a
+    `tf.distribute` strategy, make it in the strategy's scope.
+
+    Args:
+        learning_rate: The peak of the schedule.
+        total_steps: The step at which the rate has come down to zero.
+        ema_momentum: Momentum of a moving average of the weights, which Keras puts in their place when `fit` ends.
+        weight_decay: Share of the networks' kernels, times the learning rate, that a step takes off them; see `fit`.
+    """
+    return adam(WarmUpCosine(learning_rate, total_steps), ema_momentum, weight_decay)
+
+
+def adam(
+    schedule: WarmUpCosine, ema_momentum: float | None, weight_decay: float | Mapping[str, float] | None
+) -> tf_keras.optimizers.Adam:
+    """Returns the optimizer with a schedule of one's own; see `optimizer`."""
+    averaging = {} if ema_momentum is None else {"use_ema": True, "ema_momentum": ema_momentum}
+    found = Adam(schedule, beta_2=_BETA_2, global_clipnorm=_CLIP_NORM, weight_decay=weight_decay, **averaging)
+    found.exclude_from_weight_decay(var_names=[_NO_KERNEL])
+    return found

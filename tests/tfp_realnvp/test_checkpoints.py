@@ -17,8 +17,10 @@ from tfp_realnvp import (
     checkpoints,
     fit,
     image_real_nvp,
+    in_memory,
     real_nvp,
     residual_mlp,
+    schedule,
     training,
 )
 from tfp_realnvp.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
@@ -98,7 +100,7 @@ def assert_same(one, other):
 @pytest.fixture
 def short_calls(monkeypatch):
     """Blocks of so few steps that an epoch has three."""
-    monkeypatch.setattr(training, "_MAX_STEPS_PER_CALL", 4)
+    monkeypatch.setattr(in_memory, "MAX_STEPS_PER_CALL", 4)
 
 
 @pytest.fixture
@@ -274,15 +276,15 @@ def kill_and_go_on(path, monkeypatch, seconds_per_block, kill):
     monkeypatch.setattr(training, "_rehearse", lambda *_: (0.01, 0.0))
     options = OPTIONS | EAGER | {"steps": 400, "max_time": 60.0, "checkpoint": path}
     clocks = [Clock(seconds_per_block, 0.0), Clock(seconds_per_block, 20.0)]
-    monkeypatch.setattr(training, "time", clocks[0])
-    monkeypatch.setattr(checkpoints, "time", clocks[0])
+    for module in (training, schedule, checkpoints):
+        monkeypatch.setattr(module, "time", clocks[0])
     killer = Killer(path, "after a block", kill)
     with pytest.raises(Killed):
         fit(gaussian(), X, callbacks=[clocks[0], killer], **options)
     path.write_bytes(killer.content)
     assert read_checkpoint(path).state["progress"]["calls_done"] > 0
-    monkeypatch.setattr(training, "time", clocks[1])
-    monkeypatch.setattr(checkpoints, "time", clocks[1])
+    for module in (training, schedule, checkpoints):
+        monkeypatch.setattr(module, "time", clocks[1])
     return clocks, fit(gaussian(), X, resume=True, callbacks=[clocks[1]], **options)
 
 

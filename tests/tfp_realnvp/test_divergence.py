@@ -9,8 +9,9 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp import DivergenceError, fit, training
+from tfp_realnvp import DivergenceError, fit
 from tfp_realnvp.divergence import loss_limit
+from tfp_realnvp.schedule import WarmUpCosine
 
 X = np.random.default_rng(0).normal(size=[600, 2]).astype(np.float32)
 OPTIONS = {"batch_size": 50, "learning_rate": 1e-2, "seed": 0, "jit_compile": False, "verbose": 0}
@@ -174,7 +175,7 @@ def test_the_limit_follows_from_the_median_row_at_the_start(start, limit):
 
 
 def test_a_scale_of_one_changes_no_bit_of_the_schedule():
-    schedule = training.WarmUpCosine(6e-3, 200)
+    schedule = WarmUpCosine(6e-3, 200)
     steps = tf.range(200)
     rates = [schedule(step) for step in steps]
     schedule.scale.assign(0.5)

@@ -23,12 +23,16 @@ from tfp_realnvp import (
     fit,
     half_mask,
     image_real_nvp,
+    in_memory,
     initialize,
+    kept_weights,
     mlp,
     real_nvp,
     residual_mlp,
+    schedule,
     training,
 )
+from tfp_realnvp.schedule import WarmUpCosine
 from tfp_realnvp.testing import randomize, tolerance
 from tfp_realnvp.transforms import Additive, RationalQuadraticSpline
 
@@ -209,12 +213,12 @@ def test_a_whole_schedule_gives_the_best_weights_back_if_the_last_are_clearly_wo
 def test_a_whole_schedule_keeps_the_last_weights_if_the_best_are_better_by_chance(monkeypatch):
     """The lowest loss is planted; the rows, looked at one by one, know of no difference."""
     flow, recorder = diagonal_gaussian(), Recorder()
-    real = training._BestWeights.on_epoch_end
+    real = kept_weights.BestWeights.on_epoch_end
 
     def planted(self, epoch, logs=None):
         real(self, epoch, {**logs, self.monitor: -100.0 if epoch == 1 else logs[self.monitor]})
 
-    monkeypatch.setattr(training._BestWeights, "on_epoch_end", planted)
+    monkeypatch.setattr(kept_weights.BestWeights, "on_epoch_end", planted)
     history = fit(flow, X, epochs=8, learning_rate=1e-4, seed=0, callbacks=[recorder], verbose=0)
     assert history.params["epoch"] == 7
     assert are_equal(weights_of(flow), recorder.weights[-1])
@@ -337,8 +341,9 @@ class Clock(tf_keras.callbacks.Callback):
 def fit_by(clock, monkeypatch):
     """The history of a run of 3 seconds, whose steps were measured to take a millisecond."""
     monkeypatch.setattr(training, "_rehearse", lambda *_: (1e-3, 0.0))
-    monkeypatch.setattr(training, "_MAX_STEPS_PER_CALL", 4)
-    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(in_memory, "MAX_STEPS_PER_CALL", 4)
+    for module in (training, schedule):
+        monkeypatch.setattr(module, "time", clock)
     options = {"jit_compile": False, "verbose": 0, "learning_rate": 1e-3, "batch_size": 100, "callbacks": [clock]}
     history = fit(diagonal_gaussian(), X, epochs=10**7, max_time=3.0, **options)
     assert history.params["steps"] == 2700  # nine tenths of the time
@@ -376,8 +381,8 @@ def test_the_schedule_of_a_run_that_is_in_time_is_left_alone(monkeypatch):
 def test_every_row_is_used_equally_often_over_the_ends_of_passes():
     # Blocks of 3 steps of 4 rows from 10 rows: five blocks are six passes, and no pass ends with a block.
     def blocks(seed):
-        padded = [block.numpy() for block in training._row_number_blocks(10, 3, 4, seed).take(5)]
-        assert {block.shape for block in padded} == {(training._MAX_STEPS_PER_CALL, 4)}  # one shape is compiled
+        padded = [block.numpy() for block in in_memory.row_number_blocks(10, 3, 4, seed).take(5)]
+        assert {block.shape for block in padded} == {(in_memory.MAX_STEPS_PER_CALL, 4)}  # one shape is compiled
         return [block[:3] for block in padded]
 
     order = np.concatenate(blocks(0), axis=None)
@@ -389,7 +394,7 @@ def test_every_row_is_used_equally_often_over_the_ends_of_passes():
 
 
 def test_the_learning_rate_warms_up_and_decays_to_zero():
-    schedule = training.WarmUpCosine(2.0, 200)
+    schedule = WarmUpCosine(2.0, 200)
     rates = np.array([float(schedule(tf.constant(step))) for step in range(201)])
     assert np.argmax(rates) == 9  # 5 % of 200 steps, the first of them not at zero
     assert rates[0] == pytest.approx(2.0 / 10)

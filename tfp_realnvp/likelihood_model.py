@@ -1,0 +1,74 @@
+"""Maximum likelihood for any TFP distribution: a Keras model whose loss is the negative log-likelihood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow_probability import distributions as tfd
+
+from tfp_realnvp.binding import given
+
+__all__ = ["LikelihoodModel", "is_joint", "unwrap"]
+
+
+class LikelihoodModel(tf_keras.Model):
+    """A Keras model around a distribution: its loss is the mean negative log-likelihood, in nats.
+
+    It is fed rows `x`, or pairs `(x, context)` if the distribution is made of conditional couplings. Networks
+    within it, with dropout for instance, know from Keras whether they are being trained.
+
+    Args:
+        distribution: A distribution whose variables are to be trained, such as a flow.
+    """
+
+    def __init__(self, distribution: tfd.Distribution) -> None:
+        super().__init__(name="likelihood_model", autocast=False)
+        self.mean_loss = tf_keras.metrics.Mean(name="loss")
+        self.distribution = distribution
+
+    @property
+    def metrics(self) -> list[tf_keras.metrics.Metric]:
+        """The mean loss, which Keras resets when an epoch or an evaluation starts."""
+        return [self.mean_loss]
+
+    def call(self, inputs: Any) -> tf.Tensor:
+        """Returns the log-density of each row, in nats."""
+        if is_joint(self.distribution):
+            return self.distribution.log_prob(tuple(inputs))
+        x, context = inputs if isinstance(inputs, tuple | list) else (inputs, None)
+        distribution = self.distribution if context is None else given(self.distribution, context)
+        return distribution.log_prob(x)
+
+    # AutoGraph would translate TFP's and our own code and find nothing to do; it takes seconds.
+    @tf.autograph.experimental.do_not_convert
+    def train_step(self, inputs: Any) -> dict[str, tf.Tensor]:
+        """Moves the variables one optimizer step and returns the loss before it."""
+        self.mean_loss.update_state(self.minimize(inputs))
+        return {"loss": self.mean_loss.result()}
+
+    @tf.autograph.experimental.do_not_convert
+    def test_step(self, inputs: Any) -> dict[str, tf.Tensor]:
+        """Returns the loss on the rows."""
+        self.mean_loss.update_state(-self(inputs, training=False))
+        return {"loss": self.mean_loss.result()}
+
+    def minimize(self, inputs: Any) -> tf.Tensor:
+        """Moves the variables one optimizer step; returns the negative log-likelihood of each row before it."""
+        with tf.GradientTape() as tape:
+            losses = -self(inputs, training=True)
+            # Strategies that train on several devices add up their gradients.
+            loss = tf.reduce_mean(losses) / tf.distribute.get_strategy().num_replicas_in_sync
+        self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
+        return losses
+
+
+def unwrap(rows: tuple[Any, ...]) -> Any:
+    """What `LikelihoodModel` is fed: rows alone, or a pair."""
+    return rows if len(rows) == 2 else rows[0]
+
+
+def is_joint(distribution: tfd.Distribution) -> bool:
+    """Whether an event is a tuple of tensors."""
+    return isinstance(distribution.dtype, tuple)

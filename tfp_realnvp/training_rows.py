@@ -1,0 +1,70 @@
+"""The rows that a distribution is trained on and those held out, checked: one array, or a pair with their contexts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from tfp_realnvp.bijectors.coupling import BoundCoupling
+from tfp_realnvp.binding import given
+from tfp_realnvp.likelihood_model import is_joint
+
+__all__ = ["split"]
+
+
+def split(
+    flow: tfd.Distribution, x: Any, context: Any, validation_data: Any, validation_split: float, seed: int | None
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Returns training and validation rows: one array of the flow's dtype each, and one of their contexts."""
+    rows = _as_rows(flow, "x", x, context)
+    if validation_data is not None:
+        is_pair = context is not None and isinstance(validation_data, tuple | list) and len(validation_data) == 2
+        if context is not None and not is_pair:
+            raise ValueError("validation_data must be a pair of rows and contexts, as there is a context.")
+        return rows, _as_rows(flow, "validation_data", *(validation_data if is_pair else (validation_data, None)))
+    if not 0 <= validation_split < 1:
+        raise ValueError(f"validation_split must be in [0, 1), got {validation_split}.")
+    num_rows = len(rows[0])
+    num_held_out = round(validation_split * num_rows)
+    if num_held_out == num_rows:
+        raise ValueError(f"x has {num_rows} rows, too few to hold out a share of {validation_split}.")
+    order = np.random.default_rng(seed).permutation(num_rows)
+    return tuple(part[order[num_held_out:]] for part in rows), tuple(part[order[:num_held_out]] for part in rows)
+
+
+def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tuple[np.ndarray, ...]:
+    if is_joint(flow):
+        return _as_joint_rows(flow, what, value, context)
+    rows = np.asarray(value, tf.as_dtype(flow.dtype).as_numpy_dtype)
+    if rows.ndim != 1 + len(flow.event_shape) or rows.shape[1:] != tuple(flow.event_shape) or not len(rows):
+        raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(rows))[0][0]}.")
+    if context is None:
+        return (rows,)
+    contexts = np.asarray(context)
+    if contexts.ndim < 1 or len(contexts) != len(rows):
+        raise ValueError(f"there are {len(rows)} rows in {what}, but the context has the shape {contexts.shape}.")
+    bound = given(flow, contexts)  # checks its values
+    if bound.batch_shape.as_list() != [len(rows)]:
+        raise ValueError(f"the context of {what} must have one entry a row, got shape {contexts.shape}.")
+    dtype = next(part.context.dtype for part in bound.submodules if isinstance(part, BoundCoupling))
+    return rows, contexts.astype(dtype.as_numpy_dtype)
+
+
+def _as_joint_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tuple[np.ndarray, ...]:
+    if context is not None:
+        raise ValueError(f"{flow.name!r} takes no context; what its parts depend on is in its events.")
+    shapes = [tuple(shape) for shape in flow.event_shape]
+    if not isinstance(value, tuple | list) or len(value) != len(shapes):
+        raise ValueError(f"{what} must be a tuple of {len(shapes)} arrays, with events of the shapes {shapes}.")
+    parts = tuple(np.asarray(v, tf.as_dtype(t).as_numpy_dtype) for v, t in zip(value, flow.dtype, strict=True))
+    if any(part.shape != (len(parts[0]), *shape) for part, shape in zip(parts, shapes, strict=True)):
+        raise ValueError(f"{what} must hold arrays [n, …] with events of the shapes {shapes}.")
+    for part in parts:
+        if not np.isfinite(part).all():
+            raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(part))[0][0]}.")
+    return parts
