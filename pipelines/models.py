@@ -256,7 +256,11 @@ def build(
     discrete = None
     if num_classes:
         discrete = tfr.AutoregressiveCategorical(
-            num_classes, width=recipe.discrete_width, dropout=recipe.discrete_dropout, seed=seed
+            num_classes,
+            width=recipe.discrete_width,
+            num_ordered=recipe.num_ordered,
+            dropout=recipe.discrete_dropout,
+            seed=seed,
         )
         discrete.initialize(rows.classes)
         if not size:
@@ -269,13 +273,18 @@ def build(
         return tfr.real_nvp(
             size, num_couplings=recipe.couplings, hidden_units=hidden_units, seed=seed
         ), lambda part: part.scores
+    context = None
+    if num_classes:
+        context = tfr.ClassContext(
+            num_classes, embedding_size=recipe.embedding_size, num_ordered=recipe.num_ordered, seed=seed
+        )
     flow = tfr.real_nvp(
         size,
         num_couplings=recipe.couplings,
         transform=tfr.transforms.RationalQuadraticSpline(num_bins=recipe.bins),
         conditioner=functools.partial(tfr.residual_mlp, width=recipe.width, num_blocks=1, dropout=recipe.dropout),
         use_lu=1 < size <= _MAX_LU_SIZE,
-        context=tfr.ClassContext(num_classes, embedding_size=recipe.embedding_size, seed=seed) if num_classes else None,
+        context=context,
         seed=seed,
     )
     if discrete is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class Recipe:
         discrete_weight_decay: Of those of the discrete columns' networks, or None.
         passes: Passes over the rows, unless a number of steps or epochs is asked for.
         min_steps: At least so many steps are made then.
+        num_ordered: Of each discrete column, how many of its first classes lie in an order.
     """
 
     transform: str
@@ -47,10 +49,13 @@ class Recipe:
     discrete_weight_decay: float | None
     passes: int
     min_steps: int
+    num_ordered: tuple[int, ...]
 
     @classmethod
-    def for_table(cls, rows: int, num_classes: list[int], continuous: int) -> Recipe:
-        """Chooses by the number of rows, discrete columns and continuous ones."""
+    def for_table(
+        cls, rows: int, num_classes: list[int], continuous: int, num_ordered: list[int] | None = None
+    ) -> Recipe:
+        """Chooses by the number of rows, discrete columns and continuous ones; no class is ordered by default."""
         columns = max(1, len(num_classes))
         is_large = rows > 5_000  # fewer are learnt by heart by a large model (docs/design.md, decision 28)
         recipe = cls(
@@ -71,6 +76,7 @@ class Recipe:
             # Networks of classes learn the rows by heart sooner than flows do.
             passes=20 if len(num_classes) > continuous else 100,
             min_steps=1_000,
+            num_ordered=tuple(num_ordered or [0] * len(num_classes)),
         )
         if num_classes or continuous != 2:
             return recipe
@@ -95,3 +101,8 @@ class Recipe:
         if self.weight_decay is None or self.discrete_weight_decay is None:
             return None
         return {"classes/": self.discrete_weight_decay, "": self.weight_decay}
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What a model file tells of it: all but what the encoding and the flow say there."""
+        return {key: value for key, value in dataclasses.asdict(self).items() if key != "num_ordered"}

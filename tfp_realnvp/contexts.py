@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.embedding import embed
+from tfp_realnvp.embedding import checked_orders, embed, initial_embeddings
 
 __all__ = ["ClassContext", "Context", "FeatureContext"]
 
@@ -139,12 +139,15 @@ class ClassContext(Context):
         num_classes: Number of classes; a context is then one integer, and contexts have the shape `[...]`. A
             sequence for several classifications at once: contexts are then `[..., len(num_classes)]`.
         embedding_size: Length of an embedding.
+        num_ordered: How many of the first classes lie in an order, as those of a rating do; one number for each
+            classification if there are several. The embeddings of these start alike, the more so the nearer they are.
+            Default: none do.
         seed: Integer seed of the initial embeddings, or None for fresh ones.
         dtype: Floating dtype of the embeddings.
         name: Name of the module.
 
     Raises:
-        ValueError: If a number is less than 1.
+        ValueError: If a number is less than 1, or there are fewer classes than ordered ones.
     """
 
     def __init__(
@@ -152,6 +155,7 @@ class ClassContext(Context):
         num_classes: int | Sequence[int],
         *,
         embedding_size: int = 8,
+        num_ordered: int | Sequence[int] | None = None,
         seed: int | None = None,
         dtype: Any = tf.float32,
         name: str = "class_context",
@@ -163,7 +167,8 @@ class ClassContext(Context):
         self._is_single = np.ndim(num_classes) == 0
         self._offsets = np.cumsum([0, *counts[:-1]]).astype(np.int32)
         self._counts = np.array(counts)
-        values = np.random.default_rng(seed).normal(size=[sum(counts), embedding_size])
+        orders = checked_orders(None if num_ordered is None else np.atleast_1d(num_ordered).tolist(), counts)
+        values = initial_embeddings(counts, embedding_size, orders, np.random.default_rng(seed))
         self.embeddings = tf.Variable(values, dtype=tf.as_dtype(dtype), name=f"{name}_embeddings")
 
     @property

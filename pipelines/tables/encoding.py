@@ -128,6 +128,14 @@ class ColumnEncoding:
         shares: np.ndarray = by_class[classes]
         return shares
 
+    def num_ordered(self, column: Column) -> int:
+        """How many of the first classes lie in an order."""
+        if self.margin is not None or not (self.values or column.levels):
+            return 0  # the first class of a column of numbers with spikes is "a number"
+        return sum(
+            name != OTHER and not is_missing for name, is_missing in zip(self.levels, self.is_missing, strict=True)
+        )
+
     @classmethod
     def learn(
         cls, column: Column, cells: Any, source: Source, rng: np.random.Generator, *, keep_rare: bool = False
@@ -325,6 +333,10 @@ class Encoding:
     def num_classes(self) -> list[int]:
         """The number of classes of each discrete column."""
         return [len(column.levels) for column in self.discrete]
+
+    def num_ordered(self, schema: Schema) -> list[int]:
+        """Of each discrete column, how many of its first classes lie in an order: numbers, or levels."""
+        return [column.num_ordered(schema[column.name]) for column in self.discrete]
 
     def encode(self, source: Source, schema: Schema, rng: np.random.Generator, *, spread: bool = True) -> Rows:
         """Returns rows as a model sees them.

@@ -293,7 +293,7 @@ def _train_and_write(
     order = rng.permutation(num_rows)
     num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
     held, kept = order[:num_held_out], order[num_held_out:]
-    recipe = Recipe.for_table(len(kept), encoding.num_classes, len(encoding.continuous))
+    recipe = Recipe.for_table(len(kept), encoding.num_classes, len(encoding.continuous), encoding.num_ordered(found))
     recipe = dataclasses.replace(recipe, **{key: value for key, value in chosen.items() if value is not None})
     steps_per_pass = math.ceil(len(kept) / recipe.batch_size)
     if steps is None and epochs is None:
@@ -396,7 +396,7 @@ def _train_and_write(
         "reading": reading.to_json(),
         "schema": found.to_json(),
         "encoding": encoding.to_json(),
-        "options": dataclasses.asdict(recipe),
+        "options": recipe.sizes,
         "training": {
             key: value for key, value in dataclasses.asdict(result).items() if key not in ("model", "source", "handled")
         },

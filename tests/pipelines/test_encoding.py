@@ -364,3 +364,32 @@ def test_json_keeps_everything(name):
         strict=True,
     ):
         np.testing.assert_array_equal(a, b)
+
+
+def test_classes_that_are_numbers_or_levels_lie_in_an_order():
+    sizes = ("small", "medium", "large")
+    schema = Schema(
+        (
+            Column("rating", "integer", decimals=0, missing=("",)),
+            Column("size", "ordered", levels=sizes),
+            Column("colour", "categorical"),
+            Column("price", "float", decimals=2, min_decimals=2),
+            Column("spiky", "float", decimals=2, min_decimals=2),
+        )
+    )
+    rng = generator()
+    columns = {
+        "rating": ["" if i % 10 == 0 else str(i % 5) for i in range(N)],
+        "size": rng.choice(sizes, N).tolist(),
+        "colour": rng.choice(["red", "green", "blue"], N).tolist(),
+        "price": texts(rng.lognormal(2, 1, N)),
+        "spiky": COLUMNS["a spike"][0],
+    }
+    encoding = Encoding.learn(source_of(columns), schema, generator())
+    assert {column.name: column.levels for column in encoding.discrete} == {
+        "rating": ("0", "1", "2", "3", "4", ""),
+        "size": sizes,
+        "colour": encoding.columns[2].levels,
+        "spiky": (None, "0.00"),
+    }
+    assert encoding.num_ordered(schema) == [5, 3, 0, 0]

@@ -12,13 +12,20 @@ from pipelines.recipe import Recipe
 @pytest.mark.parametrize("continuous", [0, 1, 2, 3, 300])
 def test_every_table_has_a_recipe(rows, num_classes, continuous):
     recipe = Recipe.for_table(rows, num_classes, continuous)
-    sizes = dataclasses.asdict(recipe)
+    assert recipe.num_ordered == (0,) * len(num_classes)
+    sizes = recipe.sizes
     rates = [sizes.pop(name) for name in ("dropout", "discrete_dropout", "learning_rate", "ema_momentum")]
     assert all((sizes.pop(name) or 0) >= 0 for name in ("weight_decay", "discrete_weight_decay"))
     assert all(0 <= (rate or 0) < 1 for rate in rates)
     assert sizes.pop("transform") in ("spline", "affine")
     assert all(isinstance(size, int) and size > 0 for size in sizes.values())
     assert recipe.couplings >= 2  # each entry is moved
+
+
+def test_which_classes_lie_in_an_order_is_not_among_the_sizes_that_a_model_file_tells():
+    recipe = Recipe.for_table(1000, [5, 3], 2, [4, 0])
+    assert recipe.num_ordered == (4, 0)
+    assert set(dataclasses.asdict(recipe)) - set(recipe.sizes) == {"num_ordered"}
 
 
 def test_recipes_for_more_columns_are_not_larger_by_column():

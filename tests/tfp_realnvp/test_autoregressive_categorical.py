@@ -505,6 +505,7 @@ def test_tf_module_and_keras_find_the_same_variables():
         ({"num_classes": [2], "embedding_size": 0}, "embedding_size must be at least 1, got 0"),
         ({"num_classes": [2], "dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
         ({"num_classes": [2], "dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
+        ({"num_classes": [2], "num_ordered": [3]}, r"how many of its \[2\] classes lie in an order, got \[3\]"),
     ],
 )
 def test_errors_say_what_is_wrong(arguments, message):
@@ -524,3 +525,18 @@ def test_errors_say_what_is_wrong(arguments, message):
 def test_initialize_refuses_what_is_no_class(classes, message):
     with pytest.raises(ValueError, match=message):
         AutoregressiveCategorical([2, 3]).initialize(classes)
+
+
+def test_vectors_of_ordered_classes_start_alike():
+    distribution = AutoregressiveCategorical([2, 50], num_ordered=[0, 50], seed=0)
+    steps = np.diff(distribution.network.embeddings.numpy(), axis=0)
+    assert np.abs(steps[2:]).max() < 0.2 < np.abs(steps[0]).max()
+    assert distribution.parameters["num_ordered"] == [0, 50]
+
+
+def test_a_saved_one_comes_back_with_its_order(tmp_path):
+    distribution = AutoregressiveCategorical([2, 5], num_ordered=[0, 4], width=4, seed=0)
+    save(distribution, tmp_path / "pets.tfr")
+    loaded = load(tmp_path / "pets.tfr")
+    assert loaded.parameters["num_ordered"] == [0, 4]
+    np.testing.assert_array_equal(loaded.network.embeddings, distribution.network.embeddings)

@@ -85,6 +85,7 @@ def test_embeddings_follow_from_the_seed_and_are_trained():
         (lambda: ClassContext([]), r"must be at least 1, got \[\]"),
         (lambda: ClassContext([2, 0]), r"must be at least 1, got \[2, 0\]"),
         (lambda: ClassContext(2, embedding_size=0), "must be at least 1, got 2, 0"),
+        (lambda: ClassContext(2, num_ordered=3), r"how many of its \[2\] classes lie in an order, got \[3\]"),
         (lambda: ClassContext(3).check(np.array([0, 3])), "class 3 is not one of 0, …, 2"),
         (lambda: ClassContext(3).check(np.array(-1)), "class -1 is not one of 0, …, 2"),
         (lambda: ClassContext([3, 2]).check(np.array([[2, 1], [2, 2]])), "class 2 is not one of 0, …, 1"),
@@ -136,3 +137,10 @@ def test_classes_that_are_not_integers_are_refused(classes):
     flow = real_nvp(2, context=ClassContext(3), num_couplings=2, hidden_units=[4], seed=0)
     with pytest.raises(TypeError, match="integers, which are classes"):
         flow.given(classes)
+
+
+@pytest.mark.parametrize(("num_classes", "num_ordered"), [(50, 50), ([50, 2], [50, 0])])
+def test_embeddings_of_ordered_classes_start_alike(num_classes, num_ordered):
+    embeddings = ClassContext(num_classes, num_ordered=num_ordered, seed=0).embeddings.numpy()
+    assert np.abs(np.diff(embeddings[:50], axis=0)).max() < 0.2
+    assert np.abs(np.diff(ClassContext(num_classes, seed=0).embeddings[:50], axis=0)).max() > 1

@@ -19,7 +19,7 @@ from tfp_realnvp.conditioners.layers import (
     replicas_own,
     settled_seed,
 )
-from tfp_realnvp.embedding import embed
+from tfp_realnvp.embedding import checked_orders, embed, initial_embeddings
 
 __all__ = ["AutoregressiveCategorical"]
 
@@ -57,13 +57,16 @@ class AutoregressiveCategorical(tfd.Distribution):
         num_classes: Number of classes of each column, `[C]`. Column `j` has the classes 0, ..., `num_classes[j] - 1`.
         width: Hidden units of each column's network.
         embedding_size: Length of the vector that stands for a class.
+        num_ordered: Of each column, how many of its first classes lie in an order, as those of a rating do. The vectors
+            of these start alike, the more so the nearer they are. Default: none do.
         dropout: Share of the hidden units that are dropped in training.
         seed: Integer seed of the weights, the orders and the dropout, or None for fresh ones.
         dtype: Floating dtype of the weights and of log-probabilities. Classes are int32.
         name: Name of the distribution.
 
     Raises:
-        ValueError: If there are no columns, a size is less than 1, or `dropout` is not in [0, 1).
+        ValueError: If there are no columns, a size is less than 1, a column has fewer classes than ordered ones, or
+            `dropout` is not in [0, 1).
 
     References:
         Benigno Uria, Iain Murray, Hugo Larochelle. A Deep and Tractable Density Estimator. ICML 2014 (training over
@@ -78,6 +81,7 @@ class AutoregressiveCategorical(tfd.Distribution):
         *,
         width: int = 64,
         embedding_size: int = 8,
+        num_ordered: Sequence[int] | None = None,
         dropout: float = 0.0,
         seed: int | None = None,
         dtype: Any = tf.float32,
@@ -87,18 +91,20 @@ class AutoregressiveCategorical(tfd.Distribution):
         check_sizes(num_columns=len(num_classes), width=width, embedding_size=embedding_size)
         check_sizes(**{f"num_classes[{index}]": count for index, count in enumerate(num_classes)})
         check_dropout(dropout)
+        orders = checked_orders(num_ordered, num_classes)
         seed = settled_seed(seed)
         parameters = {
             "num_classes": num_classes,
             "width": width,
             "embedding_size": embedding_size,
+            "num_ordered": orders,
             "dropout": dropout,
             "seed": seed,
             "dtype": tf.as_dtype(dtype),
             "name": name,
         }
         self.num_classes = tuple(num_classes)
-        self.network = _Network(num_classes, width, embedding_size, dropout, seed, tf.as_dtype(dtype).name)
+        self.network = _Network(num_classes, width, embedding_size, orders, dropout, seed, tf.as_dtype(dtype).name)
         super().__init__(
             dtype=tf.int32,
             reparameterization_type=reparameterization.NOT_REPARAMETERIZED,
@@ -226,7 +232,14 @@ class _Network(tf_keras.Model):
     """All columns' networks: classes `[n, C]` to log-probabilities `[n, C]`."""
 
     def __init__(
-        self, num_classes: Sequence[int], width: int, embedding_size: int, dropout: float, seed: int, dtype: str
+        self,
+        num_classes: Sequence[int],
+        width: int,
+        embedding_size: int,
+        num_ordered: Sequence[int],
+        dropout: float,
+        seed: int,
+        dtype: str,
     ) -> None:
         super().__init__(name="autoregressive_network", dtype=dtype)
         columns = len(num_classes)
@@ -243,7 +256,7 @@ class _Network(tf_keras.Model):
         def normal(scale: float, *shape: int) -> np.ndarray:
             return rng.normal(scale=scale, size=shape)
 
-        self.embeddings = variable("embeddings", normal(1.0, sum(num_classes), embedding_size))
+        self.embeddings = variable("embeddings", initial_embeddings(num_classes, embedding_size, num_ordered, rng))
         fan_in = max(1, columns - 1) * embedding_size
         # [from column, its embedding, to column, its units]
         self.first = variable("first_kernel", normal(np.sqrt(2 / fan_in), columns, embedding_size, columns, width))
