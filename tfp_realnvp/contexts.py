@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.embedding import checked_orders, embed, initial_embeddings
+from tfp_realnvp.embedding import embed
+from tfp_realnvp.orders import checked_orders, initial_embeddings
 
 __all__ = ["ClassContext", "Context", "FeatureContext"]
 

@@ -1,4 +1,4 @@
-"""Tables of vectors: how they start, and looking them up, what `tf.gather` gives, with a dense gradient."""
+"""Looking vectors up: what `tf.gather` gives, with a dense gradient."""
 
 import functools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_realnvp.embedding import checked_orders, embed, initial_embeddings
+from tfp_realnvp.embedding import embed
 
 CLASSES = np.array([[3, 0, 3], [3, 1, 0]], np.int32)  # some often, 2 and 4 never
 GRAPH = functools.partial(tf.function, autograph=False)
@@ -71,30 +71,3 @@ def test_no_rows_have_a_gradient_of_zeros():
     embeddings = table()
     assert embed(embeddings, tf.constant(CLASSES[:0])).shape == (0, 3, 2)
     np.testing.assert_array_equal(gradient(embed, embeddings, CLASSES[:0]), np.zeros([5, 2]))
-
-
-def test_vectors_of_ordered_classes_start_the_more_alike_the_nearer_they_are():
-    size = 200_000
-    values = initial_embeddings([2, 5], size, [0, 4], np.random.default_rng(0))
-    places = np.arange(4) / 4
-    expected = np.eye(7)
-    expected[2:6, 2:6] = np.exp(-0.5 * (places[:, np.newaxis] - places) ** 2)
-    np.testing.assert_allclose(values @ values.T / size, expected, atol=0.02)  # five standard errors or more
-
-
-def test_ever_so_many_ordered_classes_take_no_table_of_pairs():
-    values = initial_embeddings([1_000_000], 2, [1_000_000], np.random.default_rng(0))
-    assert np.abs(np.diff(values, axis=0)).max() < 1e-4
-    assert (values.std(axis=0) > 0.05).all()
-
-
-def test_without_an_order_vectors_are_independent():
-    expected = np.random.default_rng(0).normal(size=[5, 3])
-    np.testing.assert_array_equal(initial_embeddings([2, 3], 3, [0, 0], np.random.default_rng(0)), expected)
-    assert checked_orders(None, [2, 3]) == [0, 0]
-
-
-@pytest.mark.parametrize("num_ordered", [[1], [3, 0], [-1, 0], [0, 0, 0]])
-def test_orders_of_classes_that_are_not_there_are_refused(num_ordered):
-    with pytest.raises(ValueError, match=r"how many of its \[2, 3\] classes lie in an order"):
-        checked_orders(num_ordered, [2, 3])

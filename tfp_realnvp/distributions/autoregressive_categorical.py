@@ -19,13 +19,18 @@ from tfp_realnvp.conditioners.layers import (
     replicas_own,
     settled_seed,
 )
-from tfp_realnvp.embedding import checked_orders, embed, initial_embeddings
+from tfp_realnvp.embedding import embed
+from tfp_realnvp.orders import checked_orders, initial_embeddings, polynomials
 
 __all__ = ["AutoregressiveCategorical"]
 
 # Share of the training batches that are in the order of the columns; the others have a random subset first.
 _CANONICAL_SHARE = 0.5
 _NEVER = -1e4  # the logit of a class that does not exist
+# Logits of classes in an order have a part that is a polynomial of this degree in the class's place, and so many times
+# as easy to move as the rest (docs/design.md, decision 46).
+_DEGREE = 3
+_EASE = 5.0
 
 
 class AutoregressiveCategorical(tfd.Distribution):
@@ -40,7 +45,8 @@ class AutoregressiveCategorical(tfd.Distribution):
     given any subset, which `log_prob_given` and `sample_given` use.
 
     Column `j` has a network of its own: the embeddings of the columns before it, a hidden layer, a residual block, a
-    softmax. The last layer starts at zero, so all classes of a column are equally likely before training.
+    softmax. The last layer starts at zero, so all classes of a column are equally likely before training. Of classes in
+    an order neighbours are alike before training, and what is learnt of one is the sooner learnt of the others.
 
     #### Examples
 
@@ -57,8 +63,8 @@ class AutoregressiveCategorical(tfd.Distribution):
         num_classes: Number of classes of each column, `[C]`. Column `j` has the classes 0, ..., `num_classes[j] - 1`.
         width: Hidden units of each column's network.
         embedding_size: Length of the vector that stands for a class.
-        num_ordered: Of each column, how many of its first classes lie in an order, as those of a rating do. The vectors
-            of these start alike, the more so the nearer they are. Default: none do.
+        num_ordered: Of each column, how many of its first classes lie in an order, as those of a rating do. Default:
+            none do.
         dropout: Share of the hidden units that are dropped in training.
         seed: Integer seed of the weights, the orders and the dropout, or None for fresh ones.
         dtype: Floating dtype of the weights and of log-probabilities. Classes are int32.
@@ -213,15 +219,34 @@ class _Heads(tf.Module):
     One product for a group is several times as fast as one for each column, and compiles in a tenth of the time.
     """
 
-    def __init__(self, columns: Sequence[int], num_classes: Sequence[int], width: int, dtype: str) -> None:
+    def __init__(
+        self,
+        columns: Sequence[int],
+        num_classes: Sequence[int],
+        num_ordered: Sequence[int],
+        width: int,
+        dtype: str,
+    ) -> None:
         super().__init__(name="heads")
         self.columns = list(columns)
         self.size = max(num_classes[column] for column in columns)
         is_class = np.arange(self.size) < np.array([[[num_classes[column]]] for column in columns])  # [G, 1, L]
         zeros, first = np.zeros([len(columns), width, self.size]), columns[0]
-        self.kernel = tf.Variable(zeros, dtype=dtype, name=f"classes/head_kernel_{first}")
+        self.rough_kernel = tf.Variable(zeros, dtype=dtype, name=f"classes/head_kernel_{first}")
         self.bias = tf.Variable(np.zeros(is_class.shape), dtype=dtype, name=f"classes/head_bias_{first}")
         self._is_class = is_class.astype(dtype)
+        self._smooth = None
+        if any(num_ordered[column] for column in columns):
+            counts, orders = [num_classes[column] for column in columns], [num_ordered[column] for column in columns]
+            self._smooth = (np.sqrt(_EASE) * polynomials(counts, orders, _DEGREE)).astype(dtype)  # [G, L, degree]
+
+    @property
+    def kernel(self) -> tf.Tensor:
+        """`[G, width, L]`."""
+        kernel = tf.convert_to_tensor(self.rough_kernel)
+        if self._smooth is None:
+            return kernel
+        return kernel + tf.matmul(tf.matmul(kernel, self._smooth), self._smooth, transpose_b=True)
 
     def __call__(self, h: tf.Tensor) -> tf.Tensor:
         """Returns logits `[G, n, L]` from the hidden units `[G, n, width]`."""
@@ -267,7 +292,8 @@ class _Network(tf_keras.Model):
         self.leave_bias = variable("leave_bias", np.zeros([columns, width]))
         sizes = np.ceil(np.log2(np.array(num_classes)) / 2)  # groups by powers of four
         self.groups = [
-            _Heads(np.flatnonzero(sizes == size).tolist(), num_classes, width, dtype) for size in np.unique(sizes)
+            _Heads(np.flatnonzero(sizes == size).tolist(), num_classes, num_ordered, width, dtype)
+            for size in np.unique(sizes)
         ]
         # By column, the number of its group and its place in there. A checkpoint takes no dict with integer keys.
         self._places = [
