@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["find_formats", "fraction_digits", "kind_of", "parse"]
+__all__ = ["find_formats", "fraction_digits", "kind_of", "look_like_moments", "parse"]
 
 Moment = Literal["date", "time", "datetime"]
 
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December"]  # fmt: skip
 _DIRECTIVES = {
-    "%Y": r"(?P<Y>[12]\d{3})",
+    "%Y": r"(?P<Y>[12]\d{3}|9999)",
     "%y": r"(?P<y>\d{2})",
     "%m": r"(?P<m>\d{2})",
     "%-m": r"(?P<m>\d{1,2})",
@@ -44,7 +44,12 @@ _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", 
 _TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S,%f", "%H:%M", "%H.%M.%S", "%I:%M:%S %p", "%I:%M %p", "%I:%M:%S %P",
           "%I:%M %P")  # fmt: skip
 _JOINTS = (" ", "T", ", ")
-_ZONE = re.compile(r"\d(Z| ?UTC|[+-]\d\d:?\d\d)$")
+_ZONE = re.compile(r"\d(Z| ?UTC|[+-]\d\d(?::?\d\d)?)$")
+# 2020-01-31 and the like, or a time of day: nearly no other texts look like that in every row.
+_MOMENT = (
+    r"(?:^|\D)(?:19|20)\d\d[-/.]?(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12]\d|3[01])(?:\D|$)"
+    r"|(?:^|[^\d.])(?:[01]\d|2[0-3])[:.][0-5]\d(?:[:.][0-5]\d)(?:\D|$)"
+)
 _NUMBERS = re.compile(r"(?:%-?[YymdHIMSf]|\d)+")
 _PADDED = re.compile(r"%([mdHI])")
 
@@ -76,6 +81,11 @@ def find_formats(texts: pa.Array) -> list[str]:
         if not np.isnan(parse(some, format_)).any() and not np.isnan(parse(texts, format_)).any():
             found.append(format_)
     return found
+
+
+def look_like_moments(texts: pa.Array) -> bool:
+    """Whether every text, `[n]`, looks as if it were a date or had a time of day in it, in whatever format."""
+    return bool(pc.all(pc.match_substring_regex(texts, _MOMENT)).as_py())
 
 
 def parse(texts: pa.Array | pa.ChunkedArray, format_: str) -> np.ndarray:

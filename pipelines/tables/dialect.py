@@ -16,7 +16,7 @@ from pipelines.tables.entry_checks import FLAG, TEXT, TEXTS, check_object, one_o
 
 __all__ = ["HEAD_BYTES", "MISSING", "Dialect", "ReadOptions", "compression_of", "sniff"]
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "?")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "?", r"\N")
 HEAD_BYTES = 1 << 20  # as much of a file as is looked at
 _SAMPLE_RECORDS = 200
 _DELIMITERS = (",", ";", "\t", "|")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -352,7 +353,7 @@ def _integer(look: _Look) -> Column:
         if pc.count_distinct(pc.utf8_length(look.distinct)).as_py() == 1:
             identifier = _identifier(look)
             return identifier or Column(look.name, "categorical", why=f"codes of many digits, {_count(look)}")
-        return Column(look.name, "float", why="whole numbers too large to be exact")
+        return Column(look.name, "float", why="whole numbers too large to be exact", decimals=0)
     are_years = bool(((values >= 1900) & (values <= 2100)).all())
     if look.is_unique and look.rows >= _MIN_ROWS and not look.missing_count and not are_years:
         sequence = find_sequence(look.text, look.source.rows, look.source.num_rows)
@@ -372,27 +373,36 @@ def _float(look: _Look) -> Column:
 
 
 def _decimals(look: _Look) -> tuple[int | None, int]:
-    """The most digits after the decimal mark, or None at full precision, and the fewest that cells are padded to."""
-    text = look.distinct
-    if pc.any(pc.match_substring_regex(text, "[eE]")).as_py():
+    """The most digits after the decimal mark, or None at full precision, and the fewest that cells are padded to.
+
+    Programs write small numbers among others as 9e-05, which is 0.00009. Where most are written so, they have as many
+    digits as they need.
+    """
+    mark = look.source.dialect.decimal if look.is_text else "."
+    is_scientific = pc.match_substring_regex(look.distinct, "[eE]")
+    positional, scientific = look.distinct.filter(pc.invert(is_scientific)), look.distinct.filter(is_scientific)
+    if len(positional) < len(scientific):
         return None, 0
-    mark = pc.find_substring(text, look.source.dialect.decimal if look.is_text else ".")
-    digits = pc.if_else(pc.less(mark, 0), 0, pc.subtract(pc.subtract(pc.utf8_length(text), mark), 1))
+    place = pc.find_substring(positional, mark)
+    digits = pc.if_else(pc.less(place, 0), 0, pc.subtract(pc.subtract(pc.utf8_length(positional), place), 1))
     most, fewest = pc.max(digits).as_py(), pc.min(digits).as_py()
-    largest = np.abs(_values(look, text)).max()
+    for text in scientific.to_pylist():
+        most = max(most, -cast("int", Decimal(text.replace(mark, ".")).as_tuple().exponent))
+    largest = np.abs(_values(look, look.distinct)).max()
     if largest * 10.0**most >= _EXACT / 8 or most > 15:
-        return None, 0
+        return None, min(fewest, 1)  # 0.0 among 0.123456789012345678
     if fewest < most:
-        fewest = _usual_decimals(look, digits.to_numpy(zero_copy_only=False), fewest, most)
+        counts = look.counts[~is_scientific.to_numpy(zero_copy_only=False)]
+        fewest = _usual_decimals(positional, digits.to_numpy(zero_copy_only=False), counts, fewest, most)
     return most, fewest
 
 
-def _usual_decimals(look: _Look, digits: np.ndarray, fewest: int, most: int) -> int:
+def _usual_decimals(texts: pa.Array, digits: np.ndarray, counts: np.ndarray, fewest: int, most: int) -> int:
     """The fewest decimals that most cells agree with: 9,0 and -200 may stand in one column."""
-    bare = pc.utf8_length(pc.utf8_rtrim(look.distinct, "0"))
-    zeros = pc.subtract(pc.utf8_length(look.distinct), bare).to_numpy(zero_copy_only=False)
+    bare = pc.utf8_length(pc.utf8_rtrim(texts, "0"))
+    zeros = pc.subtract(pc.utf8_length(texts), bare).to_numpy(zero_copy_only=False)
     needed = digits - np.minimum(zeros, digits)
-    wrong = [int(look.counts[np.maximum(needed, least) != digits].sum()) for least in range(fewest, most + 1)]
+    wrong = [int(counts[np.maximum(needed, least) != digits].sum()) for least in range(fewest, most + 1)]
     return fewest + int(np.argmin(wrong))
 
 
@@ -434,13 +444,13 @@ def _without_markers(look: _Look, is_number: np.ndarray) -> Column | None:
         if found and found.is_numeric:
             return _with_missing(rest, found, markers)
     odd_count = int(look.counts[~is_number].sum())
-    if is_number.sum() < _MIN_ROWS or odd_count > _MAX_ODD_SHARE * look.present:
-        return None
-    is_odd = pa.array(~is_number)
-    odd = look.distinct.filter(is_odd)
+    odd = look.distinct.filter(pa.array(~is_number))
     infinite = odd.filter(pc.match_substring_regex(odd, _INFINITY))
-    if len(infinite):
+    is_rare = odd_count <= _MAX_ODD_SHARE * look.present
+    if len(infinite) and is_number.any() and (is_rare or len(infinite) == len(odd)):
         raise _infinite(look, infinite[0].as_py())
+    if is_number.sum() < _MIN_ROWS or not is_rare:
+        return None
     texts = odd.to_pylist()
     if len(texts) <= 3 and look.counts[~is_number].min() >= 2:
         rest = look.without(texts)
@@ -508,13 +518,14 @@ def _day_or_month(look: _Look, formats: Sequence[str]) -> tuple[str, str]:
 
 
 def _compact_date(look: _Look) -> Column | None:
-    """Dates such as 20200131: by chance, a number of eight digits is one in thirty times a thousand."""
+    """Dates such as 20200131, with a time or without: by chance, eight digits are one in thirty times a thousand."""
     lengths = pc.min_max(pc.utf8_length(look.distinct)).as_py()
-    if lengths != {"min": 8, "max": 8} or len(look.distinct) < 5:
+    format_ = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}.get(lengths["min"])
+    if format_ is None or lengths["min"] != lengths["max"] or len(look.distinct) < 5:
         return None
-    days = date_formats.parse(look.distinct, "%Y%m%d")
+    found = date_formats.parse(look.distinct, format_) / (1 if lengths["min"] == 8 else 86_400)
     first, last = np.datetime64("1900-01-01").astype(int), np.datetime64("2100-01-01").astype(int)
-    return _moment_of(look, "%Y%m%d") if bool(((first <= days) & (days < last)).all()) else None
+    return _moment_of(look, format_) if bool(((first <= found) & (found < last)).all()) else None
 
 
 def _typed_moment(look: _Look) -> Column:
@@ -546,7 +557,7 @@ def _identifier(look: _Look) -> Column | None:
         sequence = find_sequence(look.text, look.source.rows, look.source.num_rows)
         if sequence:
             return _sequence(look, sequence)
-    pattern = find_pattern(look.distinct)
+    pattern = None if date_formats.look_like_moments(look.distinct) else find_pattern(look.distinct)
     if pattern:
         why = f"every value occurs once, all such as {shorten(look.distinct[0].as_py())}"
         return Column(look.name, "identifier", why=why, identifier=pattern)
@@ -572,6 +583,9 @@ def _free_text(look: _Look) -> Column | None:
     )
     if not is_text:
         return None
+    if date_formats.look_like_moments(look.distinct):
+        why = f"dates or times in no known format, such as {shorten(look.distinct[0].as_py())}"
+        return Column(look.name, "text", why=why)
     repeated = int(look.counts[look.counts > 1].sum())
     long = "long texts" if length >= 20 else "texts"
     return Column(look.name, "text", why=f"{look.present:,} {long}, {repeated:,} repeat")

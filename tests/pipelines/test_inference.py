@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import hashlib
+import re
 import uuid
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines.tables.identifiers import make_identifiers
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.reading import Source, read_source
 from pipelines.tables.schema import Column, Schema
+from pipelines.tables.spelling import spell
 
 
 def source_of(columns, is_typed=False, dialect=Dialect(), **more):
@@ -57,12 +59,15 @@ def test_whole_numbers_are_integers(cells):
         (["1.25", "NA", "2.50"], 2, 2),
         (["9.0", "4.0", "1.5", "-200"], 1, 1),  # as most are
         (["9", "4", "1.5", "2.0"], 1, 0),
+        (["1e-3", "0.25"], 3, 2),
+        (["9.5e-05", "0.0", "0.0123"], 6, 1),  # as pandas writes them
+        (["2.5E10", "1"], 0, 0),
         # At full precision: a step finer than float64 holds with room for the rounding of a sum is none.
-        (["1e-3", "0.25"], None, 0),
-        (["2.5E10", "1"], None, 0),
+        (["1.2e-3", "4.4E-05", "0.25"], None, 0),
+        (["0.5", "1e-16"], None, 1),
         (["0.1234567890123456789", "1"], None, 0),
-        (["1000000000000.000001", "2.5"], None, 0),
-        ([repr(np.pi * 1e3), repr(np.e)], None, 0),
+        (["1000000000000.000001", "2.5"], None, 1),
+        ([repr(np.pi * 1e3), repr(np.e), "0.0"], None, 1),
     ],
 )
 def test_decimals_are_the_most_and_the_fewest_digits_after_the_point(cells, decimals, min_decimals):
@@ -109,9 +114,17 @@ def test_a_few_texts_that_do_not_repeat_among_numbers_are_named():
     assert "--type a=categorical" in message
 
 
-@pytest.mark.parametrize("cells", [[*map(str, range(0, 3000, 7)), "inf"], pa.array([1.0, float("inf")])])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [*map(str, range(0, 3000, 7)), "inf"],
+        [*map(str, range(0, 300, 7)), *["inf"] * 30],
+        ["-Infinity", "1.5", "2.5"],
+        pa.array([1.0, float("inf")]),
+    ],
+)
 def test_infinities_are_named(cells):
-    assert "'a' is infinite ('inf' in row " in refusal(cells)
+    assert re.search(r"'a' is infinite \('(inf|-Infinity)' in row ", refusal(cells))
 
 
 def test_all_columns_that_cannot_be_read_are_named_at_once():
@@ -201,6 +214,10 @@ def test_text_may_be_kept():
         (["1:05 PM", "11:30 AM"], "time", "%-I:%M %p"),
         (["2020-01-31T10:11:12Z", "2020-02-29T10:11:12Z"], "datetime", "%Y-%m-%dT%H:%M:%SZ"),
         (["2020-01-31 10:11", "2020-02-29 00:00"], "datetime", "%Y-%m-%d %H:%M"),
+        (["2020-01-31 10:11:12.500+00", "2020-02-29 10:11:12.500+00"], "datetime", "%Y-%m-%d %H:%M:%S.%f+00"),
+        ([f"202001{d}235959" for d in range(10, 30)], "datetime", "%Y%m%d%H%M%S"),
+        (["20200131", "20200131235959", "1", "2", "3"], "integer", None),
+        (["2020-01-31", "9999-12-31"], "date", "%Y-%m-%d"),  # with no end
         (["2020-01-31", "2020-02-30"], "categorical", None),
         (["2020-01-31", "n/a", "2020-02-01"], "date", "%Y-%m-%d"),
     ],
@@ -208,6 +225,35 @@ def test_text_may_be_kept():
 def test_dates_and_times_have_one_format(cells, kind, format_):
     column = column_of(cells)
     assert (column.kind, column.format) == (kind, format_)
+
+
+@pytest.mark.parametrize(
+    "format_",
+    ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%Y-%m-%dT%H:%M:%S+0{}:00", "%d-%b-%y %H.%M.%S {}M"],
+)
+def test_dates_in_no_known_format_are_not_made_anew_as_if_they_were_identifiers(format_):
+    moments = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=17 * i, seconds=61 * i) for i in range(200)]
+    column = column_of([moment.strftime(format_).format(i % 2 + 1) for i, moment in enumerate(moments)])
+    assert column.kind == "text"
+    assert "in no known format" in column.why
+
+
+@pytest.mark.parametrize("cells", [[f"{i * 7919 % 900 + 100}-{i % 90 + 10}-{i * 31 % 9000 + 1000}" for i in range(300)],
+                                   [":".join(hashlib.md5(str(i).encode()).hexdigest()[j:j + 2] for j in range(0, 12, 2))
+                                    for i in range(300)]])  # fmt: skip
+def test_identifiers_with_the_marks_of_dates_are_identifiers(cells):
+    assert column_of(cells).kind == "identifier"
+
+
+def test_whole_numbers_beyond_those_that_are_exact_are_written_without_an_exponent():
+    column = column_of(["1000000000000000", "20000000000000000", "2104034738148025600"])
+    assert (column.kind, column.decimals) == ("float", 0)
+    assert spell(column, np.array([4.875682455989056e17])).to_pylist() == ["487568245598905600"]
+
+
+def test_a_mark_of_databases_is_a_missing_cell():
+    column = column_of([r"\N", "1", "7", "12"])
+    assert (column.kind, column.missing) == ("integer", (r"\N",))
 
 
 def test_fractions_of_a_second_are_counted():
