@@ -108,6 +108,12 @@ def _parse(text: str, model: ModelFile) -> Condition:
     match = _PATTERN.match(text)
     if match is None:
         raise UsageError(f"{text!r} is not a condition; write COL=VALUE, or one of != >= <= > < instead of =.")
+    if match[1] in model.schema.names:
+        kind = model.schema[match[1]].kind
+        raise UsageError(
+            f"{match[1]!r} is a column of the kind {kind}, which no condition can be put on; the model has "
+            f"{', '.join(encodings)}."
+        )
     raise UsageError(f"the model has no column {match[1]!r} to put a condition on; it has {', '.join(encodings)}.")
 
 

@@ -48,6 +48,9 @@ _HELD_OUT = 0.1
 _MAX_HELD_OUT = 50_000
 _MAX_STEPS = 4_000  # without a number of epochs
 _FEW = 0.2  # of the steps: whom the clock allows less is told
+# Of a target with at most so many values it is told which fewer rows have.
+_MAX_TOLD = 20
+_MIN_TOLD = 30
 # A small table is encoded several times, so that its numbers stand elsewhere within their cells and ties fall
 # otherwise; an epoch goes over all of them, and is about so many steps long.
 _STEPS_PER_EPOCH = 40
@@ -361,7 +364,7 @@ def _train_and_write(
     except DivergedError:
         folder.remove()  # who went on from it would end here again
         raise
-    notes = [*source.notes, *trained.notes]
+    notes = [*source.notes, *_rare(target, encoding, encoded[0].classes), *trained.notes]
     if max_time is not None and trained.stopped_by != "patience" and trained.steps_done < _FEW * num_steps:
         notes.append(
             f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that would be made without a "
@@ -406,6 +409,24 @@ def _train_and_write(
     write_model(path, description, trained.members)
     folder.remove()  # not before the model is there
     return result
+
+
+def _rare(target: str | None, encoding: Encoding, classes: np.ndarray) -> list[str]:
+    """A note of the target's values that too few rows have for a model to tell how they differ."""
+    for place, column in enumerate(encoding.discrete):
+        if column.name == target and len(column.levels) <= _MAX_TOLD:
+            counts = np.bincount(classes[:, place], minlength=len(column.levels)).tolist()
+            rare = [
+                f"{level!r} ({count})"
+                for level, is_missing, count in zip(column.levels, column.is_missing, counts, strict=True)
+                if level is not None and not is_missing and count < _MIN_TOLD
+            ]
+            if rare:
+                return [
+                    f"few rows have {', '.join(rare)} in {target!r}: new ones of these will hardly differ from the "
+                    f"others. A model needs {_MIN_TOLD} of each, better hundreds."
+                ]
+    return []
 
 
 def _calibrated(model: UnwrittenModel, rng: np.random.Generator) -> Encoding:

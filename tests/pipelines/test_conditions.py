@@ -191,8 +191,8 @@ def test_the_exact_text_comes_first(answers_model, rewrite, tmp_path):
         ("city", "'city' is not a condition; write COL=VALUE"),
         ("", "'' is not a condition"),
         ("town=Bay", "the model has no column 'town' to put a condition on; it has city, paid, nights, stars"),
-        ("id=V-00001", "the model has no column 'id' to put a condition on"),
-        ("country=NZ", "the model has no column 'country' to put a condition on"),
+        ("id=V-00001", "'id' is a column of the kind identifier, which no condition can be put on; the model has city"),
+        ("country=NZ", "'country' is a column of the kind constant, which no condition can be put on"),
         ("city=bay", "column 'city' of the model has no value 'bay'; it has Bay, "),
         (
             "city=Alba",

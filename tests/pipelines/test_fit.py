@@ -346,6 +346,22 @@ class TestRefusals:
             pipelines.fit(tmp_path / "t.csv", model=target)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["no"] * 290 + ["yes"] * 10, ["few rows have 'yes' (10) in 'bought': new ones of these will hardly differ"]),
+        ([0] * 250 + [1] * 20 + [2] * 20 + [None] * 10, ["few rows have '1' (20), '2' (20) in 'bought'"]),
+        (["no"] * 150 + ["yes"] * 150, []),
+        (list(range(25)) * 12, []),  # a number of few values, rather than classes
+    ],
+)
+def test_values_of_the_target_that_are_too_rare_to_learn_are_told(values, said, target):
+    column = pd.Series(values, dtype="Int64" if isinstance(values[0], int) else "str")
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=300), "bought": column})
+    result = pipelines.fit(frame, model=target, target="bought", steps=1, couplings=2, width=4)
+    assert [note.startswith(start) for note, start in zip(result.notes, said, strict=True)] == [True] * len(said)
+
+
 def test_a_full_disk_after_training_leaves_the_old_model(table, target, monkeypatch, moons_model):
     """Training done, the model is written whole or not at all."""
     opened = read_model(moons_model)
