@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.verbs.encode import encode
     from pipelines.verbs.evaluate import evaluate
     from pipelines.verbs.fit import FitResult, Progress, fit
-    from pipelines.verbs.generate import generate
+    from pipelines.verbs.generate import ShortfallError, generate
     from pipelines.verbs.impute import impute
     from pipelines.verbs.plot import plot
     from pipelines.verbs.report import report
@@ -28,6 +28,7 @@ __all__ = [
     "AugmentError",
     "FitResult",
     "Progress",
+    "ShortfallError",
     "UsageError",
     "decode",
     "describe",
@@ -41,7 +42,11 @@ __all__ = [
     "score",
 ]
 
-_HOMES = {"FitResult": "fit", "Progress": "fit"}
+_HOMES = {"FitResult": "fit", "Progress": "fit", "ShortfallError": "generate"}
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

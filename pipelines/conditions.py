@@ -85,8 +85,8 @@ class Condition:
         return place is not None and bool(_COMPARE[self.operator](place, bound))
 
 
-def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
-    """Returns the conditions that texts such as `age>=40` say.
+def parse_conditions(texts: str | Sequence[str], model: ModelFile) -> list[Condition]:
+    """Returns the conditions that texts such as `age>=40`, or a single one, say.
 
     Names and values are those of the table, or if there are none such, those that differ by surrounding space only: in
     a file that has a space after each comma, they begin with it.
@@ -94,7 +94,7 @@ def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
     Raises:
         UsageError: If a text is no condition, or names a column or a value that the model does not know.
     """
-    return [_parse(text, model) for text in texts]
+    return [_parse(text, model) for text in ([texts] if isinstance(texts, str) else texts)]
 
 
 def _parse(text: str, model: ModelFile) -> Condition:
@@ -122,6 +122,8 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
     number = None
     known = [level for level in encoding.levels if level is not None]
     value = _known(said, known)
+    if column.kind == "boolean" and value not in known:  # true, as a data frame says True
+        value = next((level for level in known if level.lower() == value.lower()), value)
     is_missing = value == "" or value in column.missing
     if column.is_numeric and not is_missing:
         number = parse(column, value, model.dialect.decimal)

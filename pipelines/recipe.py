@@ -9,6 +9,9 @@ import numpy as np
 
 __all__ = ["Recipe"]
 
+# Of fewer the affine couplings learn each row by heart (docs/design.md, decision 25).
+_MIN_ROWS_IN_THE_PLANE = 3_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -78,7 +81,7 @@ class Recipe:
             min_steps=1_000,
             num_ordered=tuple(num_ordered or [0] * len(num_classes)),
         )
-        if num_classes or continuous != 2:
+        if num_classes or continuous != 2 or rows < _MIN_ROWS_IN_THE_PLANE:
             return recipe
         # Shapes in the plane: smoother by many affine couplings (docs/design.md, decision 25).
         return dataclasses.replace(

@@ -51,6 +51,7 @@ _FEW = 0.2  # of the steps: whom the clock allows less is told
 # Of a target with at most so many values it is told which fewer rows have.
 _MAX_TOLD = 20
 _MIN_TOLD = 30
+_MAX_MERGED = 0.2  # of the rows: columns that lose more values are told
 # A small table is encoded several times, so that its numbers stand elsewhere within their cells and ties fall
 # otherwise; an epoch goes over all of them, and is about so many steps long.
 _STEPS_PER_EPOCH = 40
@@ -314,8 +315,9 @@ def _train_and_write(
     held_out = encoded[0].take(held)
 
     # The default ends with a whole epoch, which all rows have been in equally often.
-    passes = {"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / (copies * steps_per_pass))}
-    num_steps = limit if "steps" in passes else passes["epochs"] * copies * steps_per_pass
+    steps_per_epoch = math.ceil(copies * len(kept) / recipe.batch_size)
+    passes = {"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / steps_per_epoch)}
+    num_steps = limit if "steps" in passes else passes["epochs"] * steps_per_epoch
     try:
         if cluster is not None:
             if folder.path is None:
@@ -364,7 +366,12 @@ def _train_and_write(
     except DivergedError:
         folder.remove()  # who went on from it would end here again
         raise
-    notes = [*source.notes, *_rare(target, encoding, encoded[0].classes), *trained.notes]
+    notes = [
+        *source.notes,
+        *_merged(encoding, encoded[0].classes),
+        *_rare(target, encoding, encoded[0].classes),
+        *trained.notes,
+    ]
     if max_time is not None and trained.stopped_by != "patience" and trained.steps_done < _FEW * num_steps:
         notes.append(
             f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that would be made without a "
@@ -409,6 +416,19 @@ def _train_and_write(
     write_model(path, description, trained.members)
     folder.remove()  # not before the model is there
     return result
+
+
+def _merged(encoding: Encoding, classes: np.ndarray) -> list[str]:
+    """A note of the columns that lose much, as many rows have a value that is too rare for a class of its own."""
+    shares = {
+        column.name: float((classes[:, place] == column.other).mean())
+        for place, column in enumerate(encoding.discrete)
+        if column.other_count
+    }
+    said = [f"{name!r} ({share:.0%})" for name, share in shares.items() if share > _MAX_MERGED]
+    if not said:
+        return []
+    return [f"rare values of {', '.join(said)} are {OTHER} in new rows; --drop leaves a column out."]
 
 
 def _rare(target: str | None, encoding: Encoding, classes: np.ndarray) -> list[str]:

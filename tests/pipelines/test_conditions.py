@@ -40,6 +40,24 @@ def test_spaces_and_a_second_sign_change_nothing(model, text):
     assert (condition.column.name, condition.operator, condition.text) == ("city", "=", "Bay")
 
 
+def test_a_single_text_is_one_condition(model):
+    assert parse_conditions("city=Bay", model) == parse_conditions(["city=Bay"], model)
+
+
+@pytest.mark.parametrize("said", ["True", "TRUE", "true"])
+def test_booleans_may_be_said_as_a_data_frame_shows_them(answers_model, rewrite, tmp_path, said):
+    def truth(head):
+        for column in head["schema"]:
+            if column["name"] == "shop":
+                column["kind"] = "boolean"
+        for column in head["encoding"]:
+            if column["name"] == "shop":
+                column["levels"] = ["true", "false", *column["levels"][2:]]
+
+    (condition,) = parse_conditions(f"shop={said}", read_model(rewrite(answers_model, tmp_path / "m.augment", truth)))
+    assert condition.text == "true"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

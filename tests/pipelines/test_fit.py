@@ -362,6 +362,18 @@ def test_values_of_the_target_that_are_too_rare_to_learn_are_told(values, said, 
     assert [note.startswith(start) for note, start in zip(result.notes, said, strict=True)] == [True] * len(said)
 
 
+def test_columns_that_become_mostly_other_are_told(target):
+    rng = np.random.default_rng(0)
+    codes = [f"{code:05d}" for code in rng.choice(400, 300)]
+    frame = pd.DataFrame({"x": rng.normal(size=300), "zip": codes, "town": rng.choice([*"ab", "c"], 300)})
+    result = pipelines.fit(frame, model=target, kinds={"zip": "categorical"}, steps=1, couplings=2, width=4)
+    (note,) = result.notes
+    assert note.startswith("rare values of 'zip' (")
+    share = int(note.split("(")[1].split("%")[0]) / 100
+    seen = pd.Series(codes).value_counts()
+    assert share == pytest.approx(seen[seen < 2].sum() / 300, abs=0.01)
+
+
 def test_a_full_disk_after_training_leaves_the_old_model(table, target, monkeypatch, moons_model):
     """Training done, the model is written whole or not at all."""
     opened = read_model(moons_model)
