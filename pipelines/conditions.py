@@ -85,8 +85,8 @@ class Condition:
         return place is not None and bool(_COMPARE[self.operator](place, bound))
 
 
-def parse_conditions(texts: str | Sequence[str], model: ModelFile) -> list[Condition]:
-    """Returns the conditions that texts such as `age>=40`, or a single one, say.
+def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
+    """Returns the conditions that texts such as `age>=40` say.
 
     Names and values are those of the table, or if there are none such, those that differ by surrounding space only: in
     a file that has a space after each comma, they begin with it.
@@ -94,7 +94,7 @@ def parse_conditions(texts: str | Sequence[str], model: ModelFile) -> list[Condi
     Raises:
         UsageError: If a text is no condition, or names a column or a value that the model does not know.
     """
-    return [_parse(text, model) for text in ([texts] if isinstance(texts, str) else texts)]
+    return [_parse(text, model) for text in texts]
 
 
 def _parse(text: str, model: ModelFile) -> Condition:

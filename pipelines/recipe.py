@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["Recipe"]
 
-# Of fewer the affine couplings learn each row by heart (docs/design.md, decision 25).
+# To learn from: of fewer the affine couplings learn each row by heart (docs/design.md, decision 25).
 _MIN_ROWS_IN_THE_PLANE = 3_000
 
 

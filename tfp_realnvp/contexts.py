@@ -43,7 +43,7 @@ class Context(tf.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, but for a seed: with the variables, all there is to save."""
+        """The constructor's arguments, but for what only sets the start: with the variables, all there is to save."""
 
     @abc.abstractmethod
     def check(self, context: np.ndarray) -> None:

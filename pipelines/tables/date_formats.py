@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["find_formats", "fraction_digits", "kind_of", "look_like_moments", "parse"]
+__all__ = ["find_formats", "fraction_digits", "have_clocks", "kind_of", "parse"]
 
 Moment = Literal["date", "time", "datetime"]
 
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December"]  # fmt: skip
 _DIRECTIVES = {
-    "%Y": r"(?P<Y>[12]\d{3}|9999)",
+    "%Y": r"(?P<Y>[12]\d{3})",
     "%y": r"(?P<y>\d{2})",
     "%m": r"(?P<m>\d{2})",
     "%-m": r"(?P<m>\d{1,2})",
@@ -44,12 +44,9 @@ _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", 
 _TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S,%f", "%H:%M", "%H.%M.%S", "%I:%M:%S %p", "%I:%M %p", "%I:%M:%S %P",
           "%I:%M %P")  # fmt: skip
 _JOINTS = (" ", "T", ", ")
-_ZONE = re.compile(r"\d(Z| ?UTC|[+-]\d\d(?::?\d\d)?)$")
-# 2020-01-31 and the like, or a time of day: nearly no other texts look like that in every row.
-_MOMENT = (
-    r"(?:^|\D)(?:19|20)\d\d[-/.]?(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12]\d|3[01])(?:\D|$)"
-    r"|(?:^|[^\d.])(?:[01]\d|2[0-3])[:.][0-5]\d(?:[:.][0-5]\d)(?:\D|$)"
-)
+_ZONE = re.compile(r"\d(Z| ?UTC|[+-]\d\d:?\d\d)$|:\d\d:\d\d(?:\.\d+)?([+-]\d\d)$")
+# A time of day: nearly no other texts have one in every row.
+_CLOCK = r"(?:^|[^\d.])(?:[01]\d|2[0-3])[:.][0-5]\d[:.][0-5]\d(?:\D|$)"
 _NUMBERS = re.compile(r"(?:%-?[YymdHIMSf]|\d)+")
 _PADDED = re.compile(r"%([mdHI])")
 
@@ -83,9 +80,9 @@ def find_formats(texts: pa.Array) -> list[str]:
     return found
 
 
-def look_like_moments(texts: pa.Array) -> bool:
-    """Whether every text, `[n]`, looks as if it were a date or had a time of day in it, in whatever format."""
-    return bool(pc.all(pc.match_substring_regex(texts, _MOMENT)).as_py())
+def have_clocks(texts: pa.Array) -> bool:
+    """Whether every text, `[n]`, has a time of day in it, such as 23:59:59, in whatever format."""
+    return bool(pc.all(pc.match_substring_regex(texts, _CLOCK)).as_py())
 
 
 def parse(texts: pa.Array | pa.ChunkedArray, format_: str) -> np.ndarray:
@@ -154,7 +151,7 @@ def fraction_digits(texts: pa.Array, format_: str) -> tuple[int, int]:
 
 def _candidates(first: str) -> Iterator[str]:
     zone = _ZONE.search(first)
-    zones = ("", zone[1].replace("%", "%%")) if zone else ("",)
+    zones = ("", zone[1] or zone[2]) if zone else ("",)
     plain: list[str] = [*_DATES, *_TIMES]
     joined = [f"{date}{joint}{time}" for date, joint, time in itertools.product(_DATES, _JOINTS, _TIMES)]
     for format_ in plain:

@@ -132,9 +132,7 @@ class ColumnEncoding:
         """How many of the first classes lie in an order."""
         if self.margin is not None or not (self.values or column.levels):
             return 0  # the first class of a column of numbers with spikes is "a number"
-        return sum(
-            name != OTHER and not is_missing for name, is_missing in zip(self.levels, self.is_missing, strict=True)
-        )
+        return self.is_missing.count(False) - bool(self.other_count)
 
     @classmethod
     def learn(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -387,9 +386,9 @@ def _decimals(look: _Look) -> tuple[int | None, int]:
     digits = pc.if_else(pc.less(place, 0), 0, pc.subtract(pc.subtract(pc.utf8_length(positional), place), 1))
     most, fewest = pc.max(digits).as_py(), pc.min(digits).as_py()
     for text in scientific.to_pylist():
-        most = max(most, -cast("int", Decimal(text.replace(mark, ".")).as_tuple().exponent))
-    largest = np.abs(_values(look, look.distinct)).max()
-    if largest * 10.0**most >= _EXACT / 8 or most > 15:
+        mantissa, exponent = re.split("[eE]", text)
+        most = max(most, len(mantissa.partition(mark)[2]) - int(exponent))
+    if most > 15 or np.abs(_values(look, look.distinct)).max() * 10.0**most >= _EXACT / 8:
         return None, min(fewest, 1)  # 0.0 among 0.123456789012345678
     if fewest < most:
         counts = look.counts[~is_scientific.to_numpy(zero_copy_only=False)]
@@ -447,7 +446,7 @@ def _without_markers(look: _Look, is_number: np.ndarray) -> Column | None:
     odd = look.distinct.filter(pa.array(~is_number))
     infinite = odd.filter(pc.match_substring_regex(odd, _INFINITY))
     is_rare = odd_count <= _MAX_ODD_SHARE * look.present
-    if len(infinite) and is_number.any() and (is_rare or len(infinite) == len(odd)):
+    if len(infinite) and is_number.any() and (is_rare or len(infinite) == (~is_number & ~is_marker).sum()):
         raise _infinite(look, infinite[0].as_py())
     if is_number.sum() < _MIN_ROWS or not is_rare:
         return None
@@ -557,7 +556,7 @@ def _identifier(look: _Look) -> Column | None:
         sequence = find_sequence(look.text, look.source.rows, look.source.num_rows)
         if sequence:
             return _sequence(look, sequence)
-    pattern = None if date_formats.look_like_moments(look.distinct) else find_pattern(look.distinct)
+    pattern = None if date_formats.have_clocks(look.distinct) else find_pattern(look.distinct)
     if pattern:
         why = f"every value occurs once, all such as {shorten(look.distinct[0].as_py())}"
         return Column(look.name, "identifier", why=why, identifier=pattern)
@@ -583,7 +582,7 @@ def _free_text(look: _Look) -> Column | None:
     )
     if not is_text:
         return None
-    if date_formats.look_like_moments(look.distinct):
+    if date_formats.have_clocks(look.distinct):
         why = f"dates or times in no known format, such as {shorten(look.distinct[0].as_py())}"
         return Column(look.name, "text", why=why)
     repeated = int(look.counts[look.counts > 1].sum())

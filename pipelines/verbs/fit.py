@@ -49,7 +49,7 @@ _MAX_HELD_OUT = 50_000
 _MAX_STEPS = 4_000  # without a number of epochs
 _FEW = 0.2  # of the steps: whom the clock allows less is told
 # Of a target with at most so many values it is told which fewer rows have.
-_MAX_TOLD = 20
+_MAX_TOLD = 10
 _MIN_TOLD = 30
 _MAX_MERGED = 0.2  # of the rows: columns that lose more values are told
 # A small table is encoded several times, so that its numbers stand elsewhere within their cells and ties fall
@@ -434,7 +434,7 @@ def _merged(encoding: Encoding, classes: np.ndarray) -> list[str]:
 def _rare(target: str | None, encoding: Encoding, classes: np.ndarray) -> list[str]:
     """A note of the target's values that too few rows have for a model to tell how they differ."""
     for place, column in enumerate(encoding.discrete):
-        if column.name == target and len(column.levels) <= _MAX_TOLD:
+        if column.name == target and column.margin is None and len(column.levels) <= _MAX_TOLD:
             counts = np.bincount(classes[:, place], minlength=len(column.levels)).tolist()
             rare = [
                 f"{level!r} ({count})"

@@ -110,7 +110,7 @@ def generate(
     *,
     output: str | os.PathLike[str] | None = None,
     seed: int | None = None,
-    where: Sequence[str] = (),
+    where: str | Sequence[str] = (),
     balance: str | None = None,
     strategy: str | float = "auto",
     append: str | os.PathLike[str] | pd.DataFrame | None = None,
@@ -139,8 +139,9 @@ def generate(
         output: A CSV or Parquet file by its suffix, "-" for CSV on standard output, or None for a
             DataFrame.
         seed: Integer seed. The same seed gives the same rows, whatever `chunk_size`. Default: a fresh one.
-        where: Conditions such as "education=Masters" or "age>=40", which all hold in every new row. A single value of a
-            discrete column is given to the model; for the others, rows are drawn until there are enough.
+        where: One condition or several, such as "education=Masters" or "age>=40", which all hold in every new row. A
+            single value of a discrete column is given to the model; for the others, rows are drawn until there are
+            enough.
         balance: A discrete column whose values are to be equally frequent: among the new rows, or with `append` among
             all, as `strategy` says.
         strategy: As in imbalanced-learn: "auto", "not majority", "minority", "not minority", "all", or for two classes
@@ -172,6 +173,7 @@ def generate(
         ShortfallError: If too few rows fulfil the conditions; nothing is written then.
         AugmentError: If the model, the source or the output cannot be used; the message says why.
     """
+    where = (where,) if isinstance(where, str) else tuple(where)
     if n is not None and n < 1:
         raise UsageError(f"n must be at least 1, got {n}.")
     if chunk_size < 1:
@@ -189,7 +191,7 @@ def generate(
             "seed": seed,
             "part_rows": part_rows,
             "suffix": part_suffix,
-            "where": tuple(where) or None,
+            "where": where or None,
             "independent": independent or None,
             "escape_formulas": escape_formulas or None,
         }

@@ -65,6 +65,9 @@ def test_whole_numbers_are_integers(cells):
         # At full precision: a step finer than float64 holds with room for the rounding of a sum is none.
         (["1.2e-3", "4.4E-05", "0.25"], None, 0),
         (["0.5", "1e-16"], None, 1),
+        (["0.5", "0.25", "0.75", "1e-310"], None, 1),
+        (["0.5", "0.25", "0.75", "0e-400"], None, 1),
+        (["0.5", "0.25", "0.75", "1e-99999999999999999999"], None, 1),
         (["0.1234567890123456789", "1"], None, 0),
         (["1000000000000.000001", "2.5"], None, 1),
         ([repr(np.pi * 1e3), repr(np.e), "0.0"], None, 1),
@@ -120,6 +123,7 @@ def test_a_few_texts_that_do_not_repeat_among_numbers_are_named():
         [*map(str, range(0, 3000, 7)), "inf"],
         [*map(str, range(0, 300, 7)), *["inf"] * 30],
         ["-Infinity", "1.5", "2.5"],
+        [*map(str, range(100)), *["inf"] * 30, *["n.d."] * 3],
         pa.array([1.0, float("inf")]),
     ],
 )
@@ -217,7 +221,7 @@ def test_text_may_be_kept():
         (["2020-01-31 10:11:12.500+00", "2020-02-29 10:11:12.500+00"], "datetime", "%Y-%m-%d %H:%M:%S.%f+00"),
         ([f"202001{d}235959" for d in range(10, 30)], "datetime", "%Y%m%d%H%M%S"),
         (["20200131", "20200131235959", "1", "2", "3"], "integer", None),
-        (["2020-01-31", "9999-12-31"], "date", "%Y-%m-%d"),  # with no end
+        (["10:30-12", "11:30-12", "09:30-12"], "categorical", None),
         (["2020-01-31", "2020-02-30"], "categorical", None),
         (["2020-01-31", "n/a", "2020-02-01"], "date", "%Y-%m-%d"),
     ],
@@ -238,9 +242,16 @@ def test_dates_in_no_known_format_are_not_made_anew_as_if_they_were_identifiers(
     assert "in no known format" in column.why
 
 
-@pytest.mark.parametrize("cells", [[f"{i * 7919 % 900 + 100}-{i % 90 + 10}-{i * 31 % 9000 + 1000}" for i in range(300)],
-                                   [":".join(hashlib.md5(str(i).encode()).hexdigest()[j:j + 2] for j in range(0, 12, 2))
-                                    for i in range(300)]])  # fmt: skip
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"{i * 7919 % 900 + 100}-{i % 90 + 10}-{i * 31 % 9000 + 1000}" for i in range(300)],
+        [":".join(hashlib.md5(str(i).encode()).hexdigest()[j : j + 2] for j in range(0, 12, 2)) for i in range(300)],
+        [f"INV-202001{i % 28 + 1:02d}-{i * 7919 % 9000:04d}" for i in range(300)],
+        [f"2023-{i % 12 + 1:02d}-{i % 28 + 1:02d}-{i * 7919 % 90000:05d}" for i in range(300)],
+        [f"IMG_202001{i % 28 + 1:02d}_{i * 7919 % 240000:06d}" for i in range(300)],
+    ],
+)
 def test_identifiers_with_the_marks_of_dates_are_identifiers(cells):
     assert column_of(cells).kind == "identifier"
 

@@ -553,21 +553,20 @@ def test_vectors_of_ordered_classes_start_alike():
 
 def test_what_is_learnt_of_an_ordered_class_is_learnt_of_its_neighbours():
     """One step up the likelihood of one class of ten, the last of which is in no order."""
-    distribution = AutoregressiveCategorical([10], num_ordered=[9], width=8, seed=0)
-    (group,) = distribution.network.groups
-    with tf.GradientTape() as tape:
-        loss = -tf.reduce_sum(distribution.log_prob([[2]]))
-    before = distribution.network.groups[0].kernel.numpy()
-    group.rough_kernel.assign_sub(0.1 * tape.gradient(loss, group.rough_kernel))
-    hidden = np.abs(before).sum(axis=2)[0] == 0  # starts at zero, so all of it is the step
-    assert hidden.all()
-    moved = np.linalg.norm(group.kernel.numpy()[0], axis=0)
-    signs = group.kernel.numpy()[0].T @ group.kernel.numpy()[0][:, 2]
-    assert moved[2] == moved.max()
-    assert signs[1] > 0 < signs[3]  # nearer ones with it
-    assert signs[8] < 0  # far ones against it
-    unordered = AutoregressiveCategorical([10], width=8, seed=0).network.groups[0]
-    assert unordered.kernel.shape == group.kernel.shape
+    kernels = {}
+    for orders in ([9], None):
+        distribution = AutoregressiveCategorical([10], num_ordered=orders, width=8, seed=0)
+        (group,) = distribution.network.groups
+        assert not group.kernel.numpy().any()
+        with tf.GradientTape() as tape:
+            loss = -distribution.log_prob([2])
+        group.rough_kernel.assign_sub(0.1 * tape.gradient(loss, group.rough_kernel))
+        kernels[orders is not None] = group.kernel.numpy()[0]
+    along, alone = (kernels[is_ordered].T @ kernels[is_ordered][:, 2] for is_ordered in (True, False))
+    assert along[2] == along.max()
+    assert along[1] > 0 < along[3]  # nearer ones with it
+    assert along[8] < 0  # far ones against it
+    assert alone[1] < 0 > alone[3]
 
 
 def test_a_saved_one_comes_back_with_its_order(tmp_path):

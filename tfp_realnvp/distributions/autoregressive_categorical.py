@@ -27,8 +27,8 @@ __all__ = ["AutoregressiveCategorical"]
 # Share of the training batches that are in the order of the columns; the others have a random subset first.
 _CANONICAL_SHARE = 0.5
 _NEVER = -1e4  # the logit of a class that does not exist
-# Logits of classes in an order have a part that is a polynomial of this degree in the class's place, and so many times
-# as easy to move as the rest (docs/design.md, decision 46).
+# Of the weights of classes in an order, those along polynomials up to this degree in the class's place count so many
+# times more than the others (docs/design.md, decision 46).
 _DEGREE = 3
 _EASE = 5.0
 
@@ -103,7 +103,7 @@ class AutoregressiveCategorical(tfd.Distribution):
             "num_classes": num_classes,
             "width": width,
             "embedding_size": embedding_size,
-            "num_ordered": orders,
+            "num_ordered": orders if any(orders) else None,
             "dropout": dropout,
             "seed": seed,
             "dtype": tf.as_dtype(dtype),
