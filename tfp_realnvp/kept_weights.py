@@ -36,17 +36,21 @@ class BestWeights(tf_keras.callbacks.Callback):
             self.model.stop_training = self.stopped = True
 
     def restore(self) -> None:
+        """Puts the best weights back."""
         if self.weights is not None:
             self.assign(self.weights)
 
     def assign(self, values: list[np.ndarray]) -> None:
+        """Puts values in the place of the weights."""
         assign_all(self.model.trainable_variables, values)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Returns what a checkpoint holds of it."""
         values = {"best": self.best, "best_epoch": self.best_epoch, "stopped": self.stopped}
         return values, {str(index): value for index, value in enumerate(self.weights or ())}
 
     def put_back(self, values: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what `state` returned."""
         self.best, self.best_epoch, self.stopped = (values[name] for name in ("best", "best_epoch", "stopped"))
         self.weights = [tensors[str(index)] for index in range(len(tensors))]
 

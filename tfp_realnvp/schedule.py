@@ -94,10 +94,12 @@ class StopAtEnd(tf_keras.callbacks.Callback):
         self.is_shortened |= self.total_steps < self.planned_steps
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Returns what a checkpoint holds of it."""
         values = {"total_steps": self.total_steps, "is_shortened": self.is_shortened}
         return {"stopped_by": self.stopped_by, **values}, {}
 
     def put_back(self, values: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> None:
+        """Goes on from what `state` returned."""
         self.stopped_by, self.is_shortened = values["stopped_by"], values["is_shortened"]
         if self.deadline < math.inf:
             self._end_at(values["total_steps"])

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError, UsageError
 from pipelines.tables import date_formats
+from pipelines.tables.decimals import EXACT, decimals_of
 from pipelines.tables.identifier_patterns import find_pattern, find_sequence, is_uuids
 from pipelines.tables.parsing import LARGEST, bare_text, is_null_value, numbers, plain, shorten
 from pipelines.tables.reading import Source
@@ -20,8 +21,6 @@ from pipelines.tables.schema import KINDS, Column, Kind, Schema
 
 __all__ = ["infer_schema", "read_schema"]
 
-# Integers up to here are exact in float64; a lattice finer than this is not one any more.
-_EXACT = float(1 << 53)
 _INTEGER = r"\A[+-]?\d+\z"
 _CODE = r"\A0\d+\z"
 _INFINITY = r"\A[+-]?[iI][nN][fF](inity)?\z"
@@ -348,7 +347,7 @@ def _refuse_overflow(look: _Look) -> None:
 
 def _integer(look: _Look) -> Column:
     values = _values(look, look.distinct)
-    if np.abs(values).max() >= _EXACT:
+    if np.abs(values).max() >= EXACT:
         if pc.count_distinct(pc.utf8_length(look.distinct)).as_py() == 1:
             identifier = _identifier(look)
             return identifier or Column(look.name, "categorical", why=f"codes of many digits, {_count(look)}")
@@ -362,47 +361,15 @@ def _integer(look: _Look) -> Column:
 
 
 def _float(look: _Look) -> Column:
-    decimals, min_decimals = _decimals(look)
+    mark = look.source.dialect.decimal if look.is_text else "."
+    largest = float(np.abs(_values(look, look.distinct)).max())
+    decimals, min_decimals = decimals_of(look.distinct, look.counts, mark, largest)
     if decimals is None:
         why = f"numbers at full precision, {len(look.distinct):,} distinct"
     else:
         digits = f"{decimals}" if decimals == min_decimals else f"{min_decimals} to {decimals}"
         why = f"numbers with {digits} decimal{'s' * (decimals != 1)}, {len(look.distinct):,} distinct"
     return Column(look.name, "float", why=why, decimals=decimals, min_decimals=min_decimals)
-
-
-def _decimals(look: _Look) -> tuple[int | None, int]:
-    """The most digits after the decimal mark, or None at full precision, and the fewest that cells are padded to.
-
-    Programs write small numbers among others as 9e-05, which is 0.00009. Where most are written so, they have as many
-    digits as they need.
-    """
-    mark = look.source.dialect.decimal if look.is_text else "."
-    is_scientific = pc.match_substring_regex(look.distinct, "[eE]")
-    positional, scientific = look.distinct.filter(pc.invert(is_scientific)), look.distinct.filter(is_scientific)
-    if len(positional) < len(scientific):
-        return None, 0
-    place = pc.find_substring(positional, mark)
-    digits = pc.if_else(pc.less(place, 0), 0, pc.subtract(pc.subtract(pc.utf8_length(positional), place), 1))
-    most, fewest = pc.max(digits).as_py(), pc.min(digits).as_py()
-    for text in scientific.to_pylist():
-        mantissa, exponent = re.split("[eE]", text)
-        most = max(most, len(mantissa.partition(mark)[2]) - int(exponent))
-    if most > 15 or np.abs(_values(look, look.distinct)).max() * 10.0**most >= _EXACT / 8:
-        return None, min(fewest, 1)  # 0.0 among 0.123456789012345678
-    if fewest < most:
-        counts = look.counts[~is_scientific.to_numpy(zero_copy_only=False)]
-        fewest = _usual_decimals(positional, digits.to_numpy(zero_copy_only=False), counts, fewest, most)
-    return most, fewest
-
-
-def _usual_decimals(texts: pa.Array, digits: np.ndarray, counts: np.ndarray, fewest: int, most: int) -> int:
-    """The fewest decimals that most cells agree with: 9,0 and -200 may stand in one column."""
-    bare = pc.utf8_length(pc.utf8_rtrim(texts, "0"))
-    zeros = pc.subtract(pc.utf8_length(texts), bare).to_numpy(zero_copy_only=False)
-    needed = digits - np.minimum(zeros, digits)
-    wrong = [int(counts[np.maximum(needed, least) != digits].sum()) for least in range(fewest, most + 1)]
-    return fewest + int(np.argmin(wrong))
 
 
 def _typed_number(look: _Look) -> Column:

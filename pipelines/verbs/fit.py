@@ -27,6 +27,7 @@ from pipelines.joined import read_joined
 from pipelines.model_file import UnwrittenModel, default_name, read_model, write_model
 from pipelines.models import DivergedError, Progress, train
 from pipelines.recipe import Recipe
+from pipelines.tables.cautions import mostly_other, rare_values
 from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding, Rows
@@ -48,10 +49,6 @@ _HELD_OUT = 0.1
 _MAX_HELD_OUT = 50_000
 _MAX_STEPS = 4_000  # without a number of epochs
 _FEW = 0.2  # of the steps: whom the clock allows less is told
-# Of a target with at most so many values it is told which fewer rows have.
-_MAX_TOLD = 10
-_MIN_TOLD = 30
-_MAX_MERGED = 0.2  # of the rows: columns that lose more values are told
 # A small table is encoded several times, so that its numbers stand elsewhere within their cells and ties fall
 # otherwise; an epoch goes over all of them, and is about so many steps long.
 _STEPS_PER_EPOCH = 40
@@ -368,8 +365,8 @@ def _train_and_write(
         raise
     notes = [
         *source.notes,
-        *_merged(encoding, encoded[0].classes),
-        *_rare(target, encoding, encoded[0].classes),
+        *mostly_other(encoding, encoded[0].classes),
+        *rare_values(target, encoding, encoded[0].classes),
         *trained.notes,
     ]
     if max_time is not None and trained.stopped_by != "patience" and trained.steps_done < _FEW * num_steps:
@@ -416,37 +413,6 @@ def _train_and_write(
     write_model(path, description, trained.members)
     folder.remove()  # not before the model is there
     return result
-
-
-def _merged(encoding: Encoding, classes: np.ndarray) -> list[str]:
-    """A note of the columns that lose much, as many rows have a value that is too rare for a class of its own."""
-    shares = {
-        column.name: float((classes[:, place] == column.other).mean())
-        for place, column in enumerate(encoding.discrete)
-        if column.other_count
-    }
-    said = [f"{name!r} ({share:.0%})" for name, share in shares.items() if share > _MAX_MERGED]
-    if not said:
-        return []
-    return [f"rare values of {', '.join(said)} are {OTHER} in new rows; --drop leaves a column out."]
-
-
-def _rare(target: str | None, encoding: Encoding, classes: np.ndarray) -> list[str]:
-    """A note of the target's values that too few rows have for a model to tell how they differ."""
-    for place, column in enumerate(encoding.discrete):
-        if column.name == target and column.margin is None and len(column.levels) <= _MAX_TOLD:
-            counts = np.bincount(classes[:, place], minlength=len(column.levels)).tolist()
-            rare = [
-                f"{level!r} ({count})"
-                for level, is_missing, count in zip(column.levels, column.is_missing, counts, strict=True)
-                if level is not None and not is_missing and count < _MIN_TOLD
-            ]
-            if rare:
-                return [
-                    f"few rows have {', '.join(rare)} in {target!r}: new ones of these will hardly differ from the "
-                    f"others. A model needs {_MIN_TOLD} of each, better hundreds."
-                ]
-    return []
 
 
 def _calibrated(model: UnwrittenModel, rng: np.random.Generator) -> Encoding:

@@ -1,0 +1,54 @@
+"""How many decimals the numbers of a column are written with."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["EXACT", "decimals_of"]
+
+# Integers up to here are exact in float64; a lattice finer than this is not one any more.
+EXACT = float(1 << 53)
+_MAX_DECIMALS = 15
+
+
+def decimals_of(texts: pa.Array, counts: np.ndarray, mark: str, largest: float) -> tuple[int | None, int]:
+    """Returns the most digits after the decimal mark, or None at full precision, and the fewest that cells have.
+
+    Programs write small numbers among others as 9e-05, which is 0.00009. Where most are written so, they have as many
+    digits as they need.
+
+    Args:
+        texts: Distinct texts of numbers, `[n]`.
+        counts: How many cells have each, `[n]`.
+        mark: The decimal mark.
+        largest: The largest of their absolute values.
+    """
+    is_scientific = pc.match_substring_regex(texts, "[eE]")
+    positional, scientific = texts.filter(pc.invert(is_scientific)), texts.filter(is_scientific)
+    if len(positional) < len(scientific):
+        return None, 0
+    place = pc.find_substring(positional, mark)
+    digits = pc.if_else(pc.less(place, 0), 0, pc.subtract(pc.subtract(pc.utf8_length(positional), place), 1))
+    most, fewest = pc.max(digits).as_py(), pc.min(digits).as_py()
+    for text in scientific.to_pylist():
+        mantissa, exponent = re.split("[eE]", text)
+        most = max(most, len(mantissa.partition(mark)[2]) - int(exponent))
+    if most > _MAX_DECIMALS or largest * 10.0**most >= EXACT / 8:
+        return None, min(fewest, 1)  # 0.0 among 0.123456789012345678
+    if fewest < most:
+        counts = counts[~is_scientific.to_numpy(zero_copy_only=False)]
+        fewest = _usual_decimals(positional, digits.to_numpy(zero_copy_only=False), counts, fewest, most)
+    return most, fewest
+
+
+def _usual_decimals(texts: pa.Array, digits: np.ndarray, counts: np.ndarray, fewest: int, most: int) -> int:
+    """The fewest decimals that most cells agree with: 9,0 and -200 may stand in one column."""
+    bare = pc.utf8_length(pc.utf8_rtrim(texts, "0"))
+    zeros = pc.subtract(pc.utf8_length(texts), bare).to_numpy(zero_copy_only=False)
+    needed = digits - np.minimum(zeros, digits)
+    wrong = [int(counts[np.maximum(needed, least) != digits].sum()) for least in range(fewest, most + 1)]
+    return fewest + int(np.argmin(wrong))
