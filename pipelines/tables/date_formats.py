@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["find_formats", "fraction_digits", "have_clocks", "kind_of", "parse"]
+__all__ = ["find_formats", "fraction_digits", "have_clocks", "kind_of", "parse", "read_by_most"]
 
 Moment = Literal["date", "time", "datetime"]
 
@@ -78,6 +78,18 @@ def find_formats(texts: pa.Array) -> list[str]:
         if not np.isnan(parse(some, format_)).any() and not np.isnan(parse(texts, format_)).any():
             found.append(format_)
     return found
+
+
+def read_by_most(texts: pa.Array) -> np.ndarray:
+    """Returns which texts, `[n]`, the format reads that reads most of them, bool."""
+    best = np.zeros(len(texts), bool)
+    for first in (texts[0].as_py(), texts[len(texts) // 2].as_py()):
+        if any(character.isdigit() for character in first) and len(first) <= 40:
+            for format_ in _candidates(first):
+                if _may_read(format_, first) and re.fullmatch(_pattern(format_, python=True), first):
+                    is_read = ~np.isnan(parse(texts, format_))
+                    best = is_read if is_read.sum() > best.sum() else best
+    return best
 
 
 def have_clocks(texts: pa.Array) -> bool:

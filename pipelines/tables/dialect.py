@@ -36,8 +36,13 @@ _NO_ENCODINGS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "un
 # Characters of all null values together: they become a pattern, whose size is bounded.
 _MAX_NULL_VALUES = 10_000
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
-_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,(\d+)([eE][+-]?\d+)?\s*")
-_POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
+# Also with a currency or a unit, and with marks between thousands.
+_COMMA_NUMBER, _POINT_NUMBER = (
+    re.compile(
+        rf"\s*[^\w,.;]{{0,4}}(?:\d{{1,3}}(?:[{other}\s'\u2019]\d{{3}})+|\d*){mark}(\d+)([eE][+-]?\d+)?[^\d,.;]{{0,4}}"
+    )
+    for mark, other in ((",", "."), (r"\.", ","))
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipelines.errors import AugmentError
 from pipelines.tables import date_formats
 from pipelines.tables.dialect import MISSING, Dialect
+from pipelines.tables.number_formats import bare_numbers
 from pipelines.tables.sampling import Places
 from pipelines.tables.schema import Column
 
@@ -60,7 +61,10 @@ def numbers(
         text = bare_text(column)
         missing = missing_mask(column, spec, dialect)
         kept = pc.if_else(pa.array(missing), None, text)
-        values = _dates(kept, spec) if spec.kind in ("date", "time", "datetime") else _decimals(kept, dialect)
+        if spec.kind in ("date", "time", "datetime"):
+            values = _dates(kept, spec)
+        else:
+            values = _decimals(bare_numbers(kept, spec.format, dialect.decimal) if spec.format else kept, dialect)
         wrong = ~missing & ~(np.abs(values) <= LARGEST)
         complaint = f"is no {spec.kind} as {spec.format}" if spec.format else "is not numeric"
     if spec.kind == "integer" and not wrong.any():

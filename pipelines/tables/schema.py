@@ -44,8 +44,9 @@ _MAX_FORMAT = 100  # characters; a date of words has about 40
 _MAX_ARROW_TYPE = 1_000  # characters; nested types are long
 # Of all spellings of a missing cell: they become a pattern, whose size is bounded.
 _MAX_MISSING = 10_000
-_FORMAT = Check(
-    lambda value: text_up_to(_MAX_FORMAT).holds(value) and value.isprintable(), text_up_to(_MAX_FORMAT).wanted
+_FORMAT = Check(  # the spaces that stand in numbers are printable, too
+    lambda value: text_up_to(_MAX_FORMAT).holds(value) and re.sub("[\u00a0\u202f]", "", value).isprintable(),
+    text_up_to(_MAX_FORMAT).wanted,
 )
 _CHECKS = {
     "name": TEXT,
@@ -80,6 +81,7 @@ class Column:
             digits of the seconds' fraction.
         min_decimals: Numbers: digits after the decimal point, at least.
         format: Dates and times: how they are spelled, as for `datetime.strftime`, or "iso" with whatever precision.
+            Numbers: what stands around them and between thousands, such as `${,}`; see `number_formats.py`.
         levels: Ordered: the texts from lowest to highest.
         missing: How missing cells are spelled, the most frequent spelling first; empty if none is missing.
         missing_share: Share of missing cells.
@@ -193,19 +195,22 @@ class Schema:
 
 def _try_out(column: Column, where: str) -> None:
     """Makes one cell of a column and reads it, as its identifier or its format say."""
-    if column.identifier is None and (column.format is None or column.kind not in ("date", "time", "datetime")):
+    if column.identifier is None and (column.format is None or not column.is_numeric):
         return
     import numpy as np
     import pyarrow as pa
 
     from pipelines.tables import date_formats
     from pipelines.tables.identifiers import make_identifiers
+    from pipelines.tables.number_formats import check_number_format
     from pipelines.tables.spelling import parse, spell
 
     try:
         if column.identifier is not None:
             make_identifiers(column, first_index=0, num_rows=1, seed=0)
-        if column.format is not None and column.kind in ("date", "time", "datetime"):
+        if column.format is not None and column.kind in ("float", "integer"):
+            check_number_format(column.format)
+        elif column.format is not None and column.is_numeric:
             cell = spell(column, np.zeros(1))
             parse(column, cell[0].as_py())
             date_formats.parse(cell, column.format)

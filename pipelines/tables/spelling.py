@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import from_numpy, from_texts, scalar
+from pipelines.tables.number_formats import bare_numbers, with_marks
 from pipelines.tables.schema import Column
 
 __all__ = ["on_lattice", "parse", "spell", "ticks"]
@@ -45,12 +46,13 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
     if column.kind in ("date", "time", "datetime"):
         return _spell_moments(column, values)
     if column.kind == "integer":
-        return _spell_fixed(values, 0, 0)
-    if column.decimals is None:
+        text = _spell_fixed(values, 0, 0)
+    elif column.decimals is None:
         text = _spell_shortest(values, column.min_decimals)
     else:
         text = _spell_fixed(values, column.decimals, min(column.min_decimals, column.decimals))
-    return text if decimal == "." else pc.replace_substring(text, ".", decimal)
+    text = text if decimal == "." else pc.replace_substring(text, ".", decimal)
+    return with_marks(text, column.format, decimal) if column.format else text
 
 
 def parse(column: Column, text: str, decimal: str = ".") -> float | None:
@@ -58,6 +60,8 @@ def parse(column: Column, text: str, decimal: str = ".") -> float | None:
     text = text.strip()
     try:
         if column.kind in ("float", "integer"):
+            if column.format:
+                text = bare_numbers(scalar(text), column.format, decimal).as_py()
             number = float(text.replace(decimal, "."))
             return number if np.isfinite(number) else None
         return _parse_moment(column, text)

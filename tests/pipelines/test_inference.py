@@ -231,6 +231,22 @@ def test_dates_and_times_have_one_format(cells, kind, format_):
     assert (column.kind, column.format) == (kind, format_)
 
 
+DAYS = [f"2020-{month:02d}-{day:02d}" for month in range(1, 13) for day in range(1, 21)]
+
+
+def test_a_date_that_is_none_among_dates_is_named():
+    said = "holds dates or times but for 1 cell, 0.41 % ('2019-02-30' in row 242)"
+    assert said in refusal([*DAYS, "2019-02-30"])
+    assert said in refusal([*DAYS[1:], DAYS[0], "2019-02-30"])
+    assert "('2019-02-30' in row 2)" in refusal(["2019-02-30", *DAYS])
+
+
+def test_a_date_beyond_all_others_that_repeats_is_a_missing_cell():
+    column = column_of([*DAYS, "9999-12-31", "9999-12-31"])
+    assert (column.kind, column.format, column.missing) == ("date", "%Y-%m-%d", ("9999-12-31",))
+    assert column.why.endswith("'9999-12-31' counts as missing")
+
+
 @pytest.mark.parametrize(
     "format_",
     ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%Y-%m-%dT%H:%M:%S+0{}:00", "%d-%b-%y %H.%M.%S {}M"],

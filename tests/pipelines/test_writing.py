@@ -630,8 +630,8 @@ columns, batch = [], {}
 for kind in ("float", "integer", "date", "time", "datetime"):
     for arrow in (None, "string", "dictionary<values=string, indices=int32, ordered=0>"):
         name = f"{kind} {arrow}"
-        columns.append(Column(name, kind, arrow_type=arrow, format="iso"))
-        batch[name] = Cells(two, (None, "NA"), (False, True), np.ones(2))
+        columns.append(Column(name, kind, arrow_type=arrow, format="-${,}" if kind in ("float", "integer") else "iso"))
+        batch[name] = Cells(two, (None, "NA"), (False, True), np.full(2, 40_000.0))
 for arrow in (None, "int64", "dictionary<values=string, indices=int8, ordered=0>", "timestamp[us]", "bool"):
     name = f"categorical {arrow}"
     texts = ("1970-01-01", "1970-01-02") if arrow == "timestamp[us]" else ("1", "0")

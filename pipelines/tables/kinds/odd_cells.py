@@ -1,0 +1,82 @@
+"""Columns of numbers or dates in which a few cells are neither: other spellings of a missing cell, or mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.tables import date_formats
+from pipelines.tables.kinds.look import MIN_ROWS, Look, UnfitError, quote
+from pipelines.tables.kinds.moment import find_moment
+from pipelines.tables.kinds.number import INFINITY, infinity_error, number_or_code
+from pipelines.tables.parsing import shorten
+from pipelines.tables.schema import Column
+
+__all__ = ["without_odd_cells"]
+
+# What stands for a missing value in a column that is otherwise numbers or dates; in other columns it may be a text.
+_MARKERS = ("-", "--", "---", ".", "..", "*", "n/a", "#n/a", "#na", "<na>", "nd", "n.d.", "n.a.", "nil", "missing",
+            "unknown", "not available", "not applicable", "#div/0!", "#value!", "#ref!", "#num!", "nat", "0000-00-00",
+            "0000-00-00 00:00:00")  # fmt: skip
+# Up to this share of cells, texts in a column of numbers are exceptions; beyond, it is a column of texts.
+_MAX_ODD_SHARE = 0.02
+
+
+def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
+    """A column of numbers or dates but for a few texts, or None."""
+    lowered = pc.utf8_lower(look.distinct)
+    is_marker = pc.is_in(lowered, value_set=pa.array(_MARKERS)).to_numpy(zero_copy_only=False)
+    markers = look.distinct.filter(pa.array(is_marker)).to_pylist()
+    if markers and not is_marker.all():
+        rest = look.without(markers)
+        if len(rest.distinct) == 1:
+            found = None
+        elif is_number[~is_marker].all():
+            found = number_or_code(rest)
+        else:
+            found = find_moment(rest)
+        if found and found.is_numeric:
+            return _with_missing(rest, found, markers)
+    odd_count = int(look.counts[~is_number].sum())
+    odd = look.distinct.filter(pa.array(~is_number))
+    infinite = odd.filter(pc.match_substring_regex(odd, INFINITY))
+    is_rare = odd_count <= _MAX_ODD_SHARE * look.present
+    if len(infinite) and is_number.any() and (is_rare or len(infinite) == (~is_number & ~is_marker).sum()):
+        raise infinity_error(look, infinite[0].as_py())
+    if is_rare:
+        return _without_a_few(look, is_number, "is numeric", number_or_code)
+    return _without_a_few(look, date_formats.read_by_most(look.distinct), "holds dates or times", find_moment)
+
+
+def _without_a_few(look: Look, is_read: np.ndarray, what: str, find: Callable[[Look], Column | None]) -> Column | None:
+    """A column that `find` finds but for a few texts that are not read: they are missing if they repeat, or named."""
+    odd_count = int(look.counts[~is_read].sum())
+    if is_read.sum() < MIN_ROWS or not 0 < odd_count <= _MAX_ODD_SHARE * look.present:
+        return None
+    texts = look.distinct.filter(pa.array(~is_read)).to_pylist()
+    if len(texts) <= 3 and look.counts[~is_read].min() >= 2:
+        rest = look.without(texts)
+        found = find(rest)
+        return _with_missing(rest, found, texts) if found and found.is_numeric else None
+    first = texts[0]
+    share = 100 * odd_count / look.present
+    cells = f"{odd_count:,} {'cell' if odd_count == 1 else 'cells'}"
+    raise UnfitError(
+        f"{what} but for {cells}, {share:.2g} % ({shorten(first)} in row {look.row_of(first)})",
+        f"correct such cells, or count them as missing with --null-value={quote(first)}, or say that the column is "
+        f"text with --type {quote(look.name)}=categorical",
+    )
+
+
+def _with_missing(rest: Look, found: Column, texts: Sequence[str]) -> Column:
+    said = ", ".join(shorten(text) for text in texts)
+    return dataclasses.replace(
+        found,
+        why=f"{found.why}; {said} counts as missing",
+        missing=rest.missing,
+        missing_share=rest.missing_count / rest.rows,
+    )

@@ -1,0 +1,166 @@
+"""Numbers with marks: a currency before, a unit after, marks between thousands, as in $1,234.50, 45 % and 1.234,50 €.
+
+A format says what stands around the number, `{}`, and in its braces what stands between thousands: `${,}`, `{} %`,
+`{.} €`. Before it, `-` has the sign before the currency (-$5), and parentheses around it are the sign (($5)).
+"""
+
+from __future__ import annotations
+
+import collections
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import AugmentError
+from pipelines.tables.arrays import scalar
+
+__all__ = ["bare_numbers", "check_number_format", "find_number_format", "with_marks"]
+
+_SPACES = " \u00a0\u202f"
+_CURRENCY = (
+    r"(?:[A-Z]{0,3}[$€£¥₩₹₽₺₫₪₴₦₱฿¢]|Rs\.?|kr\.?|Kč|zł|Ft|Fr\.?|lei|USD|EUR|GBP|JPY|CNY|INR|CHF|CAD|AUD|NZD|SEK|NOK|DKK|PLN"
+    r"|CZK|HUF|RON|BRL|RUB|TRY|KRW|MXN|ZAR|SGD|HKD|TWD|THB|IDR|ILS|AED|SAR)"
+)
+_SUFFIX = rf"[{_SPACES}]?(?:{_CURRENCY}|[%‰]|°[A-Z]?)"
+_UNIT = rf"[{_SPACES}]?[^\W\d_][^\d,;{{}}()]{{0,14}}"
+# Between the sign, the currency, the digits and what follows them.
+_MARKED = re.compile(
+    rf"(?P<open>\(|[+-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?[+-]?(?P<number>[.,]?\d[\d.,'\u2019{_SPACES}]*?)"
+    rf"(?P<suffix>{_SUFFIX}|{_UNIT})?\)?"
+)
+_FORMAT = re.compile(r"(?P<sign>-|\()?(?P<prefix>[^{}]*)\{(?P<thousands>[^{}\d]?)\}(?P<suffix>[^{}]*)")
+_THOUSANDS = (",", ".", *_SPACES, "'", "\u2019")
+# As many cells with a digit as this are read, or it is no column of numbers.
+_MIN_SHARE = 0.98
+# Fewer values with a unit are categories, such as 4WD and 2WD.
+_MIN_VALUES = 5
+
+
+class _Format(NamedTuple):
+    """The parts of a format; `sign` is "-" or "(" where it stands before the prefix."""
+
+    sign: str
+    prefix: str
+    thousands: str
+    suffix: str
+
+    @classmethod
+    def of(cls, text: str, decimal: str) -> _Format:
+        """The parts of a format; a mark between thousands that is the decimal mark becomes the other one."""
+        match = _FORMAT.fullmatch(text)
+        if match is None or (match["sign"] == "(") != text.endswith(")"):
+            raise AugmentError(
+                f"the format {text!r} has no place for the number; write for example ${{,}} for $1,234 or {{}} kg."
+            )
+        thousands = {",": ".", ".": ","}[decimal] if match["thousands"] == decimal else match["thousands"]
+        suffix = match["suffix"].removesuffix(")") if match["sign"] == "(" else match["suffix"]
+        return cls(match["sign"] or "", match["prefix"], thousands, suffix)
+
+    @property
+    def text(self) -> str:
+        """The format as text."""
+        return f"{self.sign}{self.prefix}{{{self.thousands}}}{self.suffix}" + ")" * (self.sign == "(")
+
+    def patterns(self, decimal: str) -> tuple[str, str]:
+        """What reads a number with its sign in two groups and its digits in a third, and what reads one in brackets."""
+        mark, between = re.escape(decimal), re.escape(self.thousands)
+        grouped = rf"[1-9]\d{{0,2}}(?:{between}\d{{3}})+|" if between else ""
+        digits = rf"((?:{grouped}\d+)(?:{mark}\d*)?(?:[eE][+-]?\d+)?|{mark}\d+)"
+        prefix, suffix = re.escape(self.prefix), re.escape(self.suffix)
+        return rf"\A([+-]?){prefix}([+-]?){digits}{suffix}\z", rf"\A()(\(){prefix}{digits}{suffix}\)\z"
+
+
+def check_number_format(text: str) -> None:
+    """Refuses a format that has no place for the number.
+
+    Raises:
+        AugmentError: With what a format looks like.
+    """
+    _Format.of(text, ".")
+
+
+def find_number_format(texts: pa.Array, decimal: str) -> str | None:
+    """Returns the format that reads nearly all texts that have digits, None if there is none or none is needed.
+
+    Args:
+        texts: `[n]`, distinct texts without surrounding space, none missing.
+        decimal: The decimal mark.
+    """
+    texts = texts.filter(pc.match_substring_regex(texts, r"\d"))
+    found: collections.Counter[tuple[str, str]] = collections.Counter()
+    for text in texts.slice(0, 200).to_pylist():
+        match = _MARKED.fullmatch(text)
+        if match:
+            found[match["prefix"] or "", match["suffix"] or ""] += 1
+    if not found:
+        return None
+    (prefix, suffix), _ = found.most_common(1)[0]
+    bare = _Format("", prefix, "", suffix)
+    format_ = bare._replace(thousands=_thousands(texts, bare, decimal))
+    if format_ == ("", "", "", "") or not _are_numbers(texts, format_, decimal):
+        return None
+    if prefix and pc.any(pc.starts_with(texts, "-" + prefix)).as_py():
+        format_ = format_._replace(sign="-")
+    if pc.any(pc.starts_with(texts, "(")).as_py():
+        format_ = format_._replace(sign="(")
+    return format_.text
+
+
+def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
+    """Returns texts, an array or a chunked one, without the marks of a format; others as they are, null as null."""
+    parts = _Format.of(format_, decimal)
+    signed, bracketed = parts.patterns(decimal)
+    for pattern, sign in ((signed, r"\1\2"), (bracketed, "-")):
+        is_marked = pc.match_substring_regex(texts, pattern)
+        bare = pc.replace_substring_regex(texts, pattern, sign + r"\3")
+        bare = pc.replace_substring(bare, parts.thousands, "") if parts.thousands else bare
+        texts = pc.if_else(is_marked, bare, texts)
+    return texts
+
+
+def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
+    """Returns numbers as texts, `[n]`, with the marks of a format."""
+    parts = _Format.of(format_, decimal)
+    ungrouped = r"\A(-?\d+)(\d{3})(\D|\z)"
+    while parts.thousands and pc.any(pc.match_substring_regex(numbers, r"\A-?\d{4}")).as_py():
+        numbers = pc.replace_substring_regex(numbers, ungrouped, rf"\1{parts.thousands}\2\3")
+    plain = pc.binary_join_element_wise(scalar(parts.prefix), numbers, scalar(parts.suffix), scalar(""))
+    if not parts.sign:
+        return plain
+    start, end = ("-", "") if parts.sign == "-" else ("(", ")")
+    positive = pc.utf8_ltrim(numbers, "-")
+    before, after = scalar(start + parts.prefix), scalar(parts.suffix + end)
+    negative = pc.binary_join_element_wise(before, positive, after, scalar(""))
+    return pc.if_else(pc.starts_with(numbers, "-"), negative, plain)
+
+
+def _thousands(texts: pa.Array, bare: _Format, decimal: str) -> str:
+    """What stands between thousands, nothing if most numbers of four digits and more have none."""
+    counts = {}
+    for mark in _THOUSANDS:
+        if mark != decimal:
+            pattern = bare._replace(thousands=mark).patterns(decimal)[0]
+            is_read = pc.match_substring_regex(texts, pattern)
+            is_grouped = pc.and_(is_read, pc.match_substring_regex(texts, rf"\d{re.escape(mark)}\d\d\d"))
+            counts[mark] = pc.sum(is_grouped).as_py() or 0
+    mark = max(counts, key=lambda mark: counts[mark])
+    without = pc.sum(pc.match_substring_regex(texts, rf"\A\D*\d{{4,}}({re.escape(decimal)}|[^\d]*\z)")).as_py() or 0
+    if counts[mark] <= without:
+        return ""
+    # Digits in groups of one length with a space between them are a code, such as a number to call.
+    is_code = mark in _SPACES and not bare.prefix and pc.count_distinct(pc.utf8_length(texts)).as_py() == 1
+    return "" if is_code else mark
+
+
+def _are_numbers(texts: pa.Array, format_: _Format, decimal: str) -> bool:
+    """Whether a format reads nearly all texts, and what it reads is a number rather than a code or a category."""
+    is_read = np.zeros(len(texts), bool)
+    for pattern in format_.patterns(decimal):
+        is_read |= pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
+    if not len(texts) or is_read.mean() < _MIN_SHARE:
+        return False
+    is_unit = format_.suffix and re.fullmatch(_SUFFIX, format_.suffix) is None
+    return not is_unit or len(texts) >= _MIN_VALUES

@@ -1,0 +1,140 @@
+"""Numbers with a currency, a unit or marks between thousands are numbers, and are spelled as they were."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pipelines
+from pipelines import AugmentError
+from pipelines.tables.dialect import Dialect
+from pipelines.tables.inference import infer_schema, read_schema
+from pipelines.tables.number_formats import bare_numbers, find_number_format, with_marks
+from pipelines.tables.parsing import numbers
+from pipelines.tables.reading import Source
+from pipelines.tables.schema import Column
+from pipelines.tables.spelling import parse, spell
+
+TINY = {"steps": 20, "couplings": 2, "width": 8}
+
+
+def source_of(cells, decimal="."):
+    return Source(pa.table({"a": cells}), "t.csv", None, None, Dialect(decimal=decimal), len(cells), 2, False)
+
+
+def column_of(cells, decimal=".", kind=None):
+    (column,) = infer_schema(source_of(cells, decimal), kinds={"a": kind} if kind else {}).columns
+    return column
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimal", "format_", "values"),
+    [
+        (["$1,234.50", "$7.99", "$1,000,000.00"], ".", "${,}", [1234.5, 7.99, 1e6]),
+        (["$1,234", "-$12"], ".", "-${,}", [1234, -12]),
+        (["$1,234", "($12)"], ".", "(${,})", [1234, -12]),
+        (["1,234", "999", "-12,345", "7"], ".", "{,}", [1234, 999, -12345, 7]),
+        (["1.234,50 €", "12,00 €"], ",", "{.} €", [1234.5, 12]),
+        (["R$ 1.234,50", "R$ 12,00"], ",", "R$ {.}", [1234.5, 12]),
+        (["1\u202f234,50\u00a0€", "12,00\u00a0€"], ",", "{\u202f}\u00a0€", [1234.5, 12]),
+        (["1 234", "12", "1 000 000"], ".", "{ }", [1234, 12, 1e6]),
+        (["CHF 1'200.50", "CHF 15.00"], ".", "CHF {'}", [1200.5, 15]),
+        (["4.5%", "-0.5%", "12.0%"], ".", "{}%", [4.5, -0.5, 12]),
+        (["3 km", "12 km", "1,200 km", "5 km", "9 km"], ".", "{,} km", [3, 12, 1200, 5, 9]),
+        (["-5°C", "7°C"], ".", "{}°C", [-5, 7]),
+    ],
+)
+def test_marks_are_found_read_and_written(cells, decimal, format_, values):
+    assert find_number_format(pa.array(cells), decimal) == format_
+    column = column_of(cells, decimal)
+    assert (column.kind in ("float", "integer"), column.format) == (True, format_)
+    dialect = Dialect(decimal=decimal)
+    assert numbers(pa.chunked_array([cells]), column, dialect, "t.csv").tolist() == values
+    assert spell(column, np.array(values, float), decimal).to_pylist() == cells
+    assert [parse(column, cell, decimal) for cell in cells] == values
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1.5", "2"],
+        ["1,234", "1234", "5678"],  # thousands are not set apart for certain
+        ["25-34", "35-44"],
+        ["4WD", "2WD"],
+        ["10+ years", "2 years", "3 years", "4 years", "5 years"],
+        ["555 123 456", "555 987 654"],
+        ["007 kg", "008 kg", "009 kg", "010 kg", "011 kg"],
+        [f"{number}A" for number in range(1000, 1030)],
+        ["Chapter 1", "Chapter 2"],
+        ["1:30", "2:45"],
+        ["10.0.0.1", "10.0.0.2"],
+        ["5 km", "5 kg", "7 m", "8 s", "9 t"],
+    ],
+)
+def test_codes_and_categories_with_digits_are_not_taken_for_numbers_with_marks(cells):
+    assert column_of(cells).kind not in ("float", "integer") or column_of(cells).format is None
+
+
+@given(
+    st.lists(st.integers(-(10**15), 10**15), min_size=1), st.sampled_from(["-${,}", "(${,})", "{.} €", "{ }%", "{}"])
+)
+def test_marks_come_off_as_they_went_on(values, format_):
+    plain = [str(value) for value in values]
+    for decimal in ".,":
+        marked = with_marks(pa.array(plain), format_, decimal)
+        assert bare_numbers(marked, format_, decimal).to_pylist() == plain
+
+
+def test_marks_between_thousands_are_never_the_decimal_mark():
+    column = Column("a", "float", decimals=2, min_decimals=2, format="${,}")
+    assert spell(column, np.array([1234.5]), ",").to_pylist() == ["$1.234,50"]
+    assert parse(column, "$1.234,50", ",") == 1234.5
+
+
+def test_plain_numbers_are_read_in_a_column_with_marks():
+    column = column_of(["$1,234.50", "$7.99"])
+    assert parse(column, "40") == 40
+    assert numbers(pa.chunked_array([["40.5"]]), column, Dialect(), "t.csv").tolist() == [40.5]
+
+
+def test_what_is_no_number_among_them_is_named_or_missing():
+    cells = [f"${number}.00" for number in range(100)]
+    assert column_of([*cells, "n/a"]).missing == ("n/a",)
+    with pytest.raises(AugmentError, match=r"column 'a' is numeric but for 1 cell, 0.99 % \('call us' in row 102\)"):
+        column_of([*cells, "call us"])
+    with pytest.raises(AugmentError, match=r"column 'a' is no float as \$\{\} \('€5' in row 1\)"):
+        numbers(pa.chunked_array([["x", "€5"]]), Column("a", "float", format="${}", missing=("x",)), Dialect(), "t", 0)
+
+
+def test_the_kind_and_the_format_may_be_given():
+    assert column_of(["4WD", "2WD"], kind="categorical").format is None
+    assert column_of(["$1,234.50", "$7.99"], kind="float").format == "${,}"
+    (column,) = read_schema(source_of(["4WD", "2WD"]), [{"name": "a", "kind": "integer", "format": "{}WD"}]).columns
+    assert column.format == "{}WD"
+    with pytest.raises(AugmentError, match=r"the format '\$' has no place for the number"):
+        read_schema(source_of(["$4", "$2"]), [{"name": "a", "kind": "integer", "format": "$"}])
+
+
+def test_new_rows_have_the_marks(tmp_path):
+    rng = np.random.default_rng(0)
+    amounts = rng.lognormal(6.0, 1.0, 300)
+    table = pd.DataFrame(
+        {
+            "price": [f"${amount:,.2f}" if amount > 100 else "" for amount in amounts],
+            "share": [f"{share:.1f}%" for share in 5 + amounts / 500 + rng.normal(size=300)],
+            "rooms": [f"{count} rooms" for count in rng.integers(1, 7, 300)],
+        }
+    )
+    table.to_csv(tmp_path / "homes.csv", index=False)
+    model = tmp_path / "homes.augment"
+    pipelines.fit(tmp_path / "homes.csv", model=model, seed=0, **TINY)
+    pipelines.generate(model, 200, output=tmp_path / "new.csv", where=["price>=$1,000", "rooms=3 rooms"], seed=0)
+    new = pd.read_csv(tmp_path / "new.csv", dtype=str)
+    assert new["price"].str.fullmatch(r"\$\d{1,3},\d{3}\.\d\d").all()
+    assert new["share"].str.fullmatch(r"-?\d+\.\d%").all()
+    assert set(new["rooms"]) == {"3 rooms"}
+    frame = pipelines.generate(model, 50, seed=0)
+    assert [frame[name].dtype.kind for name in frame] == ["f", "f", "i"]
+    assert np.isfinite(pipelines.score(tmp_path / "homes.csv", model=model)["log_prob"]).all()
