@@ -74,15 +74,15 @@ def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
     old = tmp_path / "moons.augment.checkpoint" / "ray" / "fit"  # of a process that was killed: not gone on from
     old.mkdir(parents=True)
     (old / "checkpoint_manager_snapshot.json").write_text("not even JSON")
-    found = pipelines.fit(moons, model=model, engine="ray", workers=2, steps=200, seed=0, on_progress=kill, **SMALL)
+    found = pipelines.fit(moons, model=model, engine="ray", workers=2, steps=80, seed=0, on_progress=kill, **SMALL)
     assert killed
     assert found.log_likelihood > found.independent_log_likelihood + 0.2
-    assert (found.steps, told[-1].done) == (200, 1.0)
+    assert (found.steps, told[-1].done) == (80, 1.0)
     assert list(tmp_path.iterdir()) == [model]
     assert len(pipelines.generate(model, 1000, seed=0)) == 1000
     with zipfile.ZipFile(model) as archive:
         assert len(archive.read("history.csv").splitlines()) == 21
-        assert "2 workers took 100 steps instead of 200, with 256 rows each in a step" in " ".join(
+        assert "2 workers took 40 steps instead of 80, with 256 rows each in a step" in " ".join(
             json.loads(archive.read("model.json"))["training"]["notes"]
         )
 
