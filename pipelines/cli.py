@@ -477,7 +477,16 @@ def impute(data: str, model: str | None, output: str, quiet: bool, **options: An
     from pipelines.verbs import impute as verb
 
     found = find_model(model)
-    verb.impute(data, model=found, output=output, reading=_read_options(options), **options)
+    options["reading"] = _read_options(options)
+    filled = 0
+
+    def tell(rows: int) -> None:
+        nonlocal filled
+        filled += rows
+        stage(f"{filled:,} rows filled")
+
+    with _StageProgress(shown=not quiet and output != "-") as stage:
+        verb.impute(data, model=found, output=output, on_progress=tell, **options)
     _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 

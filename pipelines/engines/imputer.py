@@ -83,7 +83,15 @@ class Imputer:
             self._score_of.append(continuous.index(column.name) if column.margin is not None else None)
         self._allowed = [_allowed(column) for column in self._columns]
 
-    def fill(self, rows: Rows, missing: np.ndarray, rng: np.random.Generator, *, draw: bool) -> dict[str, Cells]:
+    def fill(
+        self,
+        rows: Rows,
+        missing: np.ndarray,
+        rng: np.random.Generator,
+        *,
+        draw: bool,
+        tell: Callable[[float], None] = lambda _: None,
+    ) -> dict[str, Cells]:
         """Returns the cells of each column in these rows; only those that are missing are to be used.
 
         Args:
@@ -91,6 +99,7 @@ class Imputer:
             missing: bool `[n, P]`, by modelled column.
             rng: Random numbers.
             draw: Whether to draw from the posterior; else the most probable class or, for numbers, the posterior mean.
+            tell: Called with the share that is done, up to 1.
         """
         hidden = missing.copy()
         for place, index in enumerate(self._class_of):
@@ -98,10 +107,13 @@ class Imputer:
                 hidden[:, place] |= rows.classes[:, index] < 0
         several = hidden.sum(axis=1) > 1
         found: dict[str, Cells] = {}
-        for chosen, chains, sweeps, burn_in in (
+        groups = [
             (np.flatnonzero(~several), 1, 1, 0),
             (np.flatnonzero(several), 1 if draw else _CHAINS, _SWEEPS, _BURN_IN),
-        ):
+        ]
+        cells = sum(int(hidden[chosen].sum()) * chains * sweeps for chosen, chains, sweeps, _ in groups)
+        done = 0
+        for chosen, chains, sweeps, burn_in in groups:
             if not len(chosen):
                 continue
             repeated = np.repeat(chosen, chains)
@@ -113,6 +125,8 @@ class Imputer:
             for sweep in range(sweeps):
                 for place in np.flatnonzero(state.hidden.any(axis=0)).tolist():
                     self._update(state, place, rng, keep=sweep >= burn_in)
+                    done += int(state.hidden[:, place].sum())
+                    tell(done / cells)
             self._collect(found, state, chosen, chains, len(missing), draw)
         return found
 

@@ -38,6 +38,7 @@ __all__ = ["Source", "check_records", "is_parquet", "is_recoded", "read_source",
 
 _BLOCK_BYTES = 1 << 22
 _STDIN = "standard input"
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 # A delimiter or a quote may be the second half of a character in these; records are then taken from decoded text.
 _UNSAFE = ("utf-16", "utf-32", "cp932", "shift", "big5", "gb", "cp949", "johab")
 
@@ -278,6 +279,8 @@ def _check_file(path: pathlib.Path, where: str) -> bytes:
         raise AugmentError(f"{where} cannot be read: {error.strerror}.") from error
     if not start:
         raise AugmentError(f"{where} is empty.")
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise UsageError(f"{where} is a spreadsheet. Save its sheet as CSV.")
     if start == b"PK\x03\x04":
         raise UsageError(f"{where} is a zip file or a model, not a table. To use a model: augment generate -m {where}")
     return start
@@ -321,6 +324,8 @@ def _read_csv(
     notes = []
     try:
         first = _first_record(head, dialect, where)
+        if re.fullmatch("sep=.?", line := dialect.delimiter.join(first)):
+            raise AugmentError(f"{where} begins with {line!r}, which tells Excel the delimiter. Delete that line.")
         names, unnamed = _names(first, dialect)
         _check_names(names, where)
         blank = 0

@@ -47,6 +47,7 @@ __all__ = [
     "open_output",
     "output_dialect",
     "refuse_existing",
+    "refuse_output",
     "scalar",
     "standard_output",
     "to_frame",
@@ -55,6 +56,9 @@ __all__ = [
     "writer_for",
 ]
 
+# A CSV under such a name would not be what it says.
+_OTHER_FORMATS = (".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".feather", ".arrow", ".orc", ".avro", ".h5",
+                  ".pkl", ".npz", ".zip", ".dta", ".sav")  # fmt: skip
 # Fixed, so that the bytes of a Parquet file do not depend on how many rows are made at a time.
 _ROWS_PER_GROUP = 1 << 17
 # What CSV is made of at a time: more would not be faster, and the text of a batch must stay below 2 GiB.
@@ -85,6 +89,15 @@ def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
         raise write_error(path, error) from error
     if is_replaced:
         check_writable(path.resolve())
+
+
+def refuse_output(path: str | os.PathLike[str], force: bool) -> None:
+    """Raises what `refuse_existing` raises, and `UsageError` if a table cannot be written in the format of `path`."""
+    path = pathlib.Path(path)
+    if path.suffix.lower() in _OTHER_FORMATS:
+        csv, parquet = path.with_suffix(".csv"), path.with_suffix(".parquet")
+        raise UsageError(f"{path}: tables are written as CSV or Parquet. Write -o {csv} or -o {parquet}")
+    refuse_existing(path, force)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import passed_cells, passed_column, write_cells
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
-from pipelines.tables.writing import refuse_existing
+from pipelines.tables.writing import refuse_output
 from pipelines.verbs.encode import NUMBER, PREFIX, nearest_classes
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def decode(
     if absent:
         raise AugmentError(f"{source.name} has no column {absent[0]!r}; to decode takes {', '.join(names)}.")
     if output is not None and str(output) != "-":
-        refuse_existing(output, force)
+        refuse_output(output, force)
     classes, others = _classes(opened, source)
     decoded = _decoded(opened, source, classes, on_progress)
     decoded |= {name: _with_others(decoded[name], codes, rest) for name, (codes, rest) in others.items() if codes.any()}

@@ -24,7 +24,7 @@ from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
-from pipelines.tables.writing import refuse_existing
+from pipelines.tables.writing import refuse_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def encode(
     if taken:
         raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
     if output is not None and str(output) != "-":
-        refuse_existing(output, force)
+        refuse_output(output, force)
     classes, noise = _latents(opened, source, seed, on_progress)
     columns: list[tuple[Column, Cells | None]] = []
     known = {column.name: column for column in opened.schema.columns}

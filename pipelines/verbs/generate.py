@@ -37,7 +37,7 @@ from pipelines.tables.writing import (
     copy_records,
     csv_field,
     open_output,
-    refuse_existing,
+    refuse_output,
     to_frame,
     writer_for,
 )
@@ -220,7 +220,7 @@ def generate(
             frame[mark] = np.r_[np.zeros(len(frame) - total, np.int64), np.ones(total, np.int64)]
         return frame
     if str(output) != "-":
-        refuse_existing(output, force)
+        refuse_output(output, force)
     batches = chain([next(batches)], batches)  # a shortfall shows before anything is on standard output
     with open_output(output) as file:
         writer = _writer(output, file, opened, source, seed, mark)

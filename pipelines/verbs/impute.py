@@ -27,7 +27,7 @@ from pipelines.tables.patching import patch_records
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Column
 from pipelines.tables.typed import typed_column
-from pipelines.tables.writing import csv_field, open_output, refuse_existing, write_typed
+from pipelines.tables.writing import csv_field, open_output, refuse_output, write_typed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def impute(
         reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
         escape_formulas: Put an apostrophe before texts that a spreadsheet would take for formulas, in CSV.
         force: Replace an existing output.
-        on_progress: Called with the number of rows dealt with as they are.
+        on_progress: Called with the numbers of further rows dealt with, as they are.
 
     Returns:
         The rows as a DataFrame if there is no `output`, else None.
@@ -88,7 +88,7 @@ def impute(
         source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_columns(opened, source)
     if output is not None and str(output) != "-":
-        refuse_existing(output, force)
+        refuse_output(output, force)
         if is_parquet(output) and not source.is_typed:
             raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
     filled = _fill(opened, source, draw, seed, on_progress)
@@ -129,19 +129,33 @@ def _fill(
             ],
             axis=1,
         )
+        progress = _BlockProgress(part.table.num_rows, on_progress)
         rng = local.generator(seed, block)
         encoded = model.encoding.encode(part, model.schema, rng, spread=False)
         rows = np.flatnonzero(missing.any(axis=1))
         if len(rows):
-            cells = imputer.fill(encoded.take(rows), missing[rows], rng, draw=draw)
+            cells = imputer.fill(encoded.take(rows), missing[rows], rng, draw=draw, tell=progress.tell)
             for place, column in enumerate(model.encoding.columns):
                 chosen = np.flatnonzero(missing[rows, place])
                 if len(chosen):
                     found[column.name].append((start + rows[chosen], cells[column.name].take(chosen)))
-        if on_progress is not None:
-            on_progress(part.table.num_rows)
+        progress.tell(1.0)
     encodings = {column.name: column for column in model.encoding.columns}
     return {name: _joined(model.schema[name], encodings[name], parts, source) for name, parts in found.items() if parts}
+
+
+class _BlockProgress:
+    """Of a block of rows, which may take minutes: from the share that is done to whole rows."""
+
+    def __init__(self, rows: int, on_progress: Callable[[int], None] | None) -> None:
+        self._rows, self._on_progress, self._told = rows, on_progress, 0
+
+    def tell(self, share: float) -> None:
+        """Tells of the rows that were not told of yet."""
+        further = int(share * self._rows) - self._told
+        if further and self._on_progress is not None:
+            self._told += further
+            self._on_progress(further)
 
 
 def _joined(column: Column, encoding: ColumnEncoding, parts: list[tuple[np.ndarray, Cells]], source: Source) -> _Filled:

@@ -20,7 +20,7 @@ from pipelines.scored_parts import ScoredParts, new_score_plan
 from pipelines.scoring import check_scorable, scores, write_scored
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.formulas import escaping
-from pipelines.tables.writing import refuse_existing
+from pipelines.tables.writing import refuse_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def score(
         source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_scorable(source, output)
     if output is not None and str(output) != "-":
-        refuse_existing(output, force)
+        refuse_output(output, force)
     columns = scores(opened, source, outlier_share, on_progress)
     if output is None:
         frame = typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()

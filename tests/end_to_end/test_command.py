@@ -445,6 +445,7 @@ def workplace(tmp_path_factory, model):
         "text": good + "1,one\n",
         "ragged": good + "1,2,3\n",
         "other": good.replace("x,y", "a,b", 1),
+        "excel": "sep=,\n" + good,
     }
     for name, content in tables.items():
         (folder / f"{name}.csv").write_text(content)
@@ -454,8 +455,9 @@ def workplace(tmp_path_factory, model):
     (folder / "cut.augment").write_bytes(content[: len(content) // 2])
     middle = content.index(b"sampler.tflite") + 1000
     (folder / "damaged.augment").write_bytes(content[:middle] + bytes(100) + content[middle + 100 :])
-    with zipfile.ZipFile(folder / "photos.zip", "w") as archive:
-        archive.writestr("photo.jpg", b"x")
+    for name in ("photos.zip", "sheet.xlsx"):
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("photo.jpg", b"x")
     (folder / "folder").mkdir()
     return folder
 
@@ -473,6 +475,9 @@ def workplace(tmp_path_factory, model):
         ("fit text.csv --type y=float", 1, "'one'"),
         ("fit good.csv --schema gone.json", 2, "gone.json cannot be read"),
         ("fit good.csv --encoding klingon", 2, "klingon"),
+        ("fit excel.csv", 1, "excel.csv begins with 'sep=,', which tells Excel the delimiter. Delete that line."),
+        ("fit sheet.xlsx", 2, "sheet.xlsx is a spreadsheet. Save its sheet as CSV."),
+        ("generate -m m.augment -o out.xlsx", 2, "written as CSV or Parquet. Write -o out.csv or -o out.parquet"),
         ("fit few.csv", 1, "few.csv has 49 rows; at least 50 are needed"),
         ("fit twice.csv", 1, "twice.csv: column name 'x' occurs 2 times"),
         ("fit infinite.csv --type x=float", 1, "'inf'"),

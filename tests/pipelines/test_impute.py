@@ -221,3 +221,12 @@ def test_the_command(tmp_path, visits, visits_model):
     expected = pipelines.impute(visits, model=visits_model, draw=True, seed=3)
     found = pipelines.score(tmp_path / "out.csv", model=visits_model)
     np.testing.assert_allclose(found["paid"].astype(float), expected["paid"].astype(float))
+
+
+def test_progress_is_told_in_rows_also_within_a_block(model):
+    holes, _ = with_holes(people(200, 1), 2, 2)
+    told = []
+    pipelines.impute(holes, model=model, on_progress=told.append)
+    assert sum(told) == 200
+    assert len(told) > 5
+    assert min(told) > 0
