@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
@@ -25,7 +26,8 @@ from pipelines.tables.cells import Cells
 __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "new_blocks"]
 
 BLOCK_ROWS = evenly.MAX_ROWS
-# Where classes are given, each row is one of so many proposals.
+# Given classes that fewer rows have than this share are not waited for: each row is one of so many proposals.
+_LEAST_SHARE = 1 / 32
 _PROPOSALS = 8
 # Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
 _MAX_COLUMNS = 1_000
@@ -151,17 +153,17 @@ class Decoder:
 class Sampler:
     """Makes blocks of new rows.
 
-    Where classes are given, those of the other columns are proposed given these, and one of several proposals is kept
-    with a probability proportional to its own under the model over that of being proposed (sampling-importance
-    resampling: Rubin, 1988): the orders of columns in which some come first are trained less than the one that rows
-    are otherwise made in.
+    Where classes are given that many rows have, classes are drawn until there are enough rows with these. Else those of
+    the other columns are proposed given these, and one of several proposals is kept with a probability proportional to
+    its own under the model over that of being proposed (sampling-importance resampling: Rubin, 1988): the orders of
+    columns in which some come first are trained less than the one that rows are otherwise made in.
 
     Args:
         model: The model file.
         given: The class of some discrete columns, by the column's place among them.
         threads: As for `Graph`.
         even: Whether the rows of a block are evenly spread (see `evenly.py`), or else independent. Those that are drawn
-            again, and classes beside given ones, are independent.
+            again, and classes beside given ones that few rows have, are independent.
     """
 
     def __init__(
@@ -176,10 +178,16 @@ class Sampler:
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
-        self._discrete = self._scorer = None
+        self._discrete = self._proposer = self._scorer = None
+        self._share = 1.0
         if model.encoding.discrete:
-            self._discrete = Graph(model, f"discrete_sampler{'_given' * bool(given)}.tflite", threads)
-            self._scorer = Graph(model, "discrete_scorer.tflite", threads) if given else None
+            self._discrete = Graph(model, "discrete_sampler.tflite", threads)
+        if given:
+            rng = generator(0, 0)  # of any: how rows are made is not to depend on the seed
+            self._share = len(self._matching(rng, BLOCK_ROWS, even=True)) / BLOCK_ROWS
+            if self._share < _LEAST_SHARE:
+                self._proposer = Graph(model, "discrete_sampler_given.tflite", threads)
+                self._scorer = Graph(model, "discrete_scorer.tflite", threads)
 
     def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
         """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
@@ -223,15 +231,35 @@ class Sampler:
         num_uniforms = 0 if self._given else len(self._model.encoding.discrete)
         uniforms, noise = evenly.draw(rng, rows, num_uniforms, self._columns, even=even)
         classes = np.empty((rows, 0), np.int32)
-        if self._scorer is not None:
-            classes = self._draw_given(rng, rows, self._scorer)
+        if self._proposer is not None and self._scorer is not None:
+            classes = self._proposed(rng, rows, self._proposer, self._scorer)
+        elif self._given:
+            classes = self._waited_for(rng, rows, even=even)
         elif self._discrete is not None:
             (classes,) = self._discrete(uniforms=uniforms)
         return classes, self._decoder(classes, noise)
 
-    def _draw_given(self, rng: np.random.Generator, rows: int, scorer: Graph) -> np.ndarray:
-        """The classes of rows that have the given ones."""
+    def _matching(self, rng: np.random.Generator, rows: int, *, even: bool) -> np.ndarray:
+        """Those of so many drawn rows of classes that have the given ones."""
         assert self._discrete is not None
+        uniforms, _ = evenly.draw(rng, rows, len(self._model.encoding.discrete), 0, even=even)
+        (classes,) = self._discrete(uniforms=uniforms)
+        is_right = (classes[:, list(self._given)] == list(self._given.values())).all(axis=1)
+        found: np.ndarray = classes[is_right]
+        return found
+
+    def _waited_for(self, rng: np.random.Generator, rows: int, *, even: bool) -> np.ndarray:
+        """The classes of rows that happen to have the given ones."""
+        found: list[np.ndarray] = []
+        missing = rows
+        while missing > 0:
+            drawn = 1 << max(6, math.ceil(math.log2(1.1 * missing / self._share)))
+            found.append(self._matching(rng, min(drawn, BLOCK_ROWS), even=even))
+            missing -= len(found[-1])
+        return np.concatenate(found)[:rows]
+
+    def _proposed(self, rng: np.random.Generator, rows: int, proposer: Graph, scorer: Graph) -> np.ndarray:
+        """The classes of rows that have the given ones, each one of several proposals."""
         columns = len(self._model.encoding.discrete)
         classes, is_given = np.zeros((rows, columns), np.int32), np.zeros(columns, np.float32)
         for column, value in self._given.items():
@@ -240,7 +268,7 @@ class Sampler:
         given = classes.copy()
         for _ in range(_PROPOSALS):
             uniforms = rng.random((rows, columns), dtype=np.float32)
-            log_proposal, proposed = self._discrete(uniforms=uniforms, classes=given, is_given=is_given)
+            log_proposal, proposed = proposer(uniforms=uniforms, classes=given, is_given=is_given)
             (log_prob,) = scorer(classes=proposed)
             # The greatest of log-weights plus Gumbel noise is each proposal's with a probability of its weight.
             found = log_prob.astype(np.float64) - log_proposal + rng.gumbel(size=rows)
