@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.errors import UsageError
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import OTHER, Cells
-from pipelines.tables.encoding import ColumnEncoding
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.schema import Column
 from pipelines.tables.spelling import parse
 

@@ -11,7 +11,8 @@ import numpy as np
 from pipelines.engines import local
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
-from pipelines.tables.encoding import ColumnEncoding, Rows
+from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.encoding import Rows
 
 __all__ = ["Imputer"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.errors import AugmentError
-from pipelines.tables.encoding import ColumnEncoding, Encoding, step_of
+from pipelines.tables.column_encoding import ColumnEncoding, step_of
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.schema import Column, Schema
 
 __all__ = ["check_encoding"]

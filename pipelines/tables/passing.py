@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from pipelines.errors import AugmentError
 from pipelines.tables import parsing
 from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import Dialect
-from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell

@@ -16,8 +16,8 @@ from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import passed_cells, passed_column, write_cells
 from pipelines.tables.reading import Source

@@ -18,8 +18,9 @@ from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import ColumnEncoding, Rows
+from pipelines.tables.encoding import Rows
 from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
 from pipelines.tables.reading import Source

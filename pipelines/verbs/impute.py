@@ -19,8 +19,8 @@ from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.tables import parsing
 from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import ColumnEncoding
 from pipelines.tables.formulas import escaping
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records

@@ -1,0 +1,216 @@
+"""From the cells of a column to what a model sees of it, a class or a number, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.tables import parsing
+from pipelines.tables.cells import OTHER, Cells
+from pipelines.tables.margins import Margin
+from pipelines.tables.reading import Source
+from pipelines.tables.schema import Column
+from pipelines.tables.spelling import spell
+from pipelines.tables.spikes import has_few_values, is_spike
+from pipelines.tables.unseen import nearest_seen, unseen_shares
+
+__all__ = ["ColumnEncoding", "step_of"]
+
+# Categories beyond so many, or of fewer rows, are one class.
+_MAX_CATEGORIES = 200
+_MIN_CATEGORY_ROWS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnEncoding:
+    """How one column is seen: as a class, as a number, or as a class one of which is "a number".
+
+    Attributes:
+        name: The column.
+        levels: The text of each class, None for "a number"; empty if every cell is a number.
+        values: For a column of numbers, the number of each class, NaN where it is missing or None.
+        is_missing: For each class, whether it means that the cell is missing.
+        margin: How its numbers are seen, or None if every cell is a class.
+        other_count: How many rare categories are one.
+        unseen: For a column of few numbers on a lattice, the share of each class that goes to numbers that were not
+            seen and are nearest to its own (see `unseen.py`); empty if there are none. They are scored, not drawn:
+            going back, a class is its own number.
+        made: Quantiles of the scores that the flow makes, which new rows' numbers are calibrated by (see
+            `calibration.py`); empty if they are not.
+    """
+
+    name: str
+    levels: tuple[str | None, ...]
+    values: tuple[float, ...]
+    is_missing: tuple[bool, ...]
+    margin: Margin | None
+    other_count: int = 0
+    unseen: tuple[float, ...] = ()
+    made: tuple[float, ...] = ()
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether there are classes."""
+        return bool(self.levels)
+
+    @property
+    def other(self) -> int:
+        """The class of the rare categories, -1 if there is none."""
+        # The last of the classes that are not missing; a column may have a category of that name besides.
+        return self.is_missing.count(False) - 1 if self.other_count else -1
+
+    def is_beyond(self, cells: Cells) -> np.ndarray:
+        """Returns which cells are numbers beyond what was seen, or none at all, bool `[n]`."""
+        if self.margin is None or cells.values is None:
+            return np.zeros(len(cells), bool)
+        is_beyond: np.ndarray = ~((cells.values >= self.margin.low) & (cells.values <= self.margin.high))
+        return is_beyond if cells.codes is None else is_beyond & (cells.codes == self.levels.index(None))
+
+    def log_shares(self, classes: np.ndarray) -> np.ndarray:
+        """Returns the logarithm of the share of the probability of its class that each cell has, `[n]`, nats.
+
+        A rare category has one of `other_count` equal shares; one that was never seen counts as one of them. A number
+        that was seen has all of it but what goes to those that were not.
+        """
+        by_class = np.zeros(len(self.levels) + 1)  # and for -1
+        by_class[: len(self.unseen)] = np.log1p(-np.array(self.unseen))
+        if self.other_count:
+            by_class[self.other] = -np.log(self.other_count)
+        shares: np.ndarray = by_class[classes]
+        return shares
+
+    def num_ordered(self, column: Column) -> int:
+        """How many of the first classes lie in an order."""
+        if self.margin is not None or not (self.values or column.levels):
+            return 0  # the first class of a column of numbers with spikes is "a number"
+        return self.is_missing.count(False) - bool(self.other_count)
+
+    @classmethod
+    def learn(
+        cls, column: Column, cells: Any, source: Source, rng: np.random.Generator, *, keep_rare: bool = False
+    ) -> ColumnEncoding:
+        """Learns from a column's cells, whose kind is known; `keep_rare` keeps categories of a single row."""
+        missing = parsing.missing_codes(cells, column, source.dialect)
+        spelled = list(column.missing) or [""]
+        lost = [code for code in range(len(spelled)) if (missing == code).any()]
+        gone = [spelled[code] for code in lost]
+        if column.is_categorical:
+            return cls._learn_categories(column, cells, source, gone, 1 if keep_rare else _MIN_CATEGORY_ROWS)
+        numbers = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
+        present = numbers[~np.isnan(numbers)]
+        distinct, counts = np.unique(present, return_counts=True)
+        if has_few_values(counts):
+            levels = [*spell(column, distinct, source.dialect.decimal).to_pylist(), *gone]
+            return cls(
+                column.name,
+                tuple(levels),
+                (*distinct.tolist(), *[np.nan] * len(gone)),
+                (*[False] * len(distinct), *[True] * len(gone)),
+                None,
+                unseen=tuple(unseen_shares(distinct, counts, step_of(column)).tolist()),
+            )
+        spikes = distinct[is_spike(counts)]
+        rest = present[~np.isin(present, spikes)]
+        margin = Margin.learn(rest, step_of(column), rng)
+        if not len(spikes) and not gone:
+            return cls(column.name, (), (), (), margin)
+        levels = [None, *spell(column, spikes, source.dialect.decimal).to_pylist(), *gone]
+        return cls(
+            column.name,
+            tuple(levels),
+            (np.nan, *spikes.tolist(), *[np.nan] * len(gone)),
+            (False, *[False] * len(spikes), *[True] * len(gone)),
+            margin,
+        )
+
+    @classmethod
+    def _learn_categories(
+        cls, column: Column, cells: Any, source: Source, gone: Sequence[str], min_rows: int
+    ) -> ColumnEncoding:
+        texts = parsing.texts(cells, column, source.dialect)
+        counted = texts.value_counts()
+        names = counted.field("values").to_pylist()
+        counts = counted.field("counts").to_numpy(zero_copy_only=False)
+        found = sorted(
+            ((-int(count), name) for name, count in zip(names, counts, strict=True) if name is not None),
+        )
+        kept = [name for count, name in found[:_MAX_CATEGORIES] if -count >= min_rows]
+        if len(found) - len(kept) <= 1 and len(found) <= _MAX_CATEGORIES:
+            kept = [name for _, name in found]
+        others = len(found) - len(kept)
+        if column.levels:
+            rank = {name: index for index, name in enumerate(column.levels)}
+            kept.sort(key=lambda name: rank.get(name, len(rank)))
+        levels = [*kept, *([OTHER] if others else []), *gone]
+        flags = [*[False] * (len(levels) - len(gone)), *[True] * len(gone)]
+        return cls(column.name, tuple(levels), (), tuple(flags), None, others)
+
+    def encode(
+        self, column: Column, cells: Any, source: Source
+    ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        """Returns classes int32 `[n]`, numbers float64 `[n]` and which of these are present, each or None.
+
+        The class is -1 where a cell is none of them.
+        """
+        missing = parsing.missing_codes(cells, column, source.dialect)
+        if column.is_categorical:
+            return self._encode_categories(column, cells, source, missing), None, None
+        numbers = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
+        if not self.levels:
+            return None, numbers, ~np.isnan(numbers)
+        known = np.array(self.values)
+        order = np.argsort(known)[: int((~np.isnan(known)).sum())]
+        classes = np.full(len(numbers), -1 if self.margin is None else self.levels.index(None), np.int32)
+        if len(order):
+            place = np.clip(np.searchsorted(known[order], numbers), 0, len(order) - 1)
+            is_known = known[order][place] == numbers
+            classes[is_known] = order[place][is_known]
+        classes = self._mark_missing(column, classes, missing)
+        if self.margin is None:
+            return classes, numbers, None
+        return classes, numbers, (classes == self.levels.index(None)) & ~np.isnan(numbers)
+
+    def weigh(self, column: Column, classes: np.ndarray, numbers: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns classes and `log_shares`, those of numbers that were not seen with what these have of the nearest."""
+        shares = self.log_shares(classes)
+        if not self.unseen or numbers is None:
+            return classes, shares
+        rows = np.flatnonzero((classes < 0) & ~np.isnan(numbers))
+        values, unseen = np.array(self.values[: len(self.unseen)]), np.array(self.unseen)
+        found, log_shares = nearest_seen(numbers[rows], values, unseen, step_of(column))
+        classes = classes.copy()
+        classes[rows], shares[rows] = found, log_shares
+        return classes, shares
+
+    def _encode_categories(self, column: Column, cells: Any, source: Source, missing: np.ndarray) -> np.ndarray:
+        import pyarrow.compute as pc
+
+        texts = parsing.texts(cells, column, source.dialect)
+        names = [None if flag else name for name, flag in zip(self.levels, self.is_missing, strict=True)]
+        found = pc.index_in(texts, value_set=pa.array(names, pa.string()), skip_nulls=True)
+        classes = pc.fill_null(found, self.other).to_numpy().astype(np.int32)
+        return self._mark_missing(column, classes, missing)
+
+    def _mark_missing(self, column: Column, classes: np.ndarray, missing: np.ndarray) -> np.ndarray:
+        codes = [index for index, flag in enumerate(self.is_missing) if flag]
+        if not codes:
+            classes[missing >= 0] = -1
+            return classes
+        spelled = list(column.missing) or [""]
+        by_text = {self.levels[code]: code for code in codes}
+        table = np.array([by_text.get(text, codes[0]) for text in spelled], np.int32)
+        classes[missing >= 0] = table[missing[missing >= 0]]
+        return classes
+
+
+def step_of(column: Column) -> float:
+    """Returns the distance between neighbouring values a column's text can hold, or 0 at full precision."""
+    if column.kind in ("date", "integer"):
+        return 1.0
+    if column.kind in ("time", "datetime"):
+        return 10.0 ** -(column.decimals or 0)
+    return 0.0 if column.decimals is None else 10.0**-column.decimals
