@@ -63,11 +63,15 @@ class Condition:
         return result
 
     @property
+    def fitting(self) -> list[int]:
+        """The classes that fulfil the condition."""
+        return [index for index in range(len(self.encoding.levels)) if self._holds_for(index)]
+
+    @property
     def given_class(self) -> int | None:
         """The one class that fulfils the condition, if no number does."""
-        fitting = [index for index in range(len(self.encoding.levels)) if self._holds_for(index)]
-        is_exact = self.operator == "=" and len(fitting) == 1
-        return fitting[0] if is_exact else None
+        is_exact = self.operator == "=" and len(self.fitting) == 1
+        return self.fitting[0] if is_exact else None
 
     def _holds_for(self, index: int) -> bool:
         if self.encoding.levels[index] is None:
@@ -135,13 +139,16 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
         raise UsageError(
             f"a missing cell of column {name!r} is neither more nor less; only = and != can be asked of it."
         )
+    shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
     if not column.is_numeric and value not in known and not is_missing:
-        shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
         merged = f" Values too rare for it are one, {OTHER}." if OTHER in known else ""
         raise UsageError(f"column {name!r} of the model has no value {value!r}; it has {shown}.{merged}")
     if not column.is_numeric and sign not in ("=", "!=") and _place(value, column) is None:
         raise UsageError(f"the values of column {name!r} have no order; only = and != can be asked of it.")
-    return Condition(column, encoding, sign, value, number)
+    condition = Condition(column, encoding, sign, value, number)
+    if encoding.margin is None and not condition.fitting:
+        raise UsageError(f"no value of column {name!r} is {sign}{value}; new rows have {shown}.")
+    return condition
 
 
 def _known(said: str, known: Sequence[str]) -> str:

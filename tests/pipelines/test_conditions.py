@@ -225,6 +225,8 @@ def test_the_exact_text_comes_first(answers_model, rewrite, tmp_path):
         ("city>Bay", "the values of column 'city' have no order; only = and != can be asked of it"),
         ("nights>=many", "'many' is not a value of column 'nights', which is of kind integer"),
         ("since>2020", "'2020' is not a value of column 'since', which is of kind date"),
+        ("stars=9", "no value of column 'stars' is =9; new rows have 1, 2, 3, 4, 5"),
+        ("stars>5", "no value of column 'stars' is >5; new rows have"),
         ("nights=", "column 'nights' has no missing cells"),
         ("paid>", "a missing cell of column 'paid' is neither more nor less"),
     ],
