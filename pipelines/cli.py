@@ -483,7 +483,7 @@ def impute(data: str, model: str | None, output: str, quiet: bool, **options: An
     def tell(rows: int) -> None:
         nonlocal filled
         filled += rows
-        stage(f"{filled:,} rows filled")
+        stage(f"{filled:,} rows dealt with")
 
     with _StageProgress(shown=not quiet and output != "-") as stage:
         verb.impute(data, model=found, output=output, on_progress=tell, **options)

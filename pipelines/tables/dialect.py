@@ -36,11 +36,11 @@ _NO_ENCODINGS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "un
 # Characters of all null values together: they become a pattern, whose size is bounded.
 _MAX_NULL_VALUES = 10_000
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
-# Also with a currency or a unit, and with marks between thousands.
-_COMMA_NUMBER, _POINT_NUMBER = (
-    re.compile(
-        rf"\s*[^\w,.;]{{0,4}}(?:\d{{1,3}}(?:[{other}\s'\u2019]\d{{3}})+|\d*){mark}(\d+)([eE][+-]?\d+)?[^\d,.;]{{0,4}}"
-    )
+_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,(\d+)([eE][+-]?\d+)?\s*")
+_POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
+# With a currency or a unit; three digits after the mark might be thousands, and say nothing.
+_MARKED_COMMA, _MARKED_POINT = (
+    re.compile(rf"\s*[^\w,.;]{{0,4}}(?:\d{{1,3}}(?:[{other}\s'\u2019]\d{{3}})+|\d+){mark}(\d\d?)[^\d,.;]{{0,4}}")
     for mark, other in ((",", "."), (r"\.", ","))
 )
 
@@ -297,11 +297,14 @@ def _delimiter(text: str) -> str:
 def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
     """A comma if more fields have one than a point; where thousands could be meant, a point."""
     fields = [field for row in rows[1:] for field in row]
-    commas = [match for field in fields if (match := _COMMA_NUMBER.fullmatch(field))]
-    points = sum(_POINT_NUMBER.fullmatch(field) is not None for field in fields)
+    patterns = ((_COMMA_NUMBER, _MARKED_COMMA), (_POINT_NUMBER, _MARKED_POINT))
+    commas, points = (
+        [match for field in fields if (match := plain.fullmatch(field) or marked.fullmatch(field))]
+        for plain, marked in patterns
+    )
     if delimiter == "," and (points or all(len(match[1]) == 3 for match in commas)):
         return "."
-    return "," if len(commas) > points else "."
+    return "," if len(commas) > len(points) else "."
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:

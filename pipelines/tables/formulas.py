@@ -20,7 +20,11 @@ __all__ = ["escape", "escape_array", "escape_record", "escape_table", "escaping"
 # What OWASP lists ("CSV injection"), also behind spaces, and the same signs as East Asian keyboards have them.
 _START = "^( *[=+@\uff1d\uff0b\uff20\uff0d-]|[\t\r\n])"
 # A number with its sign, or signs alone, which often stand for a missing cell, compute nothing.
-_HARMLESS = r"^ *[+-]*( *[0-9][0-9.,' ]*|[.,][0-9]+|inf|infinity|nan)?([eE][+-]?[0-9]+)? *%? *$"
+_CURRENCY = "[$\u20ac\u00a3\u00a5\u20b9]"
+_HARMLESS = (
+    rf"^ *[+-]* *(?:[A-Z]{{0,3}}{_CURRENCY} ?)?( *[0-9][0-9.,' ]*|[.,][0-9]+|inf|infinity|nan)?"
+    rf"([eE][+-]?[0-9]+)? *(?:%|{_CURRENCY})? *$"
+)
 _IS_FORMULA, _IS_HARMLESS = re.compile(_START), re.compile(_HARMLESS)
 
 

@@ -176,8 +176,8 @@ def _marked_number(look: Look) -> Column | None:
     found = number_or_code(bare) if is_number.all() else without_odd_cells(bare, is_number)
     if found is None or found.kind not in ("float", "integer"):
         return None
-    if found.kind == "integer" and look.is_unique and re.search(r"\}[^\W\d_]", format_):
-        return None  # 1234A and 1235A are rather codes
+    if found.kind == "integer" and look.is_unique and re.match(r"-?[^\W\d_]", format_):
+        return None  # EUR1234 and EUR1235 are rather codes
     example = look.distinct[int(np.argmax(pc.utf8_length(look.distinct).to_numpy(zero_copy_only=False) * is_number))]
     return dataclasses.replace(found, format=format_, why=f"{found.why}, such as {example.as_py()}")
 

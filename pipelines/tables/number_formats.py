@@ -25,13 +25,24 @@ _CURRENCY = (
     r"|CZK|HUF|RON|BRL|RUB|TRY|KRW|MXN|ZAR|SGD|HKD|TWD|THB|IDR|ILS|AED|SAR)"
 )
 _SUFFIX = rf"[{_SPACES}]?(?:{_CURRENCY}|[%‰]|°[A-Z]?)"
-_UNIT = rf"[{_SPACES}]?[^\W\d_][^\d,;{{}}()]{{0,14}}"
+# Letters that are no known unit belong to a code: 2452 A, 606xx.
+_UNITS = (
+    r"(?i:km|kms|mi|miles?|m|cm|mm|ft|feet|in|inch(?:es)?|yd|sq\.? ?ft|sqft|sq\.? ?m|sqm|m²|m2|ha|acres?|kg|g"
+    r"|mg|lbs?|oz|tons?|l|ml|cl|litres?|liters?|gal|cc|hp|bhp|ps|kw|kwh|w|v|mah|mpg|kmpl|km/l|km/kg|km/h"
+    r"|kmh|mph|kph|rpm|kb|mb|gb|tb|mp|px|hz|khz|mhz|ghz|s|sec|secs|seconds?|ms|min|mins|minutes?|h|hrs?"
+    r"|hours?|d|days?|nights?|wks?|weeks?|mos?|months?|yrs?|years?|years old|beds?|baths?|rooms?|bedrooms?"
+    r"|bathrooms?|people|persons?|guests?|pcs|pieces?|units?|items?|stars?|points?|pts|kcal|cal|k|bn"
+    r"|million|billion|mn)"
+)
+_UNIT = rf"[{_SPACES}]?{_UNITS}\.?"
 # Between the sign, the currency, the digits and what follows them.
 _MARKED = re.compile(
     rf"(?P<open>\(|[+-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?[+-]?(?P<number>[.,]?\d[\d.,'\u2019{_SPACES}]*?)"
     rf"(?P<suffix>{_SUFFIX}|{_UNIT})?\)?"
 )
-_FORMAT = re.compile(r"(?P<sign>-|\()?(?P<prefix>[^{}]*)\{(?P<thousands>[^{}\d]?)\}(?P<suffix>[^{}]*)")
+_FORMAT = re.compile(
+    r"(?P<sign>[-+(])?(?P<prefix>[^{}]*)\{(?P<thousands>[,. \u00a0\u202f'\u2019]?)\}(?P<suffix>[^{}]*)"
+)
 _THOUSANDS = (",", ".", *_SPACES, "'", "\u2019")
 # As many cells with a digit as this are read, or it is no column of numbers.
 _MIN_SHARE = 0.98
@@ -40,7 +51,7 @@ _MIN_VALUES = 5
 
 
 class _Format(NamedTuple):
-    """The parts of a format; `sign` is "-" or "(" where it stands before the prefix."""
+    """The parts of a format; `sign` is "-" or "(" before the prefix, or "+", which numbers above zero have."""
 
     sign: str
     prefix: str
@@ -53,7 +64,8 @@ class _Format(NamedTuple):
         match = _FORMAT.fullmatch(text)
         if match is None or (match["sign"] == "(") != text.endswith(")"):
             raise AugmentError(
-                f"the format {text!r} has no place for the number; write for example ${{,}} for $1,234 or {{}} kg."
+                f"the format {text!r} is none of numbers; write for example ${{,}} for $1,234 or {{}} kg, and brackets "
+                "around all of it only, where they are a minus."
             )
         thousands = {",": ".", ".": ","}[decimal] if match["thousands"] == decimal else match["thousands"]
         suffix = match["suffix"].removesuffix(")") if match["sign"] == "(" else match["suffix"]
@@ -66,7 +78,8 @@ class _Format(NamedTuple):
 
     def patterns(self, decimal: str) -> tuple[str, str]:
         """What reads a number with its sign in two groups and its digits in a third, and what reads one in brackets."""
-        mark, between = re.escape(decimal), re.escape(self.thousands)
+        mark = re.escape(decimal)
+        between = rf"[{_SPACES}]" if self.thousands and self.thousands in _SPACES else re.escape(self.thousands)
         grouped = rf"[1-9]\d{{0,2}}(?:{between}\d{{3}})+|" if between else ""
         digits = rf"((?:{grouped}\d+)(?:{mark}\d*)?(?:[eE][+-]?\d+)?|{mark}\d+)"
         prefix, suffix = re.escape(self.prefix), re.escape(self.suffix)
@@ -102,7 +115,10 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
     format_ = bare._replace(thousands=_thousands(texts, bare, decimal))
     if format_ == ("", "", "", "") or not _are_numbers(texts, format_, decimal):
         return None
-    if prefix and pc.any(pc.starts_with(texts, "-" + prefix)).as_py():
+    starts = {sign: pc.sum(pc.starts_with(texts, sign + prefix)).as_py() or 0 for sign in ("-", "+")}
+    if 2 * starts["+"] > len(texts) - starts["-"]:
+        format_ = format_._replace(sign="+")
+    elif prefix and starts["-"]:
         format_ = format_._replace(sign="-")
     if pc.any(pc.starts_with(texts, "(")).as_py():
         format_ = format_._replace(sign="(")
@@ -113,10 +129,12 @@ def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
     """Returns texts, an array or a chunked one, without the marks of a format; others as they are, null as null."""
     parts = _Format.of(format_, decimal)
     signed, bracketed = parts.patterns(decimal)
-    for pattern, sign in ((signed, r"\1\2"), (bracketed, "-")):
+    grouped, _ = parts._replace(prefix="", suffix="").patterns(decimal)
+    for pattern, sign in ((signed, r"\1\2"), (bracketed, "-"), (grouped, r"\1\2")):
         is_marked = pc.match_substring_regex(texts, pattern)
         bare = pc.replace_substring_regex(texts, pattern, sign + r"\3")
-        bare = pc.replace_substring(bare, parts.thousands, "") if parts.thousands else bare
+        for mark in _SPACES if parts.thousands and parts.thousands in _SPACES else filter(None, parts.thousands):
+            bare = pc.replace_substring(bare, mark, "")
         texts = pc.if_else(is_marked, bare, texts)
     return texts
 
@@ -130,10 +148,13 @@ def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
     plain = pc.binary_join_element_wise(scalar(parts.prefix), numbers, scalar(parts.suffix), scalar(""))
     if not parts.sign:
         return plain
-    start, end = ("-", "") if parts.sign == "-" else ("(", ")")
+    start, end = ("(", ")") if parts.sign == "(" else ("-", "")
     positive = pc.utf8_ltrim(numbers, "-")
     before, after = scalar(start + parts.prefix), scalar(parts.suffix + end)
     negative = pc.binary_join_element_wise(before, positive, after, scalar(""))
+    if parts.sign == "+":
+        above = pc.binary_join_element_wise(scalar("+" + parts.prefix), numbers, scalar(parts.suffix), scalar(""))
+        plain = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), above, plain)
     return pc.if_else(pc.starts_with(numbers, "-"), negative, plain)
 
 
@@ -151,7 +172,11 @@ def _thousands(texts: pa.Array, bare: _Format, decimal: str) -> str:
     if counts[mark] <= without:
         return ""
     # Digits in groups of one length with a space between them are a code, such as a number to call.
-    is_code = mark in _SPACES and not bare.prefix and pc.count_distinct(pc.utf8_length(texts)).as_py() == 1
+    is_code = (
+        mark in _SPACES
+        and not bare.prefix
+        and (pc.count_distinct(pc.utf8_length(texts)).as_py() == 1 or pc.any(pc.starts_with(texts, "+")).as_py())
+    )
     return "" if is_code else mark
 
 
@@ -161,6 +186,12 @@ def _are_numbers(texts: pa.Array, format_: _Format, decimal: str) -> bool:
     for pattern in format_.patterns(decimal):
         is_read |= pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
     if not len(texts) or is_read.mean() < _MIN_SHARE:
+        return False
+    # Beside whole numbers none but three decimals: the mark may stand between thousands here.
+    fraction = rf"\A\D*\d{{1,3}}{re.escape(decimal)}(\d+)\D*\z"
+    digits = pc.extract_regex(texts, pattern=fraction.replace("(", "(?P<d>", 1)).field("d")
+    lengths = pc.unique(pc.utf8_length(pc.drop_null(digits))).to_pylist()
+    if lengths == [3] and digits.null_count and not format_.thousands:
         return False
     is_unit = format_.suffix and re.fullmatch(_SUFFIX, format_.suffix) is None
     return not is_unit or len(texts) >= _MIN_VALUES

@@ -279,7 +279,8 @@ def _check_file(path: pathlib.Path, where: str) -> bytes:
         raise AugmentError(f"{where} cannot be read: {error.strerror}.") from error
     if not start:
         raise AugmentError(f"{where} is empty.")
-    if path.suffix.lower() in _SPREADSHEETS:
+    is_packed = start in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+    if is_packed and path.suffix.lower() in _SPREADSHEETS:
         raise UsageError(f"{where} is a spreadsheet. Save its sheet as CSV.")
     if start == b"PK\x03\x04":
         raise UsageError(f"{where} is a zip file or a model, not a table. To use a model: augment generate -m {where}")
@@ -324,7 +325,7 @@ def _read_csv(
     notes = []
     try:
         first = _first_record(head, dialect, where)
-        if re.fullmatch("sep=.?", line := dialect.delimiter.join(first)):
+        if re.fullmatch("(?i)sep=.?", line := dialect.delimiter.join(first)):
             raise AugmentError(f"{where} begins with {line!r}, which tells Excel the delimiter. Delete that line.")
         names, unnamed = _names(first, dialect)
         _check_names(names, where)

@@ -95,7 +95,8 @@ def refuse_output(path: str | os.PathLike[str], force: bool) -> None:
     """Raises what `refuse_existing` raises, and `UsageError` if a table cannot be written in the format of `path`."""
     path = pathlib.Path(path)
     if path.suffix.lower() in _OTHER_FORMATS:
-        csv, parquet = path.with_suffix(".csv"), path.with_suffix(".parquet")
+        stem = path.with_name(path.name.split(".")[0])
+        csv, parquet = stem.with_suffix(".csv"), stem.with_suffix(".parquet")
         raise UsageError(f"{path}: tables are written as CSV or Parquet. Write -o {csv} or -o {parquet}")
     refuse_existing(path, force)
 

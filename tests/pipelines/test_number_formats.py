@@ -113,7 +113,7 @@ def test_the_kind_and_the_format_may_be_given():
     assert column_of(["$1,234.50", "$7.99"], kind="float").format == "${,}"
     (column,) = read_schema(source_of(["4WD", "2WD"]), [{"name": "a", "kind": "integer", "format": "{}WD"}]).columns
     assert column.format == "{}WD"
-    with pytest.raises(AugmentError, match=r"the format '\$' has no place for the number"):
+    with pytest.raises(AugmentError, match=r"the format '\$' is none of numbers"):
         read_schema(source_of(["$4", "$2"]), [{"name": "a", "kind": "integer", "format": "$"}])
 
 

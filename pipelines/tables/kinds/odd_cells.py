@@ -41,6 +41,7 @@ def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
             found = find_moment(rest)
         if found and found.is_numeric:
             return _with_missing(rest, found, markers)
+        return without_odd_cells(rest, is_number[~is_marker]) if len(rest.distinct) > 1 else None
     odd_count = int(look.counts[~is_number].sum())
     odd = look.distinct.filter(pa.array(~is_number))
     infinite = odd.filter(pc.match_substring_regex(odd, INFINITY))
