@@ -164,6 +164,8 @@ class Sampler:
         threads: As for `Graph`.
         even: Whether the rows of a block are evenly spread (see `evenly.py`), or else independent. Those that are drawn
             again, and classes beside given ones that few rows have, are independent.
+        share: That of the rows which have all given classes, if it is known. Default: measured, with numbers that are
+            the same for all seeds.
     """
 
     def __init__(
@@ -173,19 +175,20 @@ class Sampler:
         threads: int | None = None,
         *,
         even: bool = True,
+        share: float | None = None,
     ) -> None:
         self._even = even
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
         self._discrete = self._proposer = self._scorer = None
-        self._share = 1.0
+        self.share = 1.0
         if model.encoding.discrete:
             self._discrete = Graph(model, "discrete_sampler.tflite", threads)
         if given:
-            rng = generator(0, 0)  # of any: how rows are made is not to depend on the seed
-            self._share = len(self._matching(rng, BLOCK_ROWS, even=True)) / BLOCK_ROWS
-            if self._share < _LEAST_SHARE:
+            fixed = generator(0, 0)  # how rows are made is not to depend on the seed
+            self.share = len(self._matching(fixed, BLOCK_ROWS, even=True)) / BLOCK_ROWS if share is None else share
+            if self.share < _LEAST_SHARE:
                 self._proposer = Graph(model, "discrete_sampler_given.tflite", threads)
                 self._scorer = Graph(model, "discrete_scorer.tflite", threads)
 
@@ -252,11 +255,13 @@ class Sampler:
         """The classes of rows that happen to have the given ones."""
         found: list[np.ndarray] = []
         missing = rows
-        while missing > 0:
-            drawn = 1 << max(6, math.ceil(math.log2(1.1 * missing / self._share)))
+        for _ in range(_MAX_ROUNDS):
+            drawn = 1 << max(6, math.ceil(math.log2(1.1 * missing / max(self.share, 1 / BLOCK_ROWS))))
             found.append(self._matching(rng, min(drawn, BLOCK_ROWS), even=even))
             missing -= len(found[-1])
-        return np.concatenate(found)[:rows]
+            if missing <= 0:
+                return np.concatenate(found)[:rows]
+        raise AugmentError(f"{self._model.path} gives classes other than those it gave before; it is damaged.")
 
     def _proposed(self, rng: np.random.Generator, rows: int, proposer: Graph, scorer: Graph) -> np.ndarray:
         """The classes of rows that have the given ones, each one of several proposals."""
@@ -306,8 +311,11 @@ def new_blocks(
     workers = min(workers, max(1, _MAX_COLUMNS // max(1, len(model.encoding.continuous))))
     # Samplers are made here, not by the threads: what keeps their logs quiet holds for the whole process.
     free: SimpleQueue[Sampler] = SimpleQueue()
+    share = None
     for _ in range(workers):
-        free.put(Sampler(model, given, threads if workers == 1 else 1, even=even))
+        sampler = Sampler(model, given, threads if workers == 1 else 1, even=even, share=share)
+        share = sampler.share
+        free.put(sampler)
 
     def make(number: int) -> dict[str, Cells]:
         sampler = free.get()

@@ -188,10 +188,12 @@ def _are_numbers(texts: pa.Array, format_: _Format, decimal: str) -> bool:
     if not len(texts) or is_read.mean() < _MIN_SHARE:
         return False
     # Beside whole numbers none but three decimals: the mark may stand between thousands here.
-    fraction = rf"\A\D*\d{{1,3}}{re.escape(decimal)}(\d+)\D*\z"
-    digits = pc.extract_regex(texts, pattern=fraction.replace("(", "(?P<d>", 1)).field("d")
-    lengths = pc.unique(pc.utf8_length(pc.drop_null(digits))).to_pylist()
-    if lengths == [3] and digits.null_count and not format_.thousands:
-        return False
+    mark = re.escape(decimal)
+    has_fraction = pc.match_substring_regex(texts, mark)
+    fractions = texts.filter(has_fraction)
+    if 0 < len(fractions) < len(texts) and not format_.thousands:
+        are_groups = pc.match_substring_regex(fractions, rf"\A\D*[1-9]\d{{0,2}}{mark}\d\d\d(\D|\z)")
+        if pc.all(are_groups).as_py():
+            return False
     is_unit = format_.suffix and re.fullmatch(_SUFFIX, format_.suffix) is None
     return not is_unit or len(texts) >= _MIN_VALUES

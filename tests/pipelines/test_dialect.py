@@ -100,3 +100,16 @@ def test_compression_is_known_by_the_first_bytes():
 def test_a_dialect_goes_to_json_and_back():
     dialect = Dialect("cp949", ";", ",", False, ("", "-"), "\r\n", "gzip", True, ("column_3",))
     assert Dialect.from_json(dialect.to_json()) == dialect
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal"),
+    [
+        ("x\ta\tb\n" + "0.14\t$2,037\t$3,031\n" * 60, "."),  # three digits may be thousands
+        ("price;weight\n" + "2.037 €;1,5\n" * 60, ","),
+        ("price;name\n" + "1.234,50 €;a\n" * 60, ","),
+        ("price\tname\n" + "$1,234.50\ta\n" * 60, "."),
+    ],
+)
+def test_amounts_say_their_decimal_mark_where_they_are_clear(text, decimal):
+    assert sniff(text.encode()).decimal == decimal

@@ -241,6 +241,10 @@ def test_a_date_that_is_none_among_dates_is_named():
     assert "('2019-02-30' in row 2)" in refusal(["2019-02-30", *DAYS])
 
 
+def test_a_marker_beside_a_date_that_is_none_hides_nothing():
+    assert "('2019-02-30' in row 262)" in refusal([*DAYS, *20 * ["unknown"], "2019-02-30"])
+
+
 def test_a_date_beyond_all_others_that_repeats_is_a_missing_cell():
     column = column_of([*DAYS, "9999-12-31", "9999-12-31"])
     assert (column.kind, column.format, column.missing) == ("date", "%Y-%m-%d", ("9999-12-31",))

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from pipelines import AugmentError
 from pipelines.engines import evenly, local
 from pipelines.engines.local import BLOCK_ROWS, Decoder, Sampler, Scorer, generator
 from pipelines.model_file import read_model
@@ -156,8 +157,27 @@ def test_rows_that_hardly_ever_have_the_given_classes_are_proposed(visits_model)
     model = read_model(visits_model)
     columns = model.encoding.discrete
     rarest = {place: len(column.levels) - 1 for place, column in enumerate(columns)}
-    classes, _ = Sampler(model, rarest).draw(generator(0, 0), 100)
+    sampler = Sampler(model, rarest)
+    assert sampler.share < 1 / 32
+    classes, _ = sampler.draw(generator(0, 0), 100)
     assert (classes == list(rarest.values())).all()
+
+
+@pytest.mark.parametrize("least", [0.9, 1.1])
+def test_only_classes_of_fewer_rows_than_a_share_are_proposed(visits_model, monkeypatch, least):
+    model = read_model(visits_model)
+    share = Sampler(model, {0: 0}).share
+    monkeypatch.setattr(local, "_LEAST_SHARE", least * share)
+    monkeypatch.setattr(Sampler, "_proposed", lambda *_: pytest.fail("proposed") if least < 1 else np.zeros((5, 0)))
+    monkeypatch.setattr(Decoder, "__call__", lambda *arguments: arguments[-1])
+    assert len(Sampler(model, {0: 0}, share=share).draw(generator(0, 0), 5)[0]) == 5
+
+
+def test_a_model_that_never_gives_the_given_classes_again_ends_in_an_error(visits_model, monkeypatch):
+    sampler = Sampler(read_model(visits_model), {0: 0})
+    monkeypatch.setattr(sampler, "_matching", lambda *_, **__: np.zeros((0, 4), np.int32))
+    with pytest.raises(AugmentError, match="it is damaged"):
+        sampler.draw(generator(0, 0), 5)
 
 
 def test_the_rest_is_drawn_given_the_given_ones_as_the_distribution_has_them(answers_model, flow_in, how):

@@ -44,6 +44,8 @@ def column_of(cells, decimal=".", kind=None):
         (["4.5%", "-0.5%", "12.0%"], ".", "{}%", [4.5, -0.5, 12]),
         (["3 km", "12 km", "1,200 km", "5 km", "9 km"], ".", "{,} km", [3, 12, 1200, 5, 9]),
         (["-5°C", "7°C"], ".", "{}°C", [-5, 7]),
+        (["+3.3%", "-2.2%", "+0.5%"], ".", "+{}%", [3.3, -2.2, 0.5]),
+        (["+$3", "-$2"], ".", "+${}", [3, -2]),
     ],
 )
 def test_marks_are_found_read_and_written(cells, decimal, format_, values):
@@ -71,6 +73,11 @@ def test_marks_are_found_read_and_written(cells, decimal, format_, values):
         ["1:30", "2:45"],
         ["10.0.0.1", "10.0.0.2"],
         ["5 km", "5 kg", "7 m", "8 s", "9 t"],
+        ["2452 A", "1007 A", "33 A", "7 A", "12 A"],
+        ["606xx", "941xx", "100xx", "112xx", "30xx"],
+        [f"EUR{number}" for number in range(8900, 8930)],
+        ["+1 555 037 091", "+44 207 000 000", "+1 555 037 092"],
+        ["33.191 km", "459 km", "2.156 km", "999 km", "1.000 km"],  # thousands, by another mark than the table's
     ],
 )
 def test_codes_and_categories_with_digits_are_not_taken_for_numbers_with_marks(cells):
@@ -91,6 +98,16 @@ def test_marks_between_thousands_are_never_the_decimal_mark():
     column = Column("a", "float", decimals=2, min_decimals=2, format="${,}")
     assert spell(column, np.array([1234.5]), ",").to_pylist() == ["$1.234,50"]
     assert parse(column, "$1.234,50", ",") == 1234.5
+
+
+@pytest.mark.parametrize("said", ["1.500 €", "1.500", "1500", "1500 €", "1.500,0"])
+def test_a_condition_may_leave_marks_out(said):
+    assert parse(Column("a", "float", decimals=2, format="{.} €"), said, ",") == 1500
+
+
+def test_any_space_is_one_between_thousands():
+    column = Column("a", "integer", format="{\u202f}")
+    assert [parse(column, cell) for cell in ("10\u202f000", "10 000", "10\u00a0000")] == [10_000] * 3
 
 
 def test_plain_numbers_are_read_in_a_column_with_marks():
