@@ -81,7 +81,7 @@ def find_formats(texts: pa.Array) -> list[str]:
 
 
 def read_by_most(texts: pa.Array) -> np.ndarray:
-    """Returns which texts, `[n]`, the format reads that reads most of them, bool."""
+    """Returns which texts, `[n]`, bool, are read by the best of the formats that read the first or the middle one."""
     best = np.zeros(len(texts), bool)
     for first in (texts[0].as_py(), texts[len(texts) // 2].as_py()):
         if any(character.isdigit() for character in first) and len(first) <= 40:

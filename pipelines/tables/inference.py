@@ -44,8 +44,8 @@ def infer_schema(
     integer or float, also with a currency, a unit or marks between thousands, but whole numbers with leading zeros are
     codes, that is categorical; dates and times have one format throughout; values that are all distinct and numbered,
     or of one pattern with digits, or UUIDs, are identifiers; long or many texts that seldom repeat are text; the rest
-    is categorical. Texts such as "n.d." in a column of numbers are further spellings of a missing cell; so are up to
-    three others if they repeat and are rare.
+    is categorical. Texts such as "n.d." in a column of numbers or dates are further spellings of a missing cell; so are
+    up to three others if they repeat and are rare.
 
     Args:
         source: The table.
@@ -54,8 +54,8 @@ def infer_schema(
 
     Raises:
         UsageError: If `kinds` or `drop` name a column that does not exist, or nothing is left.
-        AugmentError: If columns do not fit the kind asked for, have infinities, or are numbers but for a few odd
-            texts; all of them are named.
+        AugmentError: If columns do not fit the kind asked for, have infinities, or are numbers or dates but for a few
+            odd texts; all of them are named.
     """
     given = {name: {"kind": kind} for name, kind in (kinds or {}).items()}
     return _infer(source, given, drop)
