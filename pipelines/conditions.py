@@ -146,8 +146,8 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
     if not column.is_numeric and sign not in ("=", "!=") and _place(value, column) is None:
         raise UsageError(f"the values of column {name!r} have no order; only = and != can be asked of it.")
     condition = Condition(column, encoding, sign, value, number)
-    if encoding.margin is None and not condition.fitting:
-        raise UsageError(f"no value of column {name!r} is {sign}{value}; new rows have {shown}.")
+    if sign == "=" and encoding.margin is None and not condition.fitting:  # of a range, no row will be found
+        raise UsageError(f"column {name!r} of the model has no value {value!r}; it has {shown}.")
     return condition
 
 
