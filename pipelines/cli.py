@@ -402,16 +402,11 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
 
     found = find_model(model)
     options["reading"] = _read_options(options)
-    scored = 0
-
-    def tell(rows: int) -> None:
-        nonlocal scored
-        scored += rows
-        stage(f"{scored:,} rows scored")
-
     try:
         with _StageProgress(shown=not quiet and output != "-") as stage:
-            made = verb.score(data, model=found, output=output, outlier_share=outliers, on_progress=tell, **options)
+            made = verb.score(
+                data, model=found, output=output, outlier_share=outliers, on_progress=stage.rows("scored"), **options
+            )
     except KeyboardInterrupt:
         if is_several(data):
             click.echo(f"\nthe tables that are whole stay; to score the others: {same_command('resume')}", err=True)
@@ -478,15 +473,8 @@ def impute(data: str, model: str | None, output: str, quiet: bool, **options: An
 
     found = find_model(model)
     options["reading"] = _read_options(options)
-    filled = 0
-
-    def tell(rows: int) -> None:
-        nonlocal filled
-        filled += rows
-        stage(f"{filled:,} rows dealt with")
-
     with _StageProgress(shown=not quiet and output != "-") as stage:
-        verb.impute(data, model=found, output=output, on_progress=tell, **options)
+        verb.impute(data, model=found, output=output, on_progress=stage.rows("dealt with"), **options)
     _say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
@@ -756,6 +744,17 @@ class _StageProgress:
     def __call__(self, what: str) -> None:
         if self._is_shown:
             click.echo(f"\r{printable(what)} ...\x1b[K", err=True, nl=False)
+
+    def rows(self, done: str) -> Callable[[int], None]:
+        """What is told of further rows, and says how many they are by now and what is done with them."""
+        total = 0
+
+        def tell(rows: int) -> None:
+            nonlocal total
+            total += rows
+            self(f"{total:,} rows {done}")
+
+        return tell
 
     def __exit__(self, *exc: object) -> None:
         if self._is_shown:

@@ -70,8 +70,8 @@ class Condition:
     @property
     def given_class(self) -> int | None:
         """The one class that fulfils the condition, if no number does."""
-        is_exact = self.operator == "=" and len(self.fitting) == 1
-        return self.fitting[0] if is_exact else None
+        fitting = self.fitting
+        return fitting[0] if self.operator == "=" and len(fitting) == 1 else None
 
     def _holds_for(self, index: int) -> bool:
         if self.encoding.levels[index] is None:

@@ -166,6 +166,9 @@ class Sampler:
             again, and classes beside given ones that few rows have, are independent.
         share: That of the rows which have all given classes, if it is known. Default: measured, with numbers that are
             the same for all seeds.
+
+    Attributes:
+        share: The same, or 1 if none are given.
     """
 
     def __init__(
@@ -181,7 +184,8 @@ class Sampler:
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
-        self._discrete = self._proposer = self._scorer = None
+        self._discrete: Graph | None = None
+        self._proposing: tuple[Graph, Graph] | None = None
         self.share = 1.0
         if model.encoding.discrete:
             self._discrete = Graph(model, "discrete_sampler.tflite", threads)
@@ -189,8 +193,8 @@ class Sampler:
             fixed = generator(0, 0)  # how rows are made is not to depend on the seed
             self.share = len(self._matching(fixed, BLOCK_ROWS, even=True)) / BLOCK_ROWS if share is None else share
             if self.share < _LEAST_SHARE:
-                self._proposer = Graph(model, "discrete_sampler_given.tflite", threads)
-                self._scorer = Graph(model, "discrete_scorer.tflite", threads)
+                names = "discrete_sampler_given.tflite", "discrete_scorer.tflite"
+                self._proposing = Graph(model, names[0], threads), Graph(model, names[1], threads)
 
     def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
         """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
@@ -234,8 +238,8 @@ class Sampler:
         num_uniforms = 0 if self._given else len(self._model.encoding.discrete)
         uniforms, noise = evenly.draw(rng, rows, num_uniforms, self._columns, even=even)
         classes = np.empty((rows, 0), np.int32)
-        if self._proposer is not None and self._scorer is not None:
-            classes = self._proposed(rng, rows, self._proposer, self._scorer)
+        if self._proposing is not None:
+            classes = self._proposed(rng, rows, *self._proposing)
         elif self._given:
             classes = self._waited_for(rng, rows, even=even)
         elif self._discrete is not None:
@@ -256,7 +260,7 @@ class Sampler:
         found: list[np.ndarray] = []
         missing = rows
         for _ in range(_MAX_ROUNDS):
-            drawn = 1 << max(6, math.ceil(math.log2(1.1 * missing / max(self.share, 1 / BLOCK_ROWS))))
+            drawn = 1 << max(6, math.ceil(math.log2(1.1 * missing / self.share)))
             found.append(self._matching(rng, min(drawn, BLOCK_ROWS), even=even))
             missing -= len(found[-1])
             if missing <= 0:

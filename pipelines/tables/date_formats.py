@@ -66,14 +66,10 @@ def find_formats(texts: pa.Array) -> list[str]:
 
     More than one is left where day and month cannot be told apart.
     """
-    first = texts[0].as_py()
-    if not any(character.isdigit() for character in first) or len(first) > 40:
-        return []
     some = texts.slice(0, 200)
     found: list[str] = []
-    for format_ in _candidates(first):
-        is_complete = found and not _is_swapped(format_, found[0])
-        if is_complete or not _may_read(format_, first) or not re.fullmatch(_pattern(format_, python=True), first):
+    for format_ in _fitting(texts[0].as_py()):
+        if found and not _is_swapped(format_, found[0]):
             continue
         if not np.isnan(parse(some, format_)).any() and not np.isnan(parse(texts, format_)).any():
             found.append(format_)
@@ -84,11 +80,9 @@ def read_by_most(texts: pa.Array) -> np.ndarray:
     """Returns which texts, `[n]`, bool, are read by the best of the formats that read the first or the middle one."""
     best = np.zeros(len(texts), bool)
     for first in (texts[0].as_py(), texts[len(texts) // 2].as_py()):
-        if any(character.isdigit() for character in first) and len(first) <= 40:
-            for format_ in _candidates(first):
-                if _may_read(format_, first) and re.fullmatch(_pattern(format_, python=True), first):
-                    is_read = ~np.isnan(parse(texts, format_))
-                    best = is_read if is_read.sum() > best.sum() else best
+        for format_ in _fitting(first):
+            is_read = ~np.isnan(parse(texts, format_))
+            best = is_read if is_read.sum() > best.sum() else best
     return best
 
 
@@ -159,6 +153,14 @@ def fraction_digits(texts: pa.Array, format_: str) -> tuple[int, int]:
         return 0, 0
     digits = pc.utf8_length(pc.extract_regex(texts, pattern=_pattern(format_)).field("f"))
     return pc.max(digits).as_py(), pc.min(digits).as_py()
+
+
+def _fitting(text: str) -> Iterator[str]:
+    """The formats whose shape a text has, though there may be no such date."""
+    if any(character.isdigit() for character in text) and len(text) <= 40:
+        for format_ in _candidates(text):
+            if _may_read(format_, text) and re.fullmatch(_pattern(format_, python=True), text):
+                yield format_
 
 
 def _candidates(first: str) -> Iterator[str]:

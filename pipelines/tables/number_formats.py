@@ -1,7 +1,8 @@
 """Numbers with marks: a currency before, a unit after, marks between thousands, as in $1,234.50, 45 % and 1.234,50 €.
 
 A format says what stands around the number, `{}`, and in its braces what stands between thousands: `${,}`, `{} %`,
-`{.} €`. Before it, `-` has the sign before the currency (-$5), and parentheses around it are the sign (($5)).
+`{.} €`. Before all of it, `-` says that the sign stands before the currency (-$5), `+` that numbers above zero have
+one, too (+5%), and parentheses around it are a minus (($5)).
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ _UNITS = (
 _UNIT = rf"[{_SPACES}]?{_UNITS}\.?"
 # Between the sign, the currency, the digits and what follows them.
 _MARKED = re.compile(
-    rf"(?P<open>\(|[+-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?[+-]?(?P<number>[.,]?\d[\d.,'\u2019{_SPACES}]*?)"
+    rf"(?:\(|[+-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?[+-]?[.,]?\d[\d.,'\u2019{_SPACES}]*?"
     rf"(?P<suffix>{_SUFFIX}|{_UNIT})?\)?"
 )
 _FORMAT = re.compile(
     r"(?P<sign>[-+(])?(?P<prefix>[^{}]*)\{(?P<thousands>[,. \u00a0\u202f'\u2019]?)\}(?P<suffix>[^{}]*)"
 )
 _THOUSANDS = (",", ".", *_SPACES, "'", "\u2019")
-# As many cells with a digit as this are read, or it is no column of numbers.
+# Of the distinct texts with a digit as many are read, or it is no column of numbers.
 _MIN_SHARE = 0.98
 # Fewer values with a unit are categories, such as 4WD and 2WD.
 _MIN_VALUES = 5
@@ -115,14 +116,7 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
     format_ = bare._replace(thousands=_thousands(texts, bare, decimal))
     if format_ == ("", "", "", "") or not _are_numbers(texts, format_, decimal):
         return None
-    starts = {sign: pc.sum(pc.starts_with(texts, sign + prefix)).as_py() or 0 for sign in ("-", "+")}
-    if 2 * starts["+"] > len(texts) - starts["-"]:
-        format_ = format_._replace(sign="+")
-    elif prefix and starts["-"]:
-        format_ = format_._replace(sign="-")
-    if pc.any(pc.starts_with(texts, "(")).as_py():
-        format_ = format_._replace(sign="(")
-    return format_.text
+    return format_._replace(sign=_sign(texts, prefix)).text
 
 
 def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
@@ -145,17 +139,29 @@ def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
     ungrouped = r"\A(-?\d+)(\d{3})(\D|\z)"
     while parts.thousands and pc.any(pc.match_substring_regex(numbers, r"\A-?\d{4}")).as_py():
         numbers = pc.replace_substring_regex(numbers, ungrouped, rf"\1{parts.thousands}\2\3")
-    plain = pc.binary_join_element_wise(scalar(parts.prefix), numbers, scalar(parts.suffix), scalar(""))
-    if not parts.sign:
-        return plain
-    start, end = ("(", ")") if parts.sign == "(" else ("-", "")
-    positive = pc.utf8_ltrim(numbers, "-")
-    before, after = scalar(start + parts.prefix), scalar(parts.suffix + end)
-    negative = pc.binary_join_element_wise(before, positive, after, scalar(""))
+
+    def between(before: str, texts: pa.Array, after: str) -> pa.Array:
+        ends = scalar(before + parts.prefix), scalar(parts.suffix + after)
+        return pc.binary_join_element_wise(ends[0], texts, ends[1], scalar(""))
+
+    marked = between("", numbers, "")
     if parts.sign == "+":
-        above = pc.binary_join_element_wise(scalar("+" + parts.prefix), numbers, scalar(parts.suffix), scalar(""))
-        plain = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), above, plain)
-    return pc.if_else(pc.starts_with(numbers, "-"), negative, plain)
+        marked = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), between("+", numbers, ""), marked)
+    if parts.sign:
+        start, end = ("(", ")") if parts.sign == "(" else ("-", "")
+        negative = between(start, pc.utf8_ltrim(numbers, "-"), end)
+        marked = pc.if_else(pc.starts_with(numbers, "-"), negative, marked)
+    return marked
+
+
+def _sign(texts: pa.Array, prefix: str) -> str:
+    """How signs are written, as `_Format.sign` has it."""
+    if pc.any(pc.starts_with(texts, "(")).as_py():
+        return "("
+    minus, plus = (pc.sum(pc.starts_with(texts, sign + prefix)).as_py() or 0 for sign in "-+")
+    if 2 * plus > len(texts) - minus:
+        return "+"
+    return "-" if prefix and minus else ""
 
 
 def _thousands(texts: pa.Array, bare: _Format, decimal: str) -> str:
@@ -187,13 +193,16 @@ def _are_numbers(texts: pa.Array, format_: _Format, decimal: str) -> bool:
         is_read |= pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
     if not len(texts) or is_read.mean() < _MIN_SHARE:
         return False
-    # Beside whole numbers none but three decimals: the mark may stand between thousands here.
-    mark = re.escape(decimal)
-    has_fraction = pc.match_substring_regex(texts, mark)
-    fractions = texts.filter(has_fraction)
-    if 0 < len(fractions) < len(texts) and not format_.thousands:
-        are_groups = pc.match_substring_regex(fractions, rf"\A\D*[1-9]\d{{0,2}}{mark}\d\d\d(\D|\z)")
-        if pc.all(are_groups).as_py():
-            return False
     is_unit = format_.suffix and re.fullmatch(_SUFFIX, format_.suffix) is None
-    return not is_unit or len(texts) >= _MIN_VALUES
+    if is_unit and len(texts) < _MIN_VALUES:
+        return False
+    return bool(format_.thousands) or not _may_be_thousands(texts, decimal)
+
+
+def _may_be_thousands(texts: pa.Array, decimal: str) -> bool:
+    """Whether, beside whole numbers, there are none but three decimals: the mark may stand between thousands here."""
+    fractions = texts.filter(pc.match_substring(texts, decimal))
+    if not 0 < len(fractions) < len(texts):
+        return False
+    groups = rf"\A\D*[1-9]\d{{0,2}}{re.escape(decimal)}\d\d\d(\D|\z)"
+    return bool(pc.all(pc.match_substring_regex(fractions, groups)).as_py())

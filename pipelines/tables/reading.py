@@ -38,7 +38,7 @@ __all__ = ["Source", "check_records", "is_parquet", "is_recoded", "read_source",
 
 _BLOCK_BYTES = 1 << 22
 _STDIN = "standard input"
-_SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 # A delimiter or a quote may be the second half of a character in these; records are then taken from decoded text.
 _UNSAFE = ("utf-16", "utf-32", "cp932", "shift", "big5", "gb", "cp949", "johab")
 
@@ -280,7 +280,7 @@ def _check_file(path: pathlib.Path, where: str) -> bytes:
     if not start:
         raise AugmentError(f"{where} is empty.")
     is_packed = start in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-    if is_packed and path.suffix.lower() in _SPREADSHEETS:
+    if is_packed and path.suffix.lower() in SPREADSHEETS:
         raise UsageError(f"{where} is a spreadsheet. Save its sheet as CSV.")
     if start == b"PK\x03\x04":
         raise UsageError(f"{where} is a zip file or a model, not a table. To use a model: augment generate -m {where}")

@@ -28,7 +28,7 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import Dialect
 from pipelines.tables.formulas import escape, escape_array, escape_record, escape_table
 from pipelines.tables.identifiers import make_identifiers
-from pipelines.tables.reading import Source, check_records, is_parquet, is_recoded, records
+from pipelines.tables.reading import SPREADSHEETS, Source, check_records, is_parquet, is_recoded, records
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell
 from pipelines.tables.typed import arrow_schema, to_table, typed_column
@@ -57,8 +57,8 @@ __all__ = [
 ]
 
 # A CSV under such a name would not be what it says.
-_OTHER_FORMATS = (".xlsx", ".xlsm", ".xls", ".ods", ".json", ".jsonl", ".feather", ".arrow", ".orc", ".avro", ".h5",
-                  ".pkl", ".npz", ".zip", ".dta", ".sav")  # fmt: skip
+_OTHER_FORMATS = (*SPREADSHEETS, ".json", ".jsonl", ".feather", ".arrow", ".orc", ".avro", ".h5", ".pkl", ".npz",
+                  ".zip", ".dta", ".sav")  # fmt: skip
 # Fixed, so that the bytes of a Parquet file do not depend on how many rows are made at a time.
 _ROWS_PER_GROUP = 1 << 17
 # What CSV is made of at a time: more would not be faster, and the text of a batch must stay below 2 GiB.
@@ -91,8 +91,13 @@ def refuse_existing(path: str | os.PathLike[str], force: bool) -> None:
         check_writable(path.resolve())
 
 
-def refuse_output(path: str | os.PathLike[str], force: bool) -> None:
-    """Raises what `refuse_existing` raises, and `UsageError` if a table cannot be written in the format of `path`."""
+def refuse_output(path: str | os.PathLike[str] | None, force: bool) -> None:
+    """Raises what `refuse_existing` raises, and `UsageError` if a table cannot be written in the format of `path`.
+
+    Neither standard output (`-`) nor a DataFrame (None) is refused.
+    """
+    if path is None or str(path) == "-":
+        return
     path = pathlib.Path(path)
     if path.suffix.lower() in _OTHER_FORMATS:
         stem = path.with_name(path.name.split(".")[0])
@@ -500,7 +505,7 @@ def csv_column(column: Column, cells: Cells, dialect: Dialect, *, alone: bool = 
     if not is_number.any():
         return fields
     numbers = spell(column, np.where(is_number, cells.values, 0.0), dialect.decimal)
-    return pc.if_else(from_numpy(is_number), _quoted(numbers, dialect), fields)
+    return pc.if_else(from_numpy(is_number), _quoted(_escaped(numbers, dialect), dialect), fields)
 
 
 def csv_field(text: str, dialect: Dialect = Dialect(), *, is_missing: bool = True, alone: bool = False) -> str:

@@ -73,8 +73,7 @@ def decode(
     absent = [name for name in names if name not in source.table.column_names]
     if absent:
         raise AugmentError(f"{source.name} has no column {absent[0]!r}; to decode takes {', '.join(names)}.")
-    if output is not None and str(output) != "-":
-        refuse_output(output, force)
+    refuse_output(output, force)
     classes, others = _classes(opened, source)
     decoded = _decoded(opened, source, classes, on_progress)
     decoded |= {name: _with_others(decoded[name], codes, rest) for name, (codes, rest) in others.items() if codes.any()}

@@ -86,8 +86,7 @@ def encode(
     taken = [name for name in names if name in source.table.column_names]
     if taken:
         raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
-    if output is not None and str(output) != "-":
-        refuse_output(output, force)
+    refuse_output(output, force)
     classes, noise = _latents(opened, source, seed, on_progress)
     columns: list[tuple[Column, Cells | None]] = []
     known = {column.name: column for column in opened.schema.columns}

@@ -219,8 +219,7 @@ def generate(
         if mark is not None:
             frame[mark] = np.r_[np.zeros(len(frame) - total, np.int64), np.ones(total, np.int64)]
         return frame
-    if str(output) != "-":
-        refuse_output(output, force)
+    refuse_output(output, force)
     batches = chain([next(batches)], batches)  # a shortfall shows before anything is on standard output
     with open_output(output) as file:
         writer = _writer(output, file, opened, source, seed, mark)

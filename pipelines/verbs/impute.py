@@ -87,10 +87,9 @@ def impute(
     if escape_formulas:
         source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_columns(opened, source)
-    if output is not None and str(output) != "-":
-        refuse_output(output, force)
-        if is_parquet(output) and not source.is_typed:
-            raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
+    refuse_output(output, force)
+    if output is not None and is_parquet(output) and not source.is_typed:
+        raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
     filled = _fill(opened, source, draw, seed, on_progress)
     if output is None and not isinstance(data, str | os.PathLike):
         frame = data.copy()

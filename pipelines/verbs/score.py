@@ -119,8 +119,7 @@ def score(
     if escape_formulas:
         source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_scorable(source, output)
-    if output is not None and str(output) != "-":
-        refuse_output(output, force)
+    refuse_output(output, force)
     columns = scores(opened, source, outlier_share, on_progress)
     if output is None:
         frame = typed_frame(opened, source) if isinstance(data, str | os.PathLike) else data.copy()

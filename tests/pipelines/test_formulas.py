@@ -47,6 +47,7 @@ FORMULAS = [
 HARMLESS = [
     "", " ", "-", "+", "--", "---", " - ", "-1", "+1", "-1.5", "-1,5", "-.5", "-1e-7", "-1.5E+3", " -3 ", "-5%", "- 3",
     "-inf", "+inf", "-nan", "-1 000,5", "-1'000.5", "1-1", "a=b", "a@b.org", "'=1", "x", "(=1)", "\ufffd",
+    "-$3,590.34", "-US$ 5", "+1.5 \u20ac", "-12\u20ac",
 ]  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def test_a_record_is_escaped_field_by_field(delimiter, start):
 
 
 def test_every_kind_of_column_is_escaped_and_no_number():
-    """Formulas hide in names, identifiers, constants and the formats of dates, too."""
+    """Formulas hide in names, identifiers, constants and formats, too."""
     columns = (
         Column("=name", "categorical"),
         Column("size", "float", decimals=1),
@@ -92,12 +93,16 @@ def test_every_kind_of_column_is_escaped_and_no_number():
         Column("id", "identifier", identifier={"kind": "sequence", "prefix": "=A", "start": 1}),
         Column("site", "constant", value="@home"),
         Column("day", "date", format="=%Y"),
+        Column("cost", "integer", format="=A{}"),
+        Column("fee", "integer", format="=A{}"),
     )
     batch = {
         "=name": Cells(np.array([0, 1]), ("=1+1", "a"), (False, False), None),
         "size": Cells(None, (), (), np.array([-1.5, 2.0])),
         "low": Cells(np.array([1, 0]), ("-2", "-"), (False, True), None),
         "day": Cells(None, (), (), np.array([0.0, 400.0])),
+        "cost": Cells(None, (), (), np.array([7.0, 8.0])),
+        "fee": Cells(np.array([0, 1]), (None, "NA"), (False, True), np.array([9.0, 0.0])),
     }
     said = {}
     for escapes in (False, True):
@@ -107,14 +112,14 @@ def test_every_kind_of_column_is_escaped_and_no_number():
         writer.write(batch, 0, 2)
         said[escapes] = list(csv.reader(io.StringIO(file.getvalue().decode())))
     assert said[False] == [
-        ["=name", "size", "low", "id", "site", "day", "+mark"],
-        ["=1+1", "-1.5", "-", "=A1", "@home", "=1970", "1"],
-        ["a", "2", "-2", "=A2", "@home", "=1971", "1"],
+        ["=name", "size", "low", "id", "site", "day", "cost", "fee", "+mark"],
+        ["=1+1", "-1.5", "-", "=A1", "@home", "=1970", "=A7", "=A9", "1"],
+        ["a", "2", "-2", "=A2", "@home", "=1971", "=A8", "NA", "1"],
     ]
     assert said[True] == [
-        ["'=name", "size", "low", "id", "site", "day", "'+mark"],
-        ["'=1+1", "-1.5", "-", "'=A1", "'@home", "'=1970", "1"],
-        ["a", "2", "-2", "'=A2", "'@home", "'=1971", "1"],
+        ["'=name", "size", "low", "id", "site", "day", "cost", "fee", "'+mark"],
+        ["'=1+1", "-1.5", "-", "'=A1", "'@home", "'=1970", "'=A7", "'=A9", "1"],
+        ["a", "2", "-2", "'=A2", "'@home", "'=1971", "'=A8", "NA", "1"],
     ]
 
 

@@ -163,14 +163,21 @@ def test_rows_that_hardly_ever_have_the_given_classes_are_proposed(visits_model)
     assert (classes == list(rarest.values())).all()
 
 
-@pytest.mark.parametrize("least", [0.9, 1.1])
-def test_only_classes_of_fewer_rows_than_a_share_are_proposed(visits_model, monkeypatch, least):
+@pytest.mark.parametrize(("least", "way"), [(0.9, "_waited_for"), (1.1, "_proposed")])
+def test_only_classes_of_fewer_rows_than_a_share_are_proposed(visits_model, monkeypatch, least, way):
     model = read_model(visits_model)
     share = Sampler(model, {0: 0}).share
     monkeypatch.setattr(local, "_LEAST_SHARE", least * share)
-    monkeypatch.setattr(Sampler, "_proposed", lambda *_: pytest.fail("proposed") if least < 1 else np.zeros((5, 0)))
-    monkeypatch.setattr(Decoder, "__call__", lambda *arguments: arguments[-1])
-    assert len(Sampler(model, {0: 0}, share=share).draw(generator(0, 0), 5)[0]) == 5
+    gone = []
+    for name in ("_waited_for", "_proposed"):
+        draw = getattr(Sampler, name)
+        monkeypatch.setattr(
+            Sampler, name, lambda *a, name=name, draw=draw, **more: gone.append(name) or draw(*a, **more)
+        )
+    for known in (None, share):
+        classes, _ = Sampler(model, {0: 0}, share=known).draw(generator(0, 0), 5)
+        assert (classes[:, 0] == 0).all()
+    assert gone == [way, way]
 
 
 def test_a_model_that_never_gives_the_given_classes_again_ends_in_an_error(visits_model, monkeypatch):

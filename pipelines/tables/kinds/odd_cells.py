@@ -46,7 +46,7 @@ def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
     odd = look.distinct.filter(pa.array(~is_number))
     infinite = odd.filter(pc.match_substring_regex(odd, INFINITY))
     is_rare = odd_count <= _MAX_ODD_SHARE * look.present
-    if len(infinite) and is_number.any() and (is_rare or len(infinite) == (~is_number & ~is_marker).sum()):
+    if len(infinite) and is_number.any() and (is_rare or len(infinite) == (~is_number).sum()):
         raise infinity_error(look, infinite[0].as_py())
     if is_rare:
         return _without_a_few(look, is_number, "is numeric", number_or_code)
