@@ -1,8 +1,9 @@
 """Numbers with marks: a currency before, a unit after, marks between thousands, as in $1,234.50, 45 % and 1.234,50 €.
 
 A format says what stands around the number, `{}`, and in its braces what stands between thousands: `${,}`, `{} %`,
-`{.} €`. Before all of it, `-` says that the sign stands before the currency (-$5), `+` that numbers above zero have
-one, too (+5%), and parentheses around it are a minus (($5)).
+`{.} €`. Before all of it, `-` says that the sign stands before the currency (-$5), U+2212 that this is the minus, and
+`+` that numbers above zero have a sign, too (+5%). Brackets around all of it or around the number are a minus: ($5) or
+$(5). After a semicolon stands how a zero is written, as in the accounts of spreadsheets: `$({,});$-`.
 """
 
 from __future__ import annotations
@@ -36,15 +37,23 @@ _UNITS = (
     r"|million|billion|mn)"
 )
 _UNIT = rf"[{_SPACES}]?{_UNITS}\.?"
+_MINUS = "\u2212"  # of typesetters
 # Between the sign, the currency, the digits and what follows them.
 _MARKED = re.compile(
-    rf"(?:\(|[+-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?[+-]?[.,]?\d[\d.,'\u2019{_SPACES}]*?"
+    rf"(?:\(|[+{_MINUS}-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?(?:\(|[+{_MINUS}-]?)[.,]?\d[\d.,'\u2019{_SPACES}]*?\)?"
     rf"(?P<suffix>{_SUFFIX}|{_UNIT})?\)?"
 )
-_FORMAT = re.compile(
-    r"(?P<sign>[-+(])?(?P<prefix>[^{}]*)\{(?P<thousands>[,. \u00a0\u202f'\u2019]?)\}(?P<suffix>[^{}]*)"
-)
+_DASH = re.compile(rf"{_CURRENCY}[{_SPACES}]*-|-[{_SPACES}]*{_CURRENCY}")
 _THOUSANDS = (",", ".", *_SPACES, "'", "\u2019")
+_NUMBER = rf"\{{(?P<thousands>[{''.join(_THOUSANDS)}]?)\}}"
+_PREFIX, _END = (rf"(?P<{name}>[^{{}}();]*)" for name in ("prefix", "suffix"))
+# By what `_Format.sign` says of them.
+_FORMATS = {
+    "(": rf"\({_PREFIX}{_NUMBER}{_END}\)",
+    "$(": rf"{_PREFIX}\({_NUMBER}\){_END}",
+    **{sign: f"{re.escape(sign)}{_PREFIX}{_NUMBER}{_END}" for sign in ("-", _MINUS, "+", "")},
+}
+_ZERO = r"(?:;(?P<zero>[^{};]+))?"
 # Of the distinct texts with a digit as many are read, or it is no column of numbers.
 _MIN_SHARE = 0.98
 # Fewer values with a unit are categories, such as 4WD and 2WD.
@@ -52,30 +61,45 @@ _MIN_VALUES = 5
 
 
 class _Format(NamedTuple):
-    """The parts of a format; `sign` is "-" or "(" before the prefix, or "+", which numbers above zero have."""
+    """The parts of a format: its sign, what stands before and after, between thousands, and for a zero.
+
+    `sign` is what numbers below zero have before the prefix, "-", U+2212 or "(", or before the digits, "$("; or "+",
+    which numbers above zero have before the prefix, and those below a "-".
+    """
 
     sign: str
     prefix: str
     thousands: str
     suffix: str
+    zero: str = ""
 
     @classmethod
     def of(cls, text: str, decimal: str) -> _Format:
         """The parts of a format; a mark between thousands that is the decimal mark becomes the other one."""
-        match = _FORMAT.fullmatch(text)
-        if match is None or (match["sign"] == "(") != text.endswith(")"):
+        found = ((sign, re.fullmatch(pattern + _ZERO, text)) for sign, pattern in _FORMATS.items())
+        sign, match = next(((sign, match) for sign, match in found if match), ("", None))
+        if match is None:
             raise AugmentError(
                 f"the format {text!r} is none of numbers; write for example ${{,}} for $1,234 or {{}} kg, and brackets "
-                "around all of it only, where they are a minus."
+                "around all of it or the braces only, where they are a minus."
             )
         thousands = {",": ".", ".": ","}[decimal] if match["thousands"] == decimal else match["thousands"]
-        suffix = match["suffix"].removesuffix(")") if match["sign"] == "(" else match["suffix"]
-        return cls(match["sign"] or "", match["prefix"], thousands, suffix)
+        return cls(sign, match["prefix"], thousands, match["suffix"], match["zero"] or "")
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """What stands before and after the digits of a number below zero."""
+        if self.sign == "$(":
+            return f"{self.prefix}(", f"){self.suffix}"
+        if self.sign == "(":
+            return f"({self.prefix}", f"{self.suffix})"
+        return ("-" if self.sign == "+" else self.sign) + self.prefix, self.suffix
 
     @property
     def text(self) -> str:
         """The format as text."""
-        return f"{self.sign}{self.prefix}{{{self.thousands}}}{self.suffix}" + ")" * (self.sign == "(")
+        before, after = (self.sign + self.prefix, self.suffix) if self.sign == "+" else self.ends
+        return f"{before}{{{self.thousands}}}{after}" + (f";{self.zero}" if self.zero else "")
 
     def patterns(self, decimal: str) -> tuple[str, str]:
         """What reads a number with its sign in two groups and its digits in a third, and what reads one in brackets."""
@@ -84,7 +108,11 @@ class _Format(NamedTuple):
         grouped = rf"[1-9]\d{{0,2}}(?:{between}\d{{3}})+|" if between else ""
         digits = rf"((?:{grouped}\d+)(?:{mark}\d*)?(?:[eE][+-]?\d+)?|{mark}\d+)"
         prefix, suffix = re.escape(self.prefix), re.escape(self.suffix)
-        return rf"\A([+-]?){prefix}([+-]?){digits}{suffix}\z", rf"\A()(\(){prefix}{digits}{suffix}\)\z"
+        sign = f"([+{_MINUS}-]?)"
+        return (
+            rf"\A{sign}{prefix}{sign}{digits}{suffix}\z",
+            rf"\A()((?:\({prefix}|{prefix}\(){digits}(?:\){suffix}|{suffix}\)))\z",
+        )
 
 
 def check_number_format(text: str) -> None:
@@ -103,7 +131,8 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
         texts: `[n]`, distinct texts without surrounding space, none missing.
         decimal: The decimal mark.
     """
-    texts = texts.filter(pc.match_substring_regex(texts, r"\d"))
+    has_digit = pc.match_substring_regex(texts, r"\d")
+    others, texts = texts.filter(pc.invert(has_digit)), texts.filter(has_digit)
     found: collections.Counter[tuple[str, str]] = collections.Counter()
     for text in texts.slice(0, 200).to_pylist():
         match = _MARKED.fullmatch(text)
@@ -114,9 +143,11 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
     (prefix, suffix), _ = found.most_common(1)[0]
     bare = _Format("", prefix, "", suffix)
     format_ = bare._replace(thousands=_thousands(texts, bare, decimal))
-    if format_ == ("", "", "", "") or not _are_numbers(texts, format_, decimal):
+    format_ = format_._replace(sign=_sign(texts, prefix), zero=_zero(others, bare))
+    is_needed = prefix or suffix or format_.thousands or format_.sign == _MINUS
+    if not is_needed or not _are_numbers(texts, format_, decimal):
         return None
-    return format_._replace(sign=_sign(texts, prefix)).text
+    return format_.text
 
 
 def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
@@ -124,13 +155,15 @@ def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
     parts = _Format.of(format_, decimal)
     signed, bracketed = parts.patterns(decimal)
     grouped, _ = parts._replace(prefix="", suffix="").patterns(decimal)
+    is_zero = pc.equal(texts, scalar(parts.zero)) if parts.zero else None
     for pattern, sign in ((signed, r"\1\2"), (bracketed, "-"), (grouped, r"\1\2")):
         is_marked = pc.match_substring_regex(texts, pattern)
         bare = pc.replace_substring_regex(texts, pattern, sign + r"\3")
+        bare = pc.replace_substring(bare, _MINUS, "-")
         for mark in _SPACES if parts.thousands and parts.thousands in _SPACES else filter(None, parts.thousands):
             bare = pc.replace_substring(bare, mark, "")
         texts = pc.if_else(is_marked, bare, texts)
-    return texts
+    return texts if is_zero is None else pc.if_else(is_zero, scalar(_zero_like(texts, decimal)), texts)
 
 
 def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
@@ -148,20 +181,40 @@ def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
     if parts.sign == "+":
         marked = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), between("+", numbers, ""), marked)
     if parts.sign:
-        start, end = ("(", ")") if parts.sign == "(" else ("-", "")
-        negative = between(start, pc.utf8_ltrim(numbers, "-"), end)
+        before, after = map(scalar, parts.ends)
+        negative = pc.binary_join_element_wise(before, pc.utf8_ltrim(numbers, "-"), after, scalar(""))
         marked = pc.if_else(pc.starts_with(numbers, "-"), negative, marked)
+    if parts.zero:
+        marked = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), marked, scalar(parts.zero))
     return marked
 
 
 def _sign(texts: pa.Array, prefix: str) -> str:
-    """How signs are written, as `_Format.sign` has it."""
+    """How signs are written, as `_Format.sign` has them."""
     if pc.any(pc.starts_with(texts, "(")).as_py():
-        return "("
+        return "(" if pc.any(pc.ends_with(texts, ")")).as_py() else "$("
+    if pc.any(pc.match_substring(texts, "(")).as_py():
+        return "$("
+    if pc.any(pc.starts_with(texts, _MINUS)).as_py():
+        return _MINUS
     minus, plus = (pc.sum(pc.starts_with(texts, sign + prefix)).as_py() or 0 for sign in "-+")
     if 2 * plus > len(texts) - minus:
         return "+"
     return "-" if prefix and minus else ""
+
+
+def _zero(texts: pa.Array, bare: _Format) -> str:
+    """How a zero is written among texts without digits: by a dash beside the currency; empty if none is."""
+    marks = {bare.prefix.strip(_SPACES), bare.suffix.strip(_SPACES)} - {""}
+    dashes = (text for text in texts.to_pylist() if _DASH.fullmatch(text) and text.strip(f"-{_SPACES}") in marks)
+    return next(dashes, "")
+
+
+def _zero_like(texts: Any, decimal: str) -> str:
+    """A zero of as many decimals as the other numbers have: a dash says nothing of them."""
+    fractions = pc.extract_regex(texts, rf"\A-?\d+{re.escape(decimal)}(?P<digits>\d+)\z").drop_null()
+    digits = pc.max(pc.utf8_length(pc.struct_field(fractions, "digits"))).as_py() if len(fractions) else None
+    return f"0{decimal}{'0' * digits}" if digits else "0"
 
 
 def _thousands(texts: pa.Array, bare: _Format, decimal: str) -> str:

@@ -61,7 +61,7 @@ def parse(column: Column, text: str, decimal: str = ".") -> float | None:
     try:
         if column.kind in ("float", "integer"):
             if column.format:
-                text = bare_numbers(scalar(text), column.format, decimal).as_py()
+                text = bare_numbers(from_texts([text]), column.format, decimal)[0].as_py()
             number = float(text.replace(decimal, "."))
             return number if np.isfinite(number) else None
         return _parse_moment(column, text)

@@ -17,6 +17,7 @@ from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
 from pipelines.tables.spelling import parse, spell
 
+FORMATS = ["-${,}", "(${,})", "$({,})", "({,}) €;- €", "\u2212{.} €", "{ }%", "{}"]
 TINY = {"steps": 20, "couplings": 2, "width": 8}
 
 
@@ -46,6 +47,11 @@ def column_of(cells, decimal=".", kind=None):
         (["-5°C", "7°C"], ".", "{}°C", [-5, 7]),
         (["+3.3%", "-2.2%", "+0.5%"], ".", "+{}%", [3.3, -2.2, 0.5]),
         (["+$3", "-$2"], ".", "+${}", [3, -2]),
+        (["$1,234.50", "$(12.00)", "$-"], ".", "$({,});$-", [1234.5, -12, 0]),
+        (["$ 1,234", "$ (12)", "$ -"], ".", "$ ({,});$ -", [1234, -12, 0]),
+        (["1.234,50 €", "(2.012,00) €", "- €"], ",", "({.}) €;- €", [1234.5, -2012, 0]),
+        (["1.5", "\u22120.5", "\u221212.0"], ".", "\u2212{}", [1.5, -0.5, -12]),
+        (["\u2212$7", "$12"], ".", "\u2212${}", [-7, 12]),
     ],
 )
 def test_marks_are_found_read_and_written(cells, decimal, format_, values):
@@ -77,6 +83,8 @@ def test_marks_are_found_read_and_written(cells, decimal, format_, values):
         ["606xx", "941xx", "100xx", "112xx", "30xx"],
         [f"EUR{number}" for number in range(8900, 8930)],
         ["+1 555 037 091", "+44 207 000 000", "+1 555 037 092"],
+        ["(1)", "(2)", "(3)"],
+        ["1)", "2)", "3)"],
         ["33.191 km", "459 km", "2.156 km", "999 km", "1.000 km"],  # thousands, by another mark than the table's
     ],
 )
@@ -84,9 +92,7 @@ def test_codes_and_categories_with_digits_are_not_taken_for_numbers_with_marks(c
     assert column_of(cells).kind not in ("float", "integer") or column_of(cells).format is None
 
 
-@given(
-    st.lists(st.integers(-(10**15), 10**15), min_size=1), st.sampled_from(["-${,}", "(${,})", "{.} €", "{ }%", "{}"])
-)
+@given(st.lists(st.integers(-(10**15), 10**15), min_size=1), st.sampled_from(FORMATS))
 def test_marks_come_off_as_they_went_on(values, format_):
     plain = [str(value) for value in values]
     for decimal in ".,":
@@ -123,6 +129,20 @@ def test_what_is_no_number_among_them_is_named_or_missing():
         column_of([*cells, "call us"])
     with pytest.raises(AugmentError, match=r"column 'a' is no float as \$\{\} \('€5' in row 1\)"):
         numbers(pa.chunked_array([["x", "€5"]]), Column("a", "float", format="${}", missing=("x",)), Dialect(), "t", 0)
+
+
+def test_a_dash_beside_the_currency_is_a_zero_of_as_many_decimals(tmp_path):
+    rng = np.random.default_rng(0)
+    amounts = np.where(rng.random(300) < 0.6, 0.0, rng.normal(100, 900, 300))
+    cells = ["$-" if a == 0 else f"${a:,.2f}" if a > 0 else f"$({-a:,.2f})" for a in amounts]
+    column = column_of(cells)
+    assert (column.format, column.decimals, column.min_decimals) == ("$({,});$-", 2, 2)
+    pd.DataFrame({"due": cells, "rows": np.arange(300) % 7}).to_csv(tmp_path / "due.csv", index=False)
+    pipelines.fit(tmp_path / "due.csv", model=tmp_path / "due.augment", seed=0, **TINY)
+    pipelines.generate(tmp_path / "due.augment", 200, output=tmp_path / "new.csv", seed=0)
+    new = pd.read_csv(tmp_path / "new.csv", dtype=str)["due"]
+    assert new.str.fullmatch(r"\$-|\$\(?\d{1,3}(,\d{3})*\.\d\d\)?").all()
+    assert (new == "$-").mean() == pytest.approx(0.6, abs=0.15)
 
 
 def test_the_kind_and_the_format_may_be_given():
