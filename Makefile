@@ -1,5 +1,5 @@
 # make demo   fits data/moons.csv, writes out.csv with 10,000 new rows, moons.png and moons.html, and judges them
-# make test   runs the tests;  make lint  runs ruff and mypy and builds the documentation
+# make test   runs the tests, make test-slow those that take long;  make lint  runs ruff and mypy and builds the documentation
 # make check-report and make check-sdmetrics  look at reports in a browser, and compare figures with SDMetrics
 # make torture   kills, fills disks and mutates files (docs/reliability.md)
 # make docs   builds the documentation into site/;  make bench and make bench-speed  measure (benchmarks/README.md)
@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 # Packages are compiled once, on all cores (pip takes one): where that is not kept, each process does it again, for seconds.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test torture lint docs examples check-report check-sdmetrics bench bench-speed clean
+.PHONY: demo test test-slow torture lint docs examples check-report check-sdmetrics bench bench-speed clean
 
 demo: $(READY)
 	$(BIN)/augment fit data/moons.csv -m moons.augment --force
@@ -24,6 +24,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Those that train in processes of their own, or do harm at length.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
 
 # What is left alive after the harm that docs/reliability.md lists.
 torture: $(READY)

@@ -1,11 +1,13 @@
 """What must stand before TensorFlow is imported, and the settings of hypothesis."""
 
 import atexit
+import functools
 import gc
 import os
 import pathlib
 import sys
 import tempfile
+import typing
 
 from hypothesis import settings
 
@@ -28,8 +30,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 _HERE = pathlib.Path(__file__).parent.resolve()
 sys.path[:] = [entry for entry in sys.path if not entry or pathlib.Path(entry).resolve() != _HERE]
 
-# Else Python looks for garbage in all that the tests have left before it ends.
+# Graphs are many objects, in which Python looks for garbage all the time, and once more in all before it ends.
+gc.set_threshold(100_000, 20, 100)
 atexit.register(gc.freeze)
+# TensorFlow asks of each operand whether it fulfils a protocol, which Python looks into anew each time before 3.12.
+if sys.version_info < (3, 12):
+    typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
 
 # No deadline: the first example traces and compiles. Derandomized: a red run can be repeated.
 settings.register_profile("project", deadline=None, max_examples=10, derandomize=True)

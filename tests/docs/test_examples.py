@@ -14,6 +14,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "examples"
 RECIPES = sorted(
     path for path in FOLDER.glob("*.py") if re.search(r"^def run\(", path.read_text("utf-8"), re.MULTILINE)
 )
+QUICK = {"anomaly_detection", "density_estimation"}
 
 
 def import_recipe(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
@@ -43,7 +44,10 @@ def test_recipes_are_scripts():
         assert "recipe.main(run)" in path.read_text("utf-8"), path.name
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=() if path.stem in QUICK else pytest.mark.slow) for path in RECIPES],
+)
 def test_recipe_runs(path: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
     import_recipe(path, monkeypatch).run(small=True, out=tmp_path)
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGES = ["docs/guides/building-flows.md", "docs/guides/migrating.md"]
+PAGES = [pytest.param("docs/guides/building-flows.md", marks=pytest.mark.slow), "docs/guides/migrating.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

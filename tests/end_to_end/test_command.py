@@ -283,6 +283,7 @@ def few_moons(path):
     return path
 
 
+@pytest.mark.slow
 def test_fit_writes_a_report_beside_the_model(tmp_path):
     (tmp_path / "data").mkdir()
     few = few_moons(tmp_path / "data" / "moons.csv")

@@ -51,7 +51,7 @@ def contents(path):
     return {entry.name: entry.read_bytes() for entry in path.iterdir()}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_parts_are_those_made_here(ray, moons_model, here, tmp_path, workers):
     told = []
     made = pipelines.generate(
@@ -61,6 +61,7 @@ def test_the_parts_are_those_made_here(ray, moons_model, here, tmp_path, workers
     assert (made.rows, made.parts, sum(told)) == (N, 5, N)
 
 
+@pytest.mark.slow
 def test_so_are_those_of_mixed_columns_under_conditions_in_a_bucket(ray, visits_model, tmp_path, bucket):
     options = {"part_suffix": ".parquet", "where": ["city=Bay"], **SMALL}
     pipelines.generate(visits_model, N, parts=tmp_path / "here", **options)
@@ -69,6 +70,7 @@ def test_so_are_those_of_mixed_columns_under_conditions_in_a_bucket(ray, visits_
     assert {name: read(there, name) for name in there.names()} == contents(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing_but_its_part(ray, moons_model, here, tmp_path):
     killed = []
 
@@ -82,6 +84,7 @@ def test_a_worker_that_is_killed_costs_nothing_but_its_part(ray, moons_model, he
     assert contents(tmp_path / "rows") == contents(here)
 
 
+@pytest.mark.slow
 def test_what_one_engine_began_the_other_goes_on_with(ray, moons_model, here, tmp_path):
     model, folder = read_model(moons_model), LocalFolder(tmp_path)
     pipelines.generate(moons_model, N, parts=tmp_path / "rows", engine="ray", **SMALL)
@@ -97,6 +100,7 @@ def test_what_one_engine_began_the_other_goes_on_with(ray, moons_model, here, tm
     assert read_manifest(folder, RowPlan) is None
 
 
+@pytest.mark.slow
 def test_no_worker_goes_on_when_nobody_asks_for_parts(ray, moons_model, tmp_path):
     model = read_model(moons_model)
     plan = new_plan(model, rows=400 * BLOCK_ROWS, **SMALL)
@@ -111,6 +115,7 @@ def test_no_worker_goes_on_when_nobody_asks_for_parts(ray, moons_model, tmp_path
     assert len(contents(tmp_path)) == there < plan.num_parts
 
 
+@pytest.mark.slow
 def test_a_worker_that_would_round_otherwise_makes_no_part(ray, moons_model, tmp_path):
     model = read_model(moons_model)
     plan = dataclasses.replace(new_plan(model, rows=N, **SMALL), processor="abacus")
@@ -130,6 +135,7 @@ def thousands(here, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_files_are_read_as_one_whoever_reads_them(ray, thousands, bucket):
     for path in thousands.iterdir():
         write(folder_of(bucket.format("thousands")), path.name, path.read_bytes())
@@ -140,6 +146,7 @@ def test_files_are_read_as_one_whoever_reads_them(ray, thousands, bucket):
         assert [file.num_rows for file in files] == [1000, 2000, 3000, 4000, 100]
 
 
+@pytest.mark.slow
 def test_a_table_that_no_worker_can_read_is_told_of(ray, thousands, tmp_path):
     shutil.copytree(thousands, tmp_path / "rows")
     with (tmp_path / "rows" / "part-00002.csv").open("ab") as file:
@@ -148,6 +155,7 @@ def test_a_table_that_no_worker_can_read_is_told_of(ray, thousands, tmp_path):
         read_joined(tmp_path / "rows", max_rows=700, cluster=Cluster(workers=2))
 
 
+@pytest.mark.slow
 def test_evaluate_says_the_same_whoever_reads(ray, thousands, moons, monkeypatch):
     options, asked = {"max_rows": 600, "seed": 3}, []
 
@@ -161,6 +169,7 @@ def test_evaluate_says_the_same_whoever_reads(ray, thousands, moons, monkeypatch
     assert there == pipelines.evaluate(moons, thousands, **options)
 
 
+@pytest.mark.slow
 def test_scored_tables_are_those_scored_here(ray, moons_model, thousands, tmp_path, bucket):
     told = []
     pipelines.score(thousands, model=moons_model, output=tmp_path / "here")
@@ -171,6 +180,7 @@ def test_scored_tables_are_those_scored_here(ray, moons_model, thousands, tmp_pa
     assert {name: read(folder_of(there), name) for name in folder_of(there).names()} == contents(tmp_path / "here")
 
 
+@pytest.mark.slow
 def test_what_a_worker_cannot_write_is_told_of_with_how_to_go_on(ray, moons_model, tmp_path):
     target = tmp_path / "rows"
 
@@ -202,6 +212,7 @@ def test_a_cluster_makes_parts_only(moons_model, tmp_path):
         pipelines.generate(moons_model, N, output=tmp_path / "rows.csv", engine="ray")
 
 
+@pytest.mark.slow
 def test_more_workers_than_cores_are_an_error(ray):
     with (
         pytest.raises(AugmentError, match="9999 workers need as many cores; the cluster has 2"),

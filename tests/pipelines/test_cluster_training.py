@@ -60,6 +60,7 @@ def test_batches_go_over_all_rows_in_each_pass_and_go_on_anywhere():
     assert [len(one) for one in _batches(np.arange(3), 8, seed=0, first=0, stop=2)] == [8, 8]
 
 
+@pytest.mark.slow
 def test_a_fit_by_two_workers_goes_on_when_one_of_them_is_killed(ray, tmp_path):
     moons = pathlib.Path(__file__).parents[2] / "data" / "moons.csv"
     killed, told = [], []

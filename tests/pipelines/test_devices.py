@@ -83,6 +83,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_learn_together_and_go_on_after_a_stop(tmp_path, dice, members_of):
     """A table with classes, whose networks have dropout, and whose weights are averaged."""
     dice.to_csv(tmp_path / "dice.csv", index=False)

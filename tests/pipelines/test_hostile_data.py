@@ -227,6 +227,7 @@ def test_more_columns_than_can_be_modelled_are_refused_with_what_to_do(tmp_path)
         pipelines.fit(tmp_path / "t.csv", model=tmp_path / "t.augment", steps=1)
 
 
+@pytest.mark.slow
 def test_of_many_columns_of_few_rows_numbers_beyond_are_moved(tmp_path):
     """Within what 60 rows held in each of 100 columns are 0.98 ** 100 of the rows, at most: 13 %."""
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 100)).round(3)).add_prefix("c")

@@ -542,6 +542,7 @@ def test_a_name_in_the_current_folder_is_not_imported(moons_model, foreign, tmp_
 # At random.
 
 
+@pytest.mark.slow
 def test_of_files_changed_at_random_none_does_harm(tmp_path, moons_model, visits_model, monkeypatch):
     monkeypatch.syspath_prepend(str(TORTURE))
     import hostile_models

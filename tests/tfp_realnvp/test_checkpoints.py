@@ -170,6 +170,7 @@ def test_the_weights_of_the_checkpoint_are_needed(path):
     assert not np.array_equal(flow.trainable_variables[0], whole.trainable_variables[0])
 
 
+@pytest.mark.slow
 def test_a_process_that_vanished_is_taken_over_by_another(tmp_path, monkeypatch):
     """As a machine that loses its power does it: no handler, no flush; compiled by XLA anew."""
     code = """
@@ -203,6 +204,7 @@ np.savez(sys.argv[3], *flow.variables)
     assert_same([killed[name] for name in whole.files], [whole[name] for name in whole.files])
 
 
+@pytest.mark.slow
 def test_images_whose_noise_is_drawn_anew_go_on_with_the_same_noise(path):
     x = np.random.default_rng(0).integers(8, size=[100, 2, 2, 1]).astype(np.float32)
 

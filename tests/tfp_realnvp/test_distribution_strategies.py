@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import numpy as np
 import tensorflow as tf
@@ -47,5 +49,6 @@ assert len(patterns) == 4, "no device and no step drops what another does"
 """
 
 
+@pytest.mark.slow
 def test_two_devices_take_the_steps_that_one_takes():
     subprocess.run([sys.executable, "-c", SCRIPT], check=True, env=os.environ | {"TF_USE_LEGACY_KERAS": "1"})

@@ -52,7 +52,9 @@ FLOWS = {
 }
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("image", "every layer"))) for name in FLOWS]
+)
 def test_each_signature_agrees_with_the_flow(tmp_path, name):
     flow = FLOWS[name]()
     randomize(flow)

@@ -88,6 +88,7 @@ def rewrite(path, edit):
 # What comes back.
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_log_prob(tmp_path, make_coupling):
     mixed = composed_flow(make_coupling)
     flows = {

@@ -3,8 +3,10 @@
 import random
 
 import killed_fits
+import pytest
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_killed_ends_like_one_that_is_not(tmp_path, monkeypatch):
     """After its first epoch, and while the model is written; the other moments are those of `make torture`."""
     monkeypatch.setattr(killed_fits, "OPTIONS", ["--steps", "190", *killed_fits.OPTIONS[2:]])  # not compiled by XLA

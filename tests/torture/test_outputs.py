@@ -26,6 +26,7 @@ def fitted(tmp_path_factory):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harms", [killed_generates, full_disks])
 def test_outputs_are_whole_or_as_they_were(harms, tmp_path):
     for tally in harms.run(0.05, 0, tmp_path):
