@@ -28,8 +28,8 @@ def on_files(files: Files, config: Any) -> Files:
     lines = [
         "# Tests that show the features",
         "",
-        "The tests that the [table of features](features.md) names, as they are in the repository. `make test` runs "
-        "them and the others.",
+        "The tests that the [table of features](features.md) names, as they are in the repository. `make test` and "
+        "`make test-slow` run them and the others.",
     ]
     for path in sorted(cited):
         lines += ["", f"## {path}"]

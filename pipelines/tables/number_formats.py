@@ -12,7 +12,6 @@ import collections
 import re
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -43,7 +42,7 @@ _MARKED = re.compile(
     rf"(?:\(|[+{_MINUS}-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?(?:\(|[+{_MINUS}-]?)[.,]?\d[\d.,'\u2019{_SPACES}]*?\)?"
     rf"(?P<suffix>{_SUFFIX}|{_UNIT})?\)?"
 )
-_DASH = re.compile(rf"{_CURRENCY}[{_SPACES}]*-|-[{_SPACES}]*{_CURRENCY}")
+_DASH = re.compile(rf"{_CURRENCY}[{_SPACES}]*[{_MINUS}-]|[{_MINUS}-][{_SPACES}]*{_CURRENCY}")
 _THOUSANDS = (",", ".", *_SPACES, "'", "\u2019")
 _NUMBER = rf"\{{(?P<thousands>[{''.join(_THOUSANDS)}]?)\}}"
 _PREFIX, _END = (rf"(?P<{name}>[^{{}}();]*)" for name in ("prefix", "suffix"))
@@ -51,9 +50,12 @@ _PREFIX, _END = (rf"(?P<{name}>[^{{}}();]*)" for name in ("prefix", "suffix"))
 _FORMATS = {
     "(": rf"\({_PREFIX}{_NUMBER}{_END}\)",
     "$(": rf"{_PREFIX}\({_NUMBER}\){_END}",
-    **{sign: f"{re.escape(sign)}{_PREFIX}{_NUMBER}{_END}" for sign in ("-", _MINUS, "+", "")},
+    **{
+        sign: rf"{re.escape(sign)}(?P<prefix>[^{{}}]*){_NUMBER}(?P<suffix>[^{{}};]*)"
+        for sign in ("-", _MINUS, f"+{_MINUS}", "+", "")
+    },
 }
-_ZERO = r"(?:;(?P<zero>[^{};]+))?"
+_ZERO = r"(?:; *(?P<zero>[^{};1-9]*[^{};1-9 ]))?"
 # Of the distinct texts with a digit as many are read, or it is no column of numbers.
 _MIN_SHARE = 0.98
 # Fewer values with a unit are categories, such as 4WD and 2WD.
@@ -64,7 +66,7 @@ class _Format(NamedTuple):
     """The parts of a format: its sign, what stands before and after, between thousands, and for a zero.
 
     `sign` is what numbers below zero have before the prefix, "-", U+2212 or "(", or before the digits, "$("; or "+",
-    which numbers above zero have before the prefix, and those below a "-".
+    which numbers above zero have before the prefix, and those below a "-", or U+2212 with "+" before that.
     """
 
     sign: str
@@ -78,10 +80,10 @@ class _Format(NamedTuple):
         """The parts of a format; a mark between thousands that is the decimal mark becomes the other one."""
         found = ((sign, re.fullmatch(pattern + _ZERO, text)) for sign, pattern in _FORMATS.items())
         sign, match = next(((sign, match) for sign, match in found if match), ("", None))
-        if match is None:
+        if match is None or text.count("(") != text.count(")"):
             raise AugmentError(
-                f"the format {text!r} is none of numbers; write for example ${{,}} for $1,234 or {{}} kg, and brackets "
-                "around all of it or the braces only, where they are a minus."
+                f"the format {text!r} is none of numbers; write for example ${{,}} for $1,234 or {{}} kg, brackets "
+                "around all of it or the braces where they are a minus, and after a semicolon how a zero is written."
             )
         thousands = {",": ".", ".": ","}[decimal] if match["thousands"] == decimal else match["thousands"]
         return cls(sign, match["prefix"], thousands, match["suffix"], match["zero"] or "")
@@ -93,12 +95,12 @@ class _Format(NamedTuple):
             return f"{self.prefix}(", f"){self.suffix}"
         if self.sign == "(":
             return f"({self.prefix}", f"{self.suffix})"
-        return ("-" if self.sign == "+" else self.sign) + self.prefix, self.suffix
+        return ("-" if self.sign == "+" else self.sign.removeprefix("+")) + self.prefix, self.suffix
 
     @property
     def text(self) -> str:
         """The format as text."""
-        before, after = (self.sign + self.prefix, self.suffix) if self.sign == "+" else self.ends
+        before, after = (self.sign + self.prefix, self.suffix) if self.sign.startswith("+") else self.ends
         return f"{before}{{{self.thousands}}}{after}" + (f";{self.zero}" if self.zero else "")
 
     def patterns(self, decimal: str) -> tuple[str, str]:
@@ -108,9 +110,8 @@ class _Format(NamedTuple):
         grouped = rf"[1-9]\d{{0,2}}(?:{between}\d{{3}})+|" if between else ""
         digits = rf"((?:{grouped}\d+)(?:{mark}\d*)?(?:[eE][+-]?\d+)?|{mark}\d+)"
         prefix, suffix = re.escape(self.prefix), re.escape(self.suffix)
-        sign = f"([+{_MINUS}-]?)"
         return (
-            rf"\A{sign}{prefix}{sign}{digits}{suffix}\z",
+            rf"\A([+{_MINUS}-]?){prefix}([+-]?){digits}{suffix}\z",
             rf"\A()((?:\({prefix}|{prefix}\(){digits}(?:\){suffix}|{suffix}\)))\z",
         )
 
@@ -143,8 +144,8 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
     (prefix, suffix), _ = found.most_common(1)[0]
     bare = _Format("", prefix, "", suffix)
     format_ = bare._replace(thousands=_thousands(texts, bare, decimal))
-    format_ = format_._replace(sign=_sign(texts, prefix), zero=_zero(others, bare))
-    is_needed = prefix or suffix or format_.thousands or format_.sign == _MINUS
+    format_ = format_._replace(sign=_sign(texts, format_, decimal), zero=_zero(others, bare))
+    is_needed = prefix or suffix or format_.thousands or _MINUS in format_.sign
     if not is_needed or not _are_numbers(texts, format_, decimal):
         return None
     return format_.text
@@ -155,7 +156,7 @@ def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
     parts = _Format.of(format_, decimal)
     signed, bracketed = parts.patterns(decimal)
     grouped, _ = parts._replace(prefix="", suffix="").patterns(decimal)
-    is_zero = pc.equal(texts, scalar(parts.zero)) if parts.zero else None
+    is_zero = pc.match_substring_regex(texts, _any_space(parts.zero)) if parts.zero else None
     for pattern, sign in ((signed, r"\1\2"), (bracketed, "-"), (grouped, r"\1\2")):
         is_marked = pc.match_substring_regex(texts, pattern)
         bare = pc.replace_substring_regex(texts, pattern, sign + r"\3")
@@ -178,7 +179,7 @@ def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
         return pc.binary_join_element_wise(ends[0], texts, ends[1], scalar(""))
 
     marked = between("", numbers, "")
-    if parts.sign == "+":
+    if parts.sign.startswith("+"):
         marked = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), between("+", numbers, ""), marked)
     if parts.sign:
         before, after = map(scalar, parts.ends)
@@ -189,30 +190,36 @@ def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
     return marked
 
 
-def _sign(texts: pa.Array, prefix: str) -> str:
-    """How signs are written, as `_Format.sign` has them."""
-    if pc.any(pc.starts_with(texts, "(")).as_py():
-        return "(" if pc.any(pc.ends_with(texts, ")")).as_py() else "$("
-    if pc.any(pc.match_substring(texts, "(")).as_py():
-        return "$("
-    if pc.any(pc.starts_with(texts, _MINUS)).as_py():
-        return _MINUS
-    minus, plus = (pc.sum(pc.starts_with(texts, sign + prefix)).as_py() or 0 for sign in "-+")
-    if 2 * plus > len(texts) - minus:
-        return "+"
-    return "-" if prefix and minus else ""
+def _sign(texts: pa.Array, format_: _Format, decimal: str) -> str:
+    """How most signs are written, as `_Format.sign` has them."""
+    signed, bracketed = (texts.filter(pc.match_substring_regex(texts, part)) for part in format_.patterns(decimal))
+    around = pc.and_(pc.starts_with(bracketed, "("), pc.ends_with(bracketed, ")"))
+    styles = {"(": around, "$(": pc.invert(around)}
+    styles |= {minus: pc.starts_with(signed, minus + format_.prefix) for minus in (_MINUS, "-")}
+    counts = {sign: pc.sum(is_so).as_py() or 0 for sign, is_so in styles.items()}
+    minus = max(counts, key=lambda sign: counts[sign]) if any(counts.values()) else ""
+    plus = pc.sum(pc.starts_with(signed, "+" + format_.prefix)).as_py() or 0
+    if 2 * plus > len(texts) - counts["-"] - counts[_MINUS]:
+        return f"+{_MINUS}" if minus == _MINUS else "+"
+    return "" if minus == "-" and not format_.prefix else minus
 
 
 def _zero(texts: pa.Array, bare: _Format) -> str:
     """How a zero is written among texts without digits: by a dash beside the currency; empty if none is."""
     marks = {bare.prefix.strip(_SPACES), bare.suffix.strip(_SPACES)} - {""}
-    dashes = (text for text in texts.to_pylist() if _DASH.fullmatch(text) and text.strip(f"-{_SPACES}") in marks)
-    return next(dashes, "")
+    dashes = (text for text in texts.to_pylist() if _DASH.fullmatch(text))
+    return next((text for text in dashes if text.strip(f"-{_MINUS}{_SPACES}") in marks), "")
+
+
+def _any_space(zero: str) -> str:
+    """A pattern of a zero's spellings, with spaces or without, by either minus."""
+    signs = (rf"[{_MINUS}-]" if sign in f"-{_MINUS}" else re.escape(sign) for sign in zero if sign not in _SPACES)
+    return rf"\A{rf'[{_SPACES}]*'.join(signs)}\z"
 
 
 def _zero_like(texts: Any, decimal: str) -> str:
     """A zero of as many decimals as the other numbers have: a dash says nothing of them."""
-    fractions = pc.extract_regex(texts, rf"\A-?\d+{re.escape(decimal)}(?P<digits>\d+)\z").drop_null()
+    fractions = pc.extract_regex(texts, rf"\A[+-]?\d*{re.escape(decimal)}(?P<digits>\d+)\z").drop_null()
     digits = pc.max(pc.utf8_length(pc.struct_field(fractions, "digits"))).as_py() if len(fractions) else None
     return f"0{decimal}{'0' * digits}" if digits else "0"
 
@@ -222,8 +229,8 @@ def _thousands(texts: pa.Array, bare: _Format, decimal: str) -> str:
     counts = {}
     for mark in _THOUSANDS:
         if mark != decimal:
-            pattern = bare._replace(thousands=mark).patterns(decimal)[0]
-            is_read = pc.match_substring_regex(texts, pattern)
+            patterns = bare._replace(thousands=mark).patterns(decimal)
+            is_read = pc.or_(*(pc.match_substring_regex(texts, pattern) for pattern in patterns))
             is_grouped = pc.and_(is_read, pc.match_substring_regex(texts, rf"\d{re.escape(mark)}\d\d\d"))
             counts[mark] = pc.sum(is_grouped).as_py() or 0
     mark = max(counts, key=lambda mark: counts[mark])
@@ -241,11 +248,13 @@ def _thousands(texts: pa.Array, bare: _Format, decimal: str) -> str:
 
 def _are_numbers(texts: pa.Array, format_: _Format, decimal: str) -> bool:
     """Whether a format reads nearly all texts, and what it reads is a number rather than a code or a category."""
-    is_read = np.zeros(len(texts), bool)
-    for pattern in format_.patterns(decimal):
-        is_read |= pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False)
-    if not len(texts) or is_read.mean() < _MIN_SHARE:
+    signed, bracketed = (
+        pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False) for pattern in format_.patterns(decimal)
+    )
+    if not len(texts) or (signed | bracketed).mean() < _MIN_SHARE:
         return False
+    if not signed.any() and not format_.prefix:
+        return False  # (1) items, (2) items
     is_unit = format_.suffix and re.fullmatch(_SUFFIX, format_.suffix) is None
     if is_unit and len(texts) < _MIN_VALUES:
         return False

@@ -52,6 +52,9 @@ def column_of(cells, decimal=".", kind=None):
         (["1.234,50 €", "(2.012,00) €", "- €"], ",", "({.}) €;- €", [1234.5, -2012, 0]),
         (["1.5", "\u22120.5", "\u221212.0"], ".", "\u2212{}", [1.5, -0.5, -12]),
         (["\u2212$7", "$12"], ".", "\u2212${}", [-7, 12]),
+        (["+3.3%", "\u22122.2%", "+0.5%"], ".", "+\u2212{}%", [3.3, -2.2, 0.5]),
+        (["$(1,234.50)", "$(12.00)", "$7.00"], ".", "$({,})", [-1234.5, -12, 7]),
+        (["(12,50) €", "13,25 €", "(1.014,75) €"], ",", "({.}) €", [-12.5, 13.25, -1014.75]),
     ],
 )
 def test_marks_are_found_read_and_written(cells, decimal, format_, values):
@@ -85,6 +88,9 @@ def test_marks_are_found_read_and_written(cells, decimal, format_, values):
         ["+1 555 037 091", "+44 207 000 000", "+1 555 037 092"],
         ["(1)", "(2)", "(3)"],
         ["1)", "2)", "3)"],
+        ["(1) items", "(2) items", "(3) items", "(12) items", "(5) items"],
+        ["(1 items)", "(2 items)", "(3 items)", "(12 items)", "(5 items)"],
+        ["$\u22127", "$12"],  # which nobody writes, and which would not be written so
         ["33.191 km", "459 km", "2.156 km", "999 km", "1.000 km"],  # thousands, by another mark than the table's
     ],
 )
@@ -98,6 +104,37 @@ def test_marks_come_off_as_they_went_on(values, format_):
     for decimal in ".,":
         marked = with_marks(pa.array(plain), format_, decimal)
         assert bare_numbers(marked, format_, decimal).to_pylist() == plain
+
+
+@pytest.mark.parametrize(
+    ("cells", "format_", "values"),
+    [
+        ([*(f"${i}" for i in range(1, 200)), "-$3", "-$4", "$5 (est.)", "$5 (est.)"], "-${}", [-3.0]),
+        ([*(str(i) for i in range(-40, 200)), "\u221241", "\u221241"], None, [-3.0]),
+        ([*(f"$({i}.25)" for i in range(50)), *(f"${i}.25" for i in range(50)), "($3.25)"], "$({})", [-3.25]),
+    ],
+)
+def test_most_signs_say_how_signs_are_written(cells, format_, values):
+    column = column_of(cells)
+    assert column.format == format_
+    assert spell(column, np.array(values)).to_pylist()[0] in cells
+
+
+def test_a_zero_is_read_in_all_its_spellings_and_written_in_one():
+    column = column_of(["$1.50", "$-", "$ -", "$\u2212", "$-", *(f"${i}.25" for i in range(300))])
+    assert (column.format, column.decimals, column.min_decimals, column.missing) == ("${};$-", 2, 2, ())
+    cells = pa.chunked_array([["$-", "$ -"], ["$\u2212", "$0.00"]])
+    assert numbers(cells, column, Dialect(), "t.csv").tolist() == [0.0] * 4
+    assert spell(column, np.array([0.004, -0.004, -0.0, 0.01])).to_pylist() == ["$-", "$-", "$-", "$0.01"]
+    assert parse(column, "$ -") == 0
+    assert column_of(["$.50", "$.75", "$-"]).min_decimals == 2
+
+
+@pytest.mark.parametrize("format_", ["US$(k) {}", "{} (net) kg", "Price; {}", "${}; $-", "{};0.0"])
+def test_formats_of_schemas_read_what_they_write(format_):
+    column = Column("a", "float", decimals=1, min_decimals=1, format=format_)
+    written = spell(column, np.array([1.5, 0.0]))
+    assert numbers(pa.chunked_array([written]), column, Dialect(), "t.csv").tolist() == [1.5, 0.0]
 
 
 def test_marks_between_thousands_are_never_the_decimal_mark():
@@ -150,8 +187,9 @@ def test_the_kind_and_the_format_may_be_given():
     assert column_of(["$1,234.50", "$7.99"], kind="float").format == "${,}"
     (column,) = read_schema(source_of(["4WD", "2WD"]), [{"name": "a", "kind": "integer", "format": "{}WD"}]).columns
     assert column.format == "{}WD"
-    with pytest.raises(AugmentError, match=r"the format '\$' is none of numbers"):
-        read_schema(source_of(["$4", "$2"]), [{"name": "a", "kind": "integer", "format": "$"}])
+    for format_ in ("$", "({}", "{};", "{};5"):
+        with pytest.raises(AugmentError, match=r"the format '.*' is none of numbers"):
+            read_schema(source_of(["$4", "$2"]), [{"name": "a", "kind": "integer", "format": format_}])
 
 
 def test_new_rows_have_the_marks(tmp_path):
