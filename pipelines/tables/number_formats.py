@@ -39,7 +39,7 @@ _UNIT = rf"[{_SPACES}]?{_UNITS}\.?"
 _MINUS = "\u2212"  # of typesetters
 # Between the sign, the currency, the digits and what follows them.
 _MARKED = re.compile(
-    rf"(?:\(|[+{_MINUS}-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?(?:\(|[+{_MINUS}-]?)[.,]?\d[\d.,'\u2019{_SPACES}]*?\)?"
+    rf"(?:\(|[+{_MINUS}-]?)(?P<prefix>{_CURRENCY}[{_SPACES}]?)?(?:\(|[+-]?)[.,]?\d[\d.,'\u2019{_SPACES}]*?\)?"
     rf"(?P<suffix>{_SUFFIX}|{_UNIT})?\)?"
 )
 _DASH = re.compile(rf"{_CURRENCY}[{_SPACES}]*[{_MINUS}-]|[{_MINUS}-][{_SPACES}]*{_CURRENCY}")
@@ -175,15 +175,15 @@ def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
         numbers = pc.replace_substring_regex(numbers, ungrouped, rf"\1{parts.thousands}\2\3")
 
     def between(before: str, texts: pa.Array, after: str) -> pa.Array:
-        ends = scalar(before + parts.prefix), scalar(parts.suffix + after)
-        return pc.binary_join_element_wise(ends[0], texts, ends[1], scalar(""))
+        return pc.binary_join_element_wise(scalar(before), texts, scalar(after), scalar(""))
 
-    marked = between("", numbers, "")
+    marked = between(parts.prefix, numbers, parts.suffix)
     if parts.sign.startswith("+"):
-        marked = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), between("+", numbers, ""), marked)
+        above = between(f"+{parts.prefix}", numbers, parts.suffix)
+        marked = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), above, marked)
     if parts.sign:
-        before, after = map(scalar, parts.ends)
-        negative = pc.binary_join_element_wise(before, pc.utf8_ltrim(numbers, "-"), after, scalar(""))
+        before, after = parts.ends
+        negative = between(before, pc.utf8_ltrim(numbers, "-"), after)
         marked = pc.if_else(pc.starts_with(numbers, "-"), negative, marked)
     if parts.zero:
         marked = pc.if_else(pc.match_substring_regex(numbers, "[1-9]"), marked, scalar(parts.zero))

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 
-@pytest.mark.slow
 # In processes of their own, as memory is measured, and what ran before is counted for those that a process starts.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("harm", "scale"), [("hostile_data", "0.005"), ("endless_lines", "0.02"), ("degenerate_tables", "0.1")]
 )
