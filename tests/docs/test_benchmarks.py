@@ -10,7 +10,9 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 COMMANDS = ("accuracy", "cluster", "conditions", "density", "evenness", "moons", "speed", "tables")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "moons")) for name in COMMANDS]
+)
 def test_a_benchmark_says_how_it_is_used(name):
     done = subprocess.run([sys.executable, BENCHMARKS / f"{name}.py", "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

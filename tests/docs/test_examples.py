@@ -14,7 +14,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "examples"
 RECIPES = sorted(
     path for path in FOLDER.glob("*.py") if re.search(r"^def run\(", path.read_text("utf-8"), re.MULTILINE)
 )
-QUICK = {"anomaly_detection", "density_estimation"}
+QUICK = {"density_estimation"}
 
 
 def import_recipe(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:

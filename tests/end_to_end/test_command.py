@@ -677,6 +677,7 @@ def test_an_interrupted_generate_leaves_nothing(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_interrupted_parts_say_how_to_go_on_and_do(model, tmp_path):
     """Also with a seed that was drawn, and that nobody was told."""
     line = f"generate -m {model} -n 3000000 --part-rows 16384 --parts rows -q --force"

@@ -254,6 +254,7 @@ def test_a_range_is_met_by_the_rows_that_would_have_come_anyway(written, visits_
     assert 0 < share < 0.5
 
 
+@pytest.mark.slow
 def test_chunks_change_no_row_under_conditions_or_when_balanced(visits_model, tmp_path):
     for number, options in enumerate(({"where": ["nights>=18", "city=Bay"]}, {"balance": "city"})):
         found = set()

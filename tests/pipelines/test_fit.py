@@ -185,6 +185,7 @@ def test_rare_categories_of_a_column_without_text_are_missing(fit_tiny):
     assert new["code"].isna().any()
 
 
+@pytest.mark.slow
 def test_intervals_and_periods_are_categories_and_dates(fit_tiny):
     rng = np.random.default_rng(0)
     x = rng.standard_normal(200)

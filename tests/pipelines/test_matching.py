@@ -32,6 +32,7 @@ def test_what_is_missing_in_one_column_may_be_a_value_in_another(visits, visits_
     assert pipelines.encode(data, model=model)["city"].tolist() == rows["city"].tolist()
 
 
+@pytest.mark.slow
 def test_a_schema_says_what_is_missing_in_a_table_with_types(heights, fit_tiny, tmp_path):
     rows = heights.assign(height=heights["height"].where(heights.index % 10 > 0, -999.0))
     (tmp_path / "s.json").write_text('[{"name": "height", "kind": "float", "missing": ["-999"]}]')

@@ -168,6 +168,7 @@ def test_what_is_no_number_among_them_is_named_or_missing():
         numbers(pa.chunked_array([["x", "€5"]]), Column("a", "float", format="${}", missing=("x",)), Dialect(), "t", 0)
 
 
+@pytest.mark.slow
 def test_a_dash_beside_the_currency_is_a_zero_of_as_many_decimals(tmp_path):
     rng = np.random.default_rng(0)
     amounts = np.where(rng.random(300) < 0.6, 0.0, rng.normal(100, 900, 300))

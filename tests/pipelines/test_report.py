@@ -107,6 +107,7 @@ def test_the_page_of_a_mixed_table_shows_each_column_and_what_was_not_measured(v
     assert "privacy is not measured but for copies" in visits_page.text
 
 
+@pytest.mark.slow
 def test_the_target_of_the_model_is_the_reports(visits, visits_model, tmp_path):
     pipelines.report(visits, model=visits_model, output=tmp_path / "a.html", held_out=visits)
     assert "trained on synthetic" in Page((tmp_path / "a.html").read_text("utf-8")).text

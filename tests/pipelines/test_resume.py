@@ -148,6 +148,7 @@ def test_the_same_call_with_resume_ends_with_the_same_weights_graphs_and_history
     assert names(killed.parent) == ["m.augment", "t.csv"]
 
 
+@pytest.mark.slow
 def test_a_kill_before_the_checkpoint_is_gone_leaves_a_finished_fit(killed, table, options, whole, monkeypatch):
     """The model is there, the folder too: nothing is left to do but to remove it."""
     kept = killed.with_name("kept")
@@ -187,6 +188,7 @@ def test_resume_without_a_checkpoint_begins(table, target, options, whole):
     assert members(target) == whole
 
 
+@pytest.mark.slow
 def test_a_frame_goes_on_too_and_another_one_does_not(target, options):
     frame = pd.DataFrame({"x": np.random.default_rng(1).normal(size=200)})
     both = frame.assign(y=frame["x"] ** 2)
@@ -200,6 +202,7 @@ def test_a_frame_goes_on_too_and_another_one_does_not(target, options):
     assert told[1].epoch == 2
 
 
+@pytest.mark.slow
 def test_a_fit_that_replaces_a_model_goes_on_without_being_told_so_again(table, target, options, whole):
     target.write_bytes(b"old")
     fit_killed(table, target, force=True, **options)
@@ -436,7 +439,7 @@ def test_a_model_that_is_replaced_meanwhile_gives_rows_of_the_one_or_of_the_othe
 # Signals.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_while_training_saves_says_how_to_go_on_and_does(
     monkeypatch, capfd, table, target, options, whole, number
 ):

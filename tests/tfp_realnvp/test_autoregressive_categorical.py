@@ -431,6 +431,7 @@ def test_a_divergence_is_told():
 # Compiled, saved, restored.
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_it_gives_the_same():
     distribution, classes = random_categorical(UNEQUAL_SIZES), np.array([[1, 2, 16, 64, 0], [0, 0, 0, 0, 0]])
     log_prob = tf.function(distribution.log_prob, jit_compile=True)

@@ -122,6 +122,7 @@ CASES = {
     ),
     "patience": (gaussian, EAGER | {"patience": 1, "epochs": 40, "validation_data": 3 * X[:50], "ema_momentum": 0.5}),
 }
+SLOW_CASES = {"no validation", "a row more than whole batches", "context"}
 KILLS = [
     ("before an epoch", 0),
     ("after a block", 4),
@@ -133,7 +134,9 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_CASES)) for name in CASES]
+)
 @pytest.mark.usefixtures("short_calls")
 def test_a_run_that_is_killed_ends_like_one_that_is_not(path, name):
     """Killed again and again, each time further on, it has the same variables, history and end."""

@@ -36,7 +36,11 @@ def make(event_shape=(4, 4, 1), *, scale=0.5, **options):
     [
         ([4, 4, 1], {}),
         ([4, 4, 1], {"dtype": tf.float64}),
-        ([2, 4, 2], {"dtype": tf.float64, "transform": RationalQuadraticSpline(num_bins=4)}),
+        pytest.param(
+            [2, 4, 2],
+            {"dtype": tf.float64, "transform": RationalQuadraticSpline(num_bins=4)},
+            marks=pytest.mark.slow,
+        ),
         ([2, 3, 1], {"num_scales": 1, "use_act_norm": False}),
         ([4, 8, 1], {"num_scales": 3, "dtype": tf.float64}),
     ],

@@ -212,6 +212,7 @@ def test_a_divergence_is_told():
 # Compiled, saved, restored.
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_it_gives_the_same():
     mixed, (d, x) = random_mixed(), pairs(20)
     log_prob = tf.function(lambda d, x: mixed.log_prob((d, x)), jit_compile=True)

@@ -68,7 +68,7 @@ def banana(num_rows, seed):
     return x.astype(np.float32), -0.5 * (first**2 + noise**2) - np.log(2 * np.pi * 0.5)
 
 
-@pytest.mark.parametrize("transform", ["affine", "spline"])
+@pytest.mark.parametrize("transform", ["affine", pytest.param("spline", marks=pytest.mark.slow)])
 def test_the_banana_is_learnt_at_the_default_learning_rate_without_divergence(transform):
     """Twelve epochs of 4,000 rows come within 0.15 nats of the truth, the loss never above where it began.
 

@@ -360,6 +360,7 @@ def test_the_rate_of_a_run_that_is_slower_than_planned_still_comes_down(monkeypa
     assert clock.rates[-1] < 2e-4 * 1e-3
 
 
+@pytest.mark.slow
 def test_a_run_that_was_slow_for_a_while_is_not_said_to_be_as_planned(monkeypatch):
     """All steps are done, but some had other rates, so that their number does not repeat it."""
     clock = Clock(lambda done: 3e-3 if 300 < done < 600 else 0.5e-3)
@@ -758,7 +759,7 @@ def dropout_flow(dropout, **options):
     return real_nvp(2, num_couplings=2, conditioner=conditioner, seed=0, **options)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_dropout_is_on_while_fitting_and_a_seed_repeats_it(jit_compile):
     flows = [dropout_flow(0.5), dropout_flow(0.5), dropout_flow(0.0)]
     for flow in flows:
@@ -798,9 +799,12 @@ COMPILED = {
     "class": {"context": ClassContext(3, seed=0)},
     "image": None,
 }
+SLOWLY_COMPILED = {"residual_mlp", "layers", "image"}
 
 
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOWLY_COMPILED)) for name in COMPILED]
+)
 def test_log_prob_sample_and_training_compile_and_trace_once(name):
     if name == "image":
         flow = image_real_nvp([2, 2, 1], num_levels=4, num_scales=1, num_couplings=2, filters=2, num_blocks=1, seed=0)
