@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import atexit
-import decimal
 import gc
-import json
 import pathlib
-import shlex
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipelines.errors import MAX_SEED, AugmentError, UsageError, one_line, printable, same_command
-from pipelines.interruption import Interruption
-from pipelines.tables.schema import KINDS
+from pipelines.options import (
+    Count,
+    Duration,
+    cluster_options,
+    drop_option,
+    escape_option,
+    force_option,
+    held_out_option,
+    kinds_option,
+    max_rows_option,
+    model_option,
+    predicted_option,
+    quiet_option,
+    read_options,
+    reading_options,
+)
+from pipelines.terminal import (
+    FitProgress,
+    RowProgress,
+    StageProgress,
+    as_json_text,
+    description_text,
+    print_output,
+    say,
+    show_fits,
+)
 
 if TYPE_CHECKING:
-    from pipelines.tables.dialect import ReadOptions
-    from pipelines.verbs.fit import FitResult, Progress
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_MAX_ROWS = 10**15
+    from pipelines.verbs.fit import FitResult
 
 
 class _Command(click.Command):
@@ -37,128 +52,6 @@ class _Command(click.Command):
         except AugmentError as error:
             click.echo(f"Error: {one_line(error)}", err=True)
             ctx.exit(error.exit_code)
-
-
-class _Duration(click.ParamType[float]):
-    """Seconds: `90`, `90s`, `10m` or `2h`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        factor = {"s": 1, "m": 60, "h": 3600}.get(value[-1:], 0)
-        try:
-            seconds = float(value[:-1]) * factor if factor else float(value)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r} is not a duration; write 90s, 10m or 2h.", param, ctx)
-        return seconds
-
-
-class _Count(click.ParamType[int]):
-    """A number of rows: `1000000`, `1_000_000` or `1e6`."""
-
-    name = "count"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            count = decimal.Decimal(value)
-        except decimal.InvalidOperation:
-            count = decimal.Decimal(0)
-        if not (count.is_finite() and 1 <= count <= _MAX_ROWS and count == int(count)):
-            self.fail(f"{value!r} is not a number of rows; write 1000000 or 1e6.", param, ctx)
-        return int(count)
-
-
-def _cluster(command: Callable[P, R]) -> Callable[P, R]:
-    """The options that say who does the work."""
-    for option in (
-        click.option("--workers", type=click.IntRange(min=1), help="Cores of the cluster. Default: all; fit has none."),
-        click.option("--address", metavar="ADDR", help="Of the Ray cluster; auto is the one this machine belongs to. "
-                     "Default: one that is started here for as long as it takes."),
-        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
-                     help="Who does the work: this process, or the workers of a Ray cluster."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def _model_option(multiple: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    return click.option(
-        "-m",
-        "--model",
-        envvar="AUGMENT_MODEL",
-        show_envvar=True,
-        multiple=multiple,
-        type=click.Path(),
-        help="Model file. Default: the only .augment file in this folder." + (" May be repeated." if multiple else ""),
-    )
-
-
-def _kind_of(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """`COL=KIND`, split at the last sign: a column's name may hold one."""
-    found: dict[str, str] = {}
-    for value in values:
-        name, sign, kind = value.rpartition("=")
-        if not sign or kind not in KINDS:
-            raise click.BadParameter(f"{value!r} is not COL=KIND; kinds are {', '.join(KINDS)}.")
-        found[name] = kind
-    return found
-
-
-def _reading(command: Callable[P, R]) -> Callable[P, R]:
-    """The options that say how a CSV is spelled, where it is not to be found out."""
-    for option in (
-        click.option("--header/--no-header", default=None, help="Whether the first line is the columns' names."),
-        click.option("--null-value", multiple=True, metavar="TEXT", help="A cell that is missing. May be repeated."),
-        click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark."),
-        click.option("--encoding", metavar="NAME", help="Encoding of the text: utf-8, latin-1, cp949, ..."),
-        click.option("--delimiter", metavar="CHAR", help="Between the fields of a line; tab for a tabulator."),
-    ):
-        command = option(command)
-    return command
-
-
-def _read_options(options: dict[str, Any]) -> ReadOptions:
-    """Takes what `_reading` added out of the options."""
-    from pipelines.tables.dialect import ReadOptions
-
-    null_values = options.pop("null_value")
-    return ReadOptions(
-        delimiter=options.pop("delimiter"),
-        encoding=options.pop("encoding"),
-        decimal=options.pop("decimal"),
-        null_values=null_values or None,
-        header=options.pop("header"),
-    )
-
-
-_kinds = click.option(
-    "--type",
-    "kinds",
-    multiple=True,
-    callback=_kind_of,
-    metavar="COL=KIND",
-    help=f"Kind of a column: {', '.join(KINDS)}.",
-)
-_drop = click.option("--drop", multiple=True, metavar="COL", help="Column to leave out. May be repeated.")
-_max_rows = click.option(
-    "--max-rows", type=click.IntRange(min=1), default=1_000_000, help="Of more rows, a uniform sample is learnt from."
-)
-_held_out = click.option(
-    "--holdout",
-    type=click.Path(),
-    metavar="TEST",
-    help="Real rows that were not learnt from; utility and privacy are measured on them.",
-)
-_predicted = click.option("--target", metavar="COL", help="The column that models are to predict, with --holdout.")
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-_escape = click.option(
-    "--escape-formulas", is_flag=True, help="For spreadsheets: an apostrophe before texts that are formulas to them."
-)
-_force = click.option("--force", is_flag=True, help="Replace an existing output.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100})
@@ -183,15 +76,15 @@ def main() -> None:
 @click.option("-m", "--model", envvar="AUGMENT_MODEL", show_envvar=True, type=click.Path(), help="File to write (or, "
               "for several datasets, folder). Default: <stem>.augment in this folder.")  # fmt: skip
 @click.option("--as-one", is_flag=True, help="Join all DATA, of one schema, into one model. So are those of a folder.")
-@_cluster
+@cluster_options
 @click.option("--target", metavar="COL", help="The column that matters most, for the reports.")
-@_kinds
+@kinds_option
 @click.option("--schema", type=click.Path(), metavar="FILE", help="Kinds of all columns, as describe --schema writes.")
-@_drop
-@_reading
-@_max_rows
+@drop_option
+@reading_options
+@max_rows_option
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
-@click.option("--max-time", type=_Duration(), help="Time for training, compilation included: 90s, 10m, 2h.")
+@click.option("--max-time", type=Duration(), help="Time for training, compilation included: 90s, 10m, 2h.")
 @click.option(
     "--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 20 or 100, but 1,000 to 4,000 steps."
 )
@@ -209,8 +102,8 @@ def main() -> None:
 @click.option("--device", metavar="NAME", help="What trains: cpu, gpu, gpu:1; or several that take each step together, "
               "gpu:0,gpu:1, or gpus. Default: a GPU if there is one.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on where a fit that was killed had come to; without one, begin.")
-@_force
-@_quiet
+@force_option
+@quiet_option
 @click.option("--report", "with_report", is_flag=True, help="Write a page about each model, <stem>.html beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on standard output.")
 def fit(
@@ -232,7 +125,7 @@ def fit(
     from pipelines.model_file import default_name
     from pipelines.verbs import fit as verb
 
-    options["reading"] = _read_options(options)
+    options["reading"] = read_options(options)
     if model is not None and model.endswith("/") and not pathlib.Path(model).is_dir():
         raise UsageError(f"-m {model}: there is no such folder.")
     jobs: list[tuple[Any, str | None]]
@@ -251,7 +144,7 @@ def fit(
         name = ", ".join(table)
         if not quiet and len(jobs) > 1:
             click.echo(f"{printable(name)}:", err=True)
-        progress = _FitProgress(shown=not quiet)
+        progress = FitProgress(shown=not quiet)
         try:
             with progress:
                 told: dict[str, Any] = {"on_progress": progress, "interruption": progress.interruption}
@@ -259,7 +152,7 @@ def fit(
             if with_report:
                 from pipelines.verbs.report import report as write_report
 
-                with _StageProgress(shown=not quiet) as stage:
+                with StageProgress(shown=not quiet) as stage:
                     page = write_report(
                         table[0],
                         model=results[-1].model,
@@ -268,7 +161,7 @@ def fit(
                         force=options["force"] or options["resume"],
                         on_progress=stage,
                     )
-                _say(quiet, f"report: {page}")
+                say(quiet, f"report: {page}")
         except KeyboardInterrupt:
             if progress.interruption.signal is None:
                 raise
@@ -287,16 +180,16 @@ def fit(
         from dataclasses import asdict
 
         found: Any = [asdict(result) for result in results]
-        _print(_json(found[0] if len(jobs) == 1 else found))
+        print_output(as_json_text(found[0] if len(jobs) == 1 else found))
     if not quiet:
-        _show_fits(results, failures)
+        show_fits(results, failures)
     if failures:
         sys.exit(max(error.exit_code for _, error in failures))
 
 
 @main.command(cls=_Command)
-@_model_option(multiple=True)
-@click.option("-n", "--n", type=_Count(), help="Number of new rows. Default: 1000.")
+@model_option(multiple=True)
+@click.option("-n", "--n", type=Count(), help="Number of new rows. Default: 1000.")
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output. "
               "With several models, or --engine ray, a folder.")  # fmt: skip
 @click.option(
@@ -322,10 +215,10 @@ def fit(
 @click.option(
     "--independent", is_flag=True, help="Rows independent of each other, not evenly spread: for tests that assume it."
 )
-@_cluster
-@_escape
-@_force
-@_quiet
+@cluster_options
+@escape_option
+@force_option
+@quiet_option
 def generate(
     model: tuple[str, ...],
     n: int | None,
@@ -354,13 +247,13 @@ def generate(
     if balance is not None:
         options |= _balance(balance)
     for path, target in _outputs(model, output):
-        with _RowProgress(n, shown=not quiet and target != "-") as progress:
+        with RowProgress(n, shown=not quiet and target != "-") as progress:
             made = verb.generate(path, n, output=target, seed=seed, on_progress=progress, **options)
         where = "standard output" if target == "-" else target
         kept = ""
         if made.fulfilled < made.drawn:
             kept = f"; {100 * made.acceptance:.3g} % of {made.drawn:,} rows drawn fulfilled the conditions"
-        _say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
+        say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 
 
 def _generate_parts(
@@ -369,28 +262,28 @@ def _generate_parts(
     from pipelines.verbs import generate as verb
 
     try:
-        with _RowProgress(n, shown=not quiet) as progress:
+        with RowProgress(n, shown=not quiet) as progress:
             made = verb.generate(model, n, parts=parts, seed=seed, on_progress=progress, **options)
     except KeyboardInterrupt:
         click.echo(f"\nthe parts that are whole stay; to make the others: {same_command('resume')}", err=True)
         raise
     count = f"{made.parts:,} part{'s are' if made.parts > 1 else ' is'} in {parts}"
     kept = f"; {made.parts_kept:,} of them before" if made.parts_kept else ""
-    _say(quiet, f"wrote {made.rows:,} new rows: {count}{kept} (model {model}, seed {made.seed})")
+    say(quiet, f"wrote {made.rows:,} new rows: {count}{kept} (model {model}, seed {made.seed})")
 
 
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path())
-@_model_option()
+@model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
 @click.option("--outliers", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.01,
               help="Share of the model's own rows that would be called outliers.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Of the tables of a folder, score only those that are missing.")
-@_cluster
-@_reading
-@_escape
-@_force
-@_quiet
+@cluster_options
+@reading_options
+@escape_option
+@force_option
+@quiet_option
 def score(data: str, model: str | None, output: str, outliers: float, quiet: bool, **options: Any) -> None:
     """Write the rows of DATA as they are with their log-density in nats, its percentile and an outlier flag.
 
@@ -401,9 +294,9 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
     from pipelines.verbs import score as verb
 
     found = find_model(model)
-    options["reading"] = _read_options(options)
+    options["reading"] = read_options(options)
     try:
-        with _StageProgress(shown=not quiet and output != "-") as stage:
+        with StageProgress(shown=not quiet and output != "-") as stage:
             made = verb.score(
                 data, model=found, output=output, outlier_share=outliers, on_progress=stage.rows("scored"), **options
             )
@@ -414,38 +307,38 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
     if isinstance(made, verb.Scored):
         count = f"{made.rows:,} rows: {made.parts:,} table{'s are' if made.parts > 1 else ' is'} in {output}"
         kept = f"; {made.parts_kept:,} of them before" if made.parts_kept else ""
-        _say(quiet, f"scored {count}{kept} (model {found})")
+        say(quiet, f"scored {count}{kept} (model {found})")
         return
-    _say(quiet or output == "-", f"wrote {output} (model {found})")
+    say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path(allow_dash=True))
-@_model_option()
+@model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of the noise of absent numbers.")
-@_reading
-@_escape
-@_force
-@_quiet
+@reading_options
+@escape_option
+@force_option
+@quiet_option
 def encode(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
     """Write the rows of DATA in the model's latent space: discrete columns as they are, noise for the numbers."""
     from pipelines.model_file import find_model
     from pipelines.verbs import encode as verb
 
     found = find_model(model)
-    verb.encode(data, model=found, output=output, reading=_read_options(options), **options)
-    _say(quiet or output == "-", f"wrote {output} (model {found})")
+    verb.encode(data, model=found, output=output, reading=read_options(options), **options)
+    say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
 @main.command(cls=_Command)
 @click.argument("latents", type=click.Path(allow_dash=True))
-@_model_option()
+@model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of identifiers that are made anew.")
-@_escape
-@_force
-@_quiet
+@escape_option
+@force_option
+@quiet_option
 def decode(latents: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
     """Write the rows that LATENTS, as encode makes them, stand for."""
     from pipelines.model_file import find_model
@@ -453,37 +346,37 @@ def decode(latents: str, model: str | None, output: str, quiet: bool, **options:
 
     found = find_model(model)
     verb.decode(latents, model=found, output=output, **options)
-    _say(quiet or output == "-", f"wrote {output} (model {found})")
+    say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path(allow_dash=True))
-@_model_option()
+@model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
 @click.option("--draw", is_flag=True, help="Draw each missing cell given its row, instead of the best guess.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
-@_reading
-@_escape
-@_force
-@_quiet
+@reading_options
+@escape_option
+@force_option
+@quiet_option
 def impute(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
     """Write the rows of DATA with missing cells filled from the model, every other cell as it is."""
     from pipelines.model_file import find_model
     from pipelines.verbs import impute as verb
 
     found = find_model(model)
-    options["reading"] = _read_options(options)
-    with _StageProgress(shown=not quiet and output != "-") as stage:
+    options["reading"] = read_options(options)
+    with StageProgress(shown=not quiet and output != "-") as stage:
         verb.impute(data, model=found, output=output, on_progress=stage.rows("dealt with"), **options)
-    _say(quiet or output == "-", f"wrote {output} (model {found})")
+    say(quiet or output == "-", f"wrote {output} (model {found})")
 
 
 @main.command(cls=_Command)
 @click.argument("what", required=False, envvar="AUGMENT_MODEL", type=click.Path(allow_dash=True))
-@_kinds
-@_drop
-@_reading
-@_max_rows
+@kinds_option
+@drop_option
+@reading_options
+@max_rows_option
 @click.option("--schema", is_flag=True, help="Of a table: print its columns as JSON, to edit and give to fit --schema.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def describe(
@@ -495,18 +388,18 @@ def describe(
     """
     from pipelines.verbs import describe as verb
 
-    reading = _read_options(options)
+    reading = read_options(options)
     if verb.is_model(what):
         if schema:
             raise UsageError("--schema describes a table; for a model use --json.")
         head = verb.describe(what)
-        _print(_json(head) if as_json else _description(head))
+        print_output(as_json_text(head) if as_json else description_text(head))
         return
     told = verb.describe_data(str(what), reading, kinds=kinds, drop=drop, max_rows=max_rows)
     if schema or as_json:
-        _print(_json(told["schema"] if schema else told))
+        print_output(as_json_text(told["schema"] if schema else told))
     else:
-        _print(verb.format_columns(told))
+        print_output(verb.format_columns(told))
 
 
 def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -526,18 +419,18 @@ def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> d
 @main.command(cls=_Command)
 @click.argument("real", type=click.Path(allow_dash=True))
 @click.argument("synthetic", type=click.Path())
-@_held_out
-@_predicted
-@_kinds
-@_drop
-@_reading
-@_max_rows
+@held_out_option
+@predicted_option
+@kinds_option
+@drop_option
+@reading_options
+@max_rows_option
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
-@_cluster
+@cluster_options
 @click.option("--fail-under", "bounds", multiple=True, callback=_bounds, metavar="KEY=BOUND", help="End with exit code "
               "4 if a figure, such as fidelity.c2st, is worse than BOUND. May be repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_quiet
+@quiet_option
 def evaluate(
     real: str, synthetic: str, holdout: str | None, bounds: Any, as_json: bool, quiet: bool, **options: Any
 ) -> None:
@@ -549,11 +442,11 @@ def evaluate(
     from pipelines.verbs import evaluate as verb
 
     verb.check_bounds(bounds)
-    with _StageProgress(shown=not quiet) as progress:
+    with StageProgress(shown=not quiet) as progress:
         found = verb.evaluate(
-            real, synthetic, held_out=holdout, reading=_read_options(options), on_progress=progress, **options
+            real, synthetic, held_out=holdout, reading=read_options(options), on_progress=progress, **options
         )
-    _print(_json(found) if as_json else verb.format_evaluation(found))
+    print_output(as_json_text(found) if as_json else verb.format_evaluation(found))
     wrong = verb.failed(found, bounds)
     for words in wrong:
         click.echo(f"below: {printable(words)}", err=True)
@@ -563,14 +456,14 @@ def evaluate(
 
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path())
-@_model_option()
+@model_option()
 @click.option("-o", "--output", type=click.Path(), help="HTML file. Default: named as the model and beside it.")
-@_held_out
-@_predicted
-@_reading
+@held_out_option
+@predicted_option
+@reading_options
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
-@_force
-@_quiet
+@force_option
+@quiet_option
 def report(data: str, holdout: str | None, quiet: bool, **options: Any) -> None:
     """Write a page about a model and the DATA it was fitted to: whether its rows can be trusted, and why.
 
@@ -578,25 +471,25 @@ def report(data: str, holdout: str | None, quiet: bool, **options: Any) -> None:
     """
     from pipelines.verbs import report as verb
 
-    reading = _read_options(options)
-    with _StageProgress(shown=not quiet) as progress:
+    reading = read_options(options)
+    with StageProgress(shown=not quiet) as progress:
         written = verb.report(data, held_out=holdout, reading=reading, on_progress=progress, **options)
-    _say(quiet, f"wrote {written}")
+    say(quiet, f"wrote {written}")
 
 
 @main.command(cls=_Command)
 @click.argument("data", type=click.Path())
-@_model_option()
+@model_option()
 @click.option("-o", "--output", type=click.Path(), help="PNG file. Default: named as the model and beside it.")
-@_reading
+@reading_options
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of the new rows.")
-@_force
-@_quiet
+@force_option
+@quiet_option
 def plot(data: str, quiet: bool, **options: Any) -> None:
     """Draw new rows of a model beside those of the DATA it was fitted to, as a PNG."""
     from pipelines.verbs import plot as verb
 
-    _say(quiet, f"wrote {verb.plot(data, reading=_read_options(options), **options)}")
+    say(quiet, f"wrote {verb.plot(data, reading=read_options(options), **options)}")
 
 
 def _balance(text: str) -> dict[str, Any]:
@@ -628,7 +521,7 @@ def _refuse_reports(jobs: Sequence[tuple[Any, str | None]], force: bool) -> None
     """Before hours of training, not after."""
     from pipelines.joined import is_several
     from pipelines.model_file import default_name
-    from pipelines.tables.writing import refuse_existing
+    from pipelines.tables.outputs import refuse_existing
     from pipelines.verbs.report import default_output
 
     for table, target in jobs:
@@ -648,177 +541,3 @@ def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:
     if len(set(targets)) < len(targets):
         raise UsageError("two of the models have the same name; generate from them one at a time.")
     return list(zip(models, targets, strict=True))
-
-
-def _print(text: str) -> None:
-    from pipelines.tables.writing import standard_output
-
-    with standard_output():
-        click.echo(text)
-
-
-def _say(quiet: bool, message: str) -> None:
-    if not quiet:
-        click.echo(printable(message), err=True)
-
-
-def _json(value: Any) -> str:
-    """JSON that people can read, too, but for characters that could steer their terminal."""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    return text if text.replace("\n", "").isprintable() else json.dumps(value, indent=1)
-
-
-class _FitProgress:
-    """A bar on a terminal, a line for every tenth of the way elsewhere, nothing if not shown; signals are heard."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._tenth = -1
-        # Training keeps native libraries' prints away by taking descriptor 2; the bar keeps its own copy.
-        self._file = _private_stderr() if shown else None
-        self.interruption = Interruption(self._put_off)
-
-    def __enter__(self) -> _FitProgress:
-        self.interruption.__enter__()
-        return self
-
-    def _put_off(self) -> None:
-        self._line("finishing the steps in flight ... (once more: at once)")
-
-    def _line(self, text: str) -> None:
-        """Where a bar is, a line takes its place."""
-        if self._file is not None:
-            print(f"\r{text}\x1b[K" if self._file.isatty() else text, file=self._file, flush=True)
-
-    def __call__(self, progress: Progress) -> None:
-        if self._file is None:
-            return
-        for note in progress.notes:
-            self._line(printable(note))
-        if progress.epoch == 0:
-            print("starting TensorFlow and compiling ...", file=self._file, flush=True)
-            return
-        figures = (
-            f"epoch {progress.epoch}  log-likelihood: train {progress.train:.3f}, held out {progress.held_out:.3f}"
-        )
-        if self._file.isatty():
-            filled = int(30 * progress.done)
-            bar = f"[{'#' * filled}{'-' * (30 - filled)}] {progress.done:4.0%}"
-            self._file.write(f"\r{bar}  {figures}\x1b[K")
-            self._tenth = 0
-        elif int(10 * progress.done) > self._tenth:
-            self._tenth = int(10 * progress.done)
-            self._file.write(f"{progress.done:4.0%}  {figures}\n")
-        self._file.flush()
-
-    def __exit__(self, *exc: object) -> None:
-        if self._file is not None:
-            if self._file.isatty() and self._tenth == 0:
-                self._file.write("\n")
-            self._file.close()
-        self.interruption.__exit__(*exc)
-
-
-class _RowProgress:
-    """click's bar over rows on a terminal; nothing elsewhere."""
-
-    def __init__(self, rows: int | None, *, shown: bool) -> None:
-        self._bar = click.progressbar(length=rows or 1000, file=sys.stderr) if shown and sys.stderr.isatty() else None
-
-    def __enter__(self) -> Callable[[int], None]:
-        return self._bar.__enter__().update if self._bar is not None else lambda _: None
-
-    def __exit__(self, *exc: Any) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(*exc)
-
-
-class _StageProgress:
-    """On a terminal, one line that says what is being done; nothing elsewhere."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._is_shown = shown and sys.stderr.isatty()
-
-    def __enter__(self) -> _StageProgress:
-        return self
-
-    def __call__(self, what: str) -> None:
-        if self._is_shown:
-            click.echo(f"\r{printable(what)} ...\x1b[K", err=True, nl=False)
-
-    def rows(self, done: str) -> Callable[[int], None]:
-        """What is told of further rows, and says how many they are by now and what is done with them."""
-        total = 0
-
-        def tell(rows: int) -> None:
-            nonlocal total
-            total += rows
-            self(f"{total:,} rows {done}")
-
-        return tell
-
-    def __exit__(self, *exc: object) -> None:
-        if self._is_shown:
-            click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def _private_stderr() -> Any:
-    import os
-
-    return os.fdopen(os.dup(2), "w")
-
-
-def _show_fits(results: Sequence[FitResult], failures: Sequence[tuple[str, AugmentError]]) -> None:
-    for result in results if len(results) + len(failures) == 1 else ():
-        for note in result.notes:
-            click.echo(f"note: {printable(note)}", err=True)
-        width = min(30, max(len(printable(name)) for name in result.handled))
-        for name, words in result.handled.items():
-            click.echo(f"  {printable(name):<{width}}  {printable(words)}", err=True)
-        if result.stopped_by:
-            click.echo(f"stopped by {result.stopped_by.replace('_', '-')} after {result.epochs} epochs", err=True)
-        click.echo(
-            f"held-out log-likelihood: {result.log_likelihood:.4f} nats a row (independent columns: "
-            f"{result.independent_log_likelihood:.4f}), {result.held_out_rows:,} rows, which also judged the "
-            f"weights; {result.steps_done:,} of {result.steps:,} steps",
-            err=True,
-        )
-        click.echo(f"model: {printable(result.model)} ({result.seconds:.0f} s)", err=True)
-        click.echo(f"next:  augment generate -m {shlex.quote(printable(result.model))} --n 10000 -o out.csv", err=True)
-    if len(results) + len(failures) > 1:
-        lines = [("data", "rows", "columns", "held out", "independent", "seconds", "model")]
-        lines += [
-            (printable(r.source), f"{r.rows:,}", str(len(r.handled)), f"{r.log_likelihood:.3f}",
-             f"{r.independent_log_likelihood:.3f}", f"{r.seconds:.0f}", printable(r.model))
-            for r in results
-        ]  # fmt: skip
-        lines += [(printable(name), "", "", "", "", "", "failed") for name, _ in failures]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        for line in lines:
-            click.echo("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip(), err=True)
-
-
-def _description(head: dict[str, Any]) -> str:
-    training, architecture = head["training"], head["architecture"]
-    source = ", ".join(
-        f"{printable(s['name'])} ({s['rows']:,} rows, SHA-256 {(s['sha256'] or 'none')[:12]})" for s in head["source"]
-    )
-    width = min(30, max(len(printable(c["name"])) for c in head["columns"]))
-    columns = "\n".join(
-        f"  {printable(c['name']):<{width}}  {c['kind']:<12} {printable(c.get('why', ''))}" for c in head["columns"]
-    )
-    return "\n".join(
-        [
-            f"model         {printable(head['model'])} (format {head['format']})",
-            f"source        {source}",
-            f"architecture  RealNVP, {architecture['couplings']} couplings of {architecture['width']} units; "
-            f"{architecture['discrete_width']} units for each discrete column; {architecture['parameters']:,} numbers",
-            f"training      {training['epochs']} epochs, {training['steps_done']} of {training['steps']} steps of "
-            f"{architecture['batch_size']} rows, seed {head['seed']}, {training['seconds']:.0f} s",
-            f"held out      {training['log_likelihood']:.4f} nats a row (independent columns: "
-            f"{training['independent_log_likelihood']:.4f}), {training['held_out_rows']:,} rows",
-            "versions      "
-            + ", ".join(f"{printable(name)} {printable(version)}" for name, version in head["versions"].items()),
-            "columns",
-            columns,
-        ]
-    )

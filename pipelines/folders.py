@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
 from pipelines.errors import AugmentError, UsageError
+from pipelines.tables.outputs import open_output
 from pipelines.tables.whole_files import check_writable, write_error
-from pipelines.tables.writing import open_output
 
 __all__ = ["Folder", "LocalFolder", "RemoteFolder", "digest", "folder_of", "read", "write"]
 

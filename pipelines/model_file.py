@@ -21,8 +21,8 @@ from pipelines.provenance import is_sealed_here, seal
 from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
+from pipelines.tables.outputs import open_output
 from pipelines.tables.schema import Schema
-from pipelines.tables.writing import open_output
 
 __all__ = [
     "FORMAT_VERSION",

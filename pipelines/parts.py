@@ -26,7 +26,8 @@ from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
 from pipelines.tables.entry_checks import FLAG, OBJECT, TEXT, TEXTS, WHOLE, Check
 from pipelines.tables.formulas import escaping
-from pipelines.tables.writing import open_output, writer_for
+from pipelines.tables.outputs import open_output
+from pipelines.tables.writing import writer_for
 
 __all__ = [
     "PART_ROWS",

@@ -15,11 +15,12 @@ from pipelines.tables import parsing
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import Dialect
+from pipelines.tables.outputs import open_output
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import spell
-from pipelines.tables.typed import to_table
-from pipelines.tables.writing import open_output, writer_for
+from pipelines.tables.typed import as_frame, to_table
+from pipelines.tables.writing import writer_for
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,8 +85,7 @@ def write_cells(
     schema = Schema(tuple(column for column, _ in columns))
     cells = {column.name: part for column, part in columns if part is not None}
     if output is None:
-        frame: pd.DataFrame = to_table(schema, cells, 0, rows, seed=seed, decimal=dialect.decimal).to_pandas()
-        return frame
+        return as_frame(to_table(schema, cells, 0, rows, seed=seed, decimal=dialect.decimal), schema)
     with open_output(output) as file:
         writer = writer_for(output, file, schema, dialect, seed=seed)
         writer.write(cells, 0, rows)

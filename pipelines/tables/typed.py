@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,13 +18,17 @@ from pipelines.tables.identifiers import is_plain_sequence, make_identifiers
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.spelling import on_lattice, parse, spell, ticks
 
-__all__ = ["arrow_schema", "arrow_type", "holds_text", "to_table", "typed_column"]
+__all__ = ["arrow_schema", "arrow_type", "as_frame", "holds_text", "to_table", "typed_column"]
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _TRUE, _FALSE = {"true", "t", "yes", "y", "1", "1.0", "on"}, {"false", "f", "no", "n", "0", "0.0", "off"}
 _ZONED = re.compile(r"timestamp\[(s|ms|us|ns), tz=(.+)\]")
 _DECIMAL = re.compile(r"decimal(32|64|128|256)?\((\d+), (-?\d+)\)")
 _DICTIONARY = re.compile(r"dictionary<values=(.+), indices=(\w+), ordered=([01])>")
+_NULLABLE = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 _BINARY = re.compile(r"fixed_size_binary\[(\d+)\]")
 _INTEGER_TEXT = re.compile(r"0|-?[1-9]\d{0,17}")
 _FLOAT_TEXT = re.compile(r"-?(0|[1-9]\d*)(\.\d+([eE][+-]?\d+)?|[eE][+-]?\d+)")
@@ -110,6 +115,27 @@ def to_table(
             cells = Cells(np.zeros(num_rows, np.int32), (column.value or "",), (is_missing,), None)
             arrays.append(typed_column(column, cells, decimal))
     return pa.Table.from_arrays(arrays, schema=fields)
+
+
+def as_frame(table: pa.Table, schema: Schema) -> pd.DataFrame:
+    """Returns rows as a DataFrame.
+
+    Whole numbers of Parquet or a DataFrame some of which were missing have pandas's nullable types, such as `Int64`:
+    numpy's have no missing ones, and float64 has not all whole numbers.
+
+    Args:
+        table: The rows, as `to_table` makes them.
+        schema: Their columns.
+    """
+    import pandas as pd
+
+    nullable = {pa.type_for_alias(name.lower()): pd.api.types.pandas_dtype(name) for name in _NULLABLE}
+    frame: pd.DataFrame = table.to_pandas()
+    for place, field in enumerate(table.schema):
+        column = schema[field.name]
+        if column.arrow_type is not None and column.missing and field.type in nullable:
+            frame.isetitem(place, table.column(place).to_pandas(types_mapper=nullable.get))
+    return frame
 
 
 def typed_column(column: Column, cells: Cells, decimal: str = ".") -> pa.Array:

@@ -19,10 +19,10 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.formulas import escaping
+from pipelines.tables.outputs import refuse_output
 from pipelines.tables.passing import passed_cells, passed_column, write_cells
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
-from pipelines.tables.writing import refuse_output
 from pipelines.verbs.encode import NUMBER, PREFIX, nearest_classes
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Rows
 from pipelines.tables.formulas import escaping
+from pipelines.tables.outputs import refuse_output
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
-from pipelines.tables.writing import refuse_output
 
 if TYPE_CHECKING:
     import pandas as pd

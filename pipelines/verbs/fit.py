@@ -32,10 +32,10 @@ from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding, Rows
 from pipelines.tables.inference import infer_schema, read_schema
+from pipelines.tables.outputs import refuse_existing
 from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Kind, Schema
 from pipelines.tables.typed import holds_text
-from pipelines.tables.writing import refuse_existing
 
 if TYPE_CHECKING:
     import pandas as pd

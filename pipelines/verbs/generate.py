@@ -26,6 +26,7 @@ from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.parts import RowParts, RowPlan, new_plan
 from pipelines.tables.cells import Cells
 from pipelines.tables.formulas import escaping
+from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.parsing import numbers, plain
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Schema
@@ -36,8 +37,6 @@ from pipelines.tables.writing import (
     TableWriter,
     copy_records,
     csv_field,
-    open_output,
-    refuse_output,
     to_frame,
     writer_for,
 )

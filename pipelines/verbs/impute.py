@@ -22,12 +22,13 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.formulas import escaping
+from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Column
 from pipelines.tables.typed import typed_column
-from pipelines.tables.writing import csv_field, open_output, refuse_output, write_typed
+from pipelines.tables.writing import csv_field, write_typed
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -44,7 +44,7 @@ def plot(
     from pipelines.matching import check_columns, read_for
     from pipelines.model_file import find_model, read_model
     from pipelines.reporting.picture import picture
-    from pipelines.tables.writing import open_output, refuse_existing
+    from pipelines.tables.outputs import open_output, refuse_existing
     from pipelines.verbs.report import tables_for
 
     opened = read_model(find_model(model))

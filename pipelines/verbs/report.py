@@ -78,7 +78,7 @@ def report(
     from pipelines.reporting import sections
     from pipelines.reporting.latent import latents_of
     from pipelines.reporting.page import page
-    from pipelines.tables.writing import open_output, refuse_existing
+    from pipelines.tables.outputs import open_output, refuse_existing
 
     opened = read_model(find_model(model))
     output = default_output(opened.path) if output is None else output

@@ -20,7 +20,7 @@ from pipelines.scored_parts import ScoredParts, new_score_plan
 from pipelines.scoring import check_scorable, scores, write_scored
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.formulas import escaping
-from pipelines.tables.writing import refuse_output
+from pipelines.tables.outputs import refuse_output
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,10 @@ from click.testing import CliRunner
 
 import pipelines
 import pipelines.cli
-from pipelines.cli import _balance, _Duration, main
+from pipelines.cli import _balance, main
+from pipelines.options import Duration
 from pipelines.tables.dialect import ReadOptions
+from pipelines.terminal import FitProgress
 
 verbs = {name: importlib.import_module(f"pipelines.verbs.{name}") for name in ("evaluate", "fit", "generate", "score")}
 
@@ -20,13 +22,13 @@ verbs = {name: importlib.import_module(f"pipelines.verbs.{name}") for name in ("
     ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("10m", 600), ("2h", 7200), ("0.5h", 1800)]
 )
 def test_durations(text, seconds):
-    assert _Duration().convert(text, None, None) == seconds
+    assert Duration().convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "s", "0", "0s", "-5m", "10d", "5 minutes", "inf", "nan", "1e999"])
 def test_what_is_no_duration_is_refused_with_examples(text):
     with pytest.raises(click.BadParameter, match="is not a duration; write 90s, 10m or 2h"):
-        _Duration().convert(text, None, None)
+        Duration().convert(text, None, None)
 
 
 @pytest.mark.parametrize(
@@ -135,14 +137,14 @@ def test_an_interrupt_that_a_library_swallows_ends_the_fit_all_the_same(monkeypa
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("sys.unraisablehook", lambda _: None)
-    call = pipelines.cli._FitProgress.__call__
+    call = FitProgress.__call__
 
     def interrupted(self, progress):
         if progress.epoch == 1:
             Finaliser()
         call(self, progress)
 
-    monkeypatch.setattr(pipelines.cli._FitProgress, "__call__", interrupted)
+    monkeypatch.setattr(FitProgress, "__call__", interrupted)
     options = ["--steps", "100", "--couplings", "2", "--width", "4", "-m", str(tmp_path / "m.augment")]
     result = CliRunner().invoke(main, ["fit", str(moons), *options])
     assert result.exit_code == 128 + signal.SIGINT

@@ -14,8 +14,8 @@ import pytest
 
 from pipelines import AugmentError, UsageError
 from pipelines.tables import whole_files
+from pipelines.tables.outputs import open_output, refuse_existing
 from pipelines.tables.whole_files import check_writable, whole_file
-from pipelines.tables.writing import open_output, refuse_existing
 
 OLD, NEW = b"old" * 1000, b"new" * 1000
 

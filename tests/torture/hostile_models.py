@@ -239,8 +239,8 @@ class User:
 
     def use(self, path: pathlib.Path, rng: random.Random, sound: set[bytes], *, with_graphs: bool) -> None:
         """Reads, describes, decodes, writes, reads again and encodes; or runs the graphs that are not `sound`."""
-        from pipelines.cli import _description
         from pipelines.model_file import read_model
+        from pipelines.terminal import description_text
         from pipelines.verbs.describe import describe
 
         opened = read_model(path)
@@ -250,7 +250,7 @@ class User:
             return
         told = describe(path)
         json.dumps(told, ensure_ascii=False).encode()
-        _description(told).encode()
+        description_text(told).encode()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._write(opened, path.parent, rng)
