@@ -38,6 +38,7 @@ __all__ = ["Source", "check_records", "is_parquet", "is_recoded", "read_source",
 
 _BLOCK_BYTES = 1 << 22
 _STDIN = "standard input"
+_JSON = (".json", ".jsonl", ".ndjson")
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
 # A delimiter or a quote may be the second half of a character in these; records are then taken from decoded text.
 _UNSAFE = ("utf-16", "utf-32", "cp932", "shift", "big5", "gb", "cp949", "johab")
@@ -282,6 +283,8 @@ def _check_file(path: pathlib.Path, where: str) -> bytes:
     is_packed = start in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
     if is_packed and path.suffix.lower() in SPREADSHEETS:
         raise UsageError(f"{where} is a spreadsheet. Save its sheet as CSV.")
+    if path.suffix.lower() in _JSON and start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"[", b"{"):
+        raise UsageError(f"{where} is JSON. Save its rows as CSV or Parquet, as by pandas.read_json and to_csv.")
     if start == b"PK\x03\x04":
         raise UsageError(f"{where} is a zip file or a model, not a table. To use a model: augment generate -m {where}")
     return start

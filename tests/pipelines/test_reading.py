@@ -187,6 +187,20 @@ def test_a_model_is_no_table(moons_model):
     assert f"augment generate -m {moons_model}" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("t.json", '[\n {"x": 1}\n]'), ("t.jsonl", '\ufeff{"x": 1}\n{"x": 2}\n'), ("T.NDJSON", '\n {"x": 1}\n')],
+)
+def test_json_is_told_from_a_table(tmp_path, name, content):
+    (tmp_path / name).write_text(content, "utf-8")
+    assert re.search(r" is JSON\. Save its rows as CSV", refusal(tmp_path / name, UsageError))
+
+
+def test_a_csv_may_have_the_name_of_another_format(tmp_path):
+    (tmp_path / "t.json").write_text("x,y\n1,[2]\n", "utf-8")
+    assert read_source(tmp_path / "t.json").table.column_names == ["x", "y"]
+
+
 def test_a_damaged_parquet_file_is_named(tmp_path):
     path = tmp_path / "t.parquet"
     pd.DataFrame({"x": np.arange(100.0)}).to_parquet(path)
