@@ -30,7 +30,7 @@ from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.parsing import numbers, plain
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.schema import Schema
-from pipelines.tables.typed import typed_column
+from pipelines.tables.typed import as_frame, typed_column
 from pipelines.tables.writing import (
     CsvWriter,
     ParquetWriter,
@@ -416,7 +416,7 @@ def _appended(
 
     first: Any = data
     if isinstance(data, str | os.PathLike) and source is not None:
-        first = source.table.to_pandas() if source.is_typed else _typed_like(model, source, frame)
+        first = as_frame(source.table, model.schema) if source.is_typed else _typed_like(model, source, frame)
     both: pd.DataFrame = pd.concat([first, frame], ignore_index=True)
     return both
 

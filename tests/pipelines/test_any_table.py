@@ -510,6 +510,20 @@ def test_a_semicolon_and_a_decimal_comma_come_back(tmp_path):
     assert again["Größe"][:200].tolist() == source
 
 
+def test_whole_numbers_with_missing_ones_are_appended_in_a_frame_as_such(answers, answers_model, rewrite, tmp_path):
+    def edit(description):
+        column = next(entry for entry in description["schema"] if entry["name"] == "pieces")
+        column["missing"] = [""]
+
+    table = pq.read_table(answers)
+    pieces = pa.array([None, *range(1, len(table))], pa.int16())
+    pq.write_table(table.set_column(table.column_names.index("pieces"), "pieces", pieces), tmp_path / "t.parquet")
+    model = rewrite(answers_model, tmp_path / "m.augment", edit)
+    frame = pipelines.generate(model, 20, seed=0, append=tmp_path / "t.parquet")
+    assert str(frame["pieces"].dtype) == "Int16"
+    assert frame["pieces"][: len(table)].tolist() == [pd.NA, *range(1, len(table))]
+
+
 def test_rows_of_a_file_are_appended_in_a_frame_with_the_types_of_the_new(visits_model, visits):
     frame = pipelines.generate(visits_model, 50, seed=0, append=visits)
     new = pipelines.generate(visits_model, 50, seed=0)
