@@ -9,13 +9,11 @@ classifier that tells independent Gaussian rows from evenly spread or independen
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import scored
 from figures import aligned
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
@@ -41,10 +39,7 @@ def of_a_model(model: Path, data: Path, score: Path, draws: int) -> list[tuple[s
             with tempfile.TemporaryDirectory() as folder:
                 made = Path(folder) / "new.csv"
                 pipelines.generate(model, rows, output=made, seed=seed, independent=not even)
-                done = subprocess.run(
-                    [sys.executable, score, data, made, "--json"], check=True, capture_output=True, text=True
-                )
-            report = json.loads(done.stdout.splitlines()[-1])
+                report = scored.score(score, data, made)
             found.append([report[name] for name in FIGURES])
         means, spreads = np.mean(found, axis=0), np.std(found, axis=0)
         lines.append((kind, *(f"{mean:.4f} ± {spread:.4f}" for mean, spread in zip(means, spreads, strict=True))))

@@ -48,6 +48,7 @@ import tables_resampling
 import tables_sdv
 import tables_table
 from commands import QUIET
+from scored import score
 
 HERE = Path(__file__).parent
 PEERS = {"mostlyai": tables_mostlyai, "sdv": tables_sdv, "resampling": tables_resampling}
@@ -158,16 +159,6 @@ def run_peer(
         raise RuntimeError(f"the worker ended with status {worker.returncode}:\n{stderr.strip()[-2000:]}")
     report: dict[str, Any] = json.loads(stdout.splitlines()[-1])
     return report
-
-
-def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
-    """What the scoring script says of a file of rows."""
-    command = [sys.executable, str(script), str(table), str(rows), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr.strip()[-2000:]}")
-    scored: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return scored
 
 
 def main() -> None:

@@ -1,0 +1,17 @@
+"""What a scoring script says of a file of rows; `python benchmarks/tables.py --help` says what such a script is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
+    """What the scoring script says of a file of rows."""
+    command = [sys.executable, str(script), str(table), str(rows), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr.strip()[-2000:]}")
+    scored: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return scored
