@@ -8,7 +8,13 @@ from typing import Any
 
 
 def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
-    """What the scoring script says of a file of rows."""
+    """What the scoring script says of a file of rows.
+
+    Raises
+    ------
+    RuntimeError
+        If the script ends with another exit status than 0; the message has its standard error.
+    """
     command = [sys.executable, str(script), str(table), str(rows), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

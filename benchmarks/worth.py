@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scored
 from figures import aligned
 
@@ -23,10 +24,9 @@ SHARES = (1 / 8, 1 / 4, 1 / 2, 1)  # of the real rows
 TIMES = (1, 10)  # as many new rows as there are real ones
 
 
-def some_real(lines: list[str], rows: int, output: Path, seed: int) -> None:
+def some_real(table: pd.DataFrame, rows: int, output: Path, seed: int) -> None:
     """Writes so many of the real rows."""
-    chosen = np.random.default_rng(seed).permutation(len(lines) - 1)[:rows] + 1
-    output.write_text(lines[0] + "".join(lines[row] for row in chosen))
+    table.iloc[np.random.default_rng(seed).permutation(len(table))[:rows]].to_csv(output, index=False)
 
 
 def some_new(model: Path, rows: int, output: Path, seed: int) -> None:
@@ -42,10 +42,10 @@ def main() -> None:
     parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
     parser.add_argument("--draws", type=int, default=8, help="of each (8)")
     options = parser.parse_args()
-    lines = (options.data / "train.csv").read_text().splitlines(keepends=True)  # no row spans lines in these tables
-    real = len(lines) - 1
+    table = pd.read_csv(options.data / "train.csv", dtype=str, keep_default_na=False)
+    real = len(table)
     sources: list[tuple[str, int, Callable[[int, Path, int], None]]] = [
-        *(("real", round(share * real), partial(some_real, lines)) for share in SHARES),
+        *(("real", round(share * real), partial(some_real, table)) for share in SHARES),
         *(("new", times * real, partial(some_new, options.model)) for times in TIMES),
     ]
     shown = [("learnt from", "rows", "tstr")]
