@@ -99,6 +99,11 @@ def main() -> None:
 )
 @click.option("--couplings", type=click.IntRange(min=2), help="Coupling layers.")
 @click.option("--width", type=click.IntRange(min=1), help="Hidden units of each coupling's network.")
+@click.option(
+    "--relations/--no-relations",
+    default=True,
+    help="Whether columns that follow from others in every row, as a total from its parts, do so in new rows.",
+)
 @click.option("--device", metavar="NAME", help="What trains: cpu, gpu, gpu:1; or several that take each step together, "
               "gpu:0,gpu:1, or gpus. Default: a GPU if there is one.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on where a fit that was killed had come to; without one, begin.")

@@ -22,6 +22,7 @@ from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.outputs import open_output
+from pipelines.tables.relations import from_json as read_relations
 from pipelines.tables.schema import Schema
 
 __all__ = [
@@ -207,6 +208,8 @@ def _read(path: pathlib.Path, file: IO[bytes]) -> ModelFile:
         dialect = Dialect.from_json(description["dialect"])
         reading = ReadOptions.from_json(description.get("reading", {}))
         check_encoding(encoding, schema)
+        relations = read_relations(description.get("relations", []), encoding.columns)  # a model may be older
+        encoding = dataclasses.replace(encoding, relations=relations)
         check_members(encoding, description["sha256"])
         if not is_own:  # who made it has such rows
             check_rows(schema, encoding)

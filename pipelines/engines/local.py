@@ -18,12 +18,12 @@ from pipelines.engines import evenly
 from pipelines.engines.apart import ApartError, Process, RuntimeApart
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
-from pipelines.errors import AugmentError, printable
+from pipelines.errors import AugmentError, listed, printable
 from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.cells import Cells
 
-__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "new_blocks"]
+__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "UnlikelyError", "generator", "new_blocks"]
 
 BLOCK_ROWS = evenly.MAX_ROWS
 # Given classes that fewer rows have than this share are not waited for: each row is one of so many proposals.
@@ -32,13 +32,21 @@ _PROPOSALS = 8
 # Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
 _MAX_COLUMNS = 1_000
 _MAX_PROBLEM = 300  # characters of what the runtime says
-# Rows with a number beyond what was seen are drawn again, up to so often.
+# Rows with a number beyond what was seen, or that no relation can hold in, are drawn again, up to so often, and not any
+# more if of so many rows fewer than this share were right.
 _MAX_ROUNDS = 200
+_TRIAL_ROWS, _LEAST_RIGHT = 8 * BLOCK_ROWS, 1e-4
 # Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
 # are, numbers are moved instead, if they are few. They go to the least or greatest number that was seen, which in a
 # short table has the probability of all beyond it.
 _LEAST_INSIDE = 0.1
 _MAX_MOVED = 0.05
+
+
+class UnlikelyError(AugmentError):
+    """Hardly a row is as it was asked for."""
+
+    exit_code = 3
 
 
 class Graph:
@@ -199,33 +207,51 @@ class Sampler:
     def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
         """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
         encoding = self._model.encoding
+        given = {encoding.discrete[place].name: value for place, value in self._given.items()}
 
-        def decode(classes: np.ndarray, scores: np.ndarray) -> tuple[dict[str, Cells], np.ndarray]:
+        def decode(classes: np.ndarray, scores: np.ndarray) -> dict[str, Cells]:
             return encoding.decode(classes, encoding.calibrated(scores))
+
+        def settled(cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], np.ndarray]:
+            """The cells as the relations have them, and which rows are within what was seen and as given."""
+            found, is_right = encoding.related(cells)
+            is_right &= encoding.are_inside(found)
+            for name, value in given.items():  # another may follow from the rest of the row
+                is_right &= found[name].codes == value
+            return found, is_right
 
         rng = generator(seed, number)
         classes, scores = self.draw(rng, BLOCK_ROWS, even=self._even)
-        cells, is_inside = decode(classes, scores)
-        if is_inside.mean() < _LEAST_INSIDE:
+        cells = decode(classes, scores)
+        if encoding.are_inside(cells).mean() < _LEAST_INSIDE:
             bounded, moved = encoding.bounded(cells)
             if moved < _MAX_MOVED:
+                bounded, _ = encoding.related(bounded, skip=given)
                 return {name: part.between(0, rows) for name, part in bounded.items()}
-        for _ in range(_MAX_ROUNDS):
-            outside = np.flatnonzero(~is_inside)
-            if not len(outside):
-                break
+        cells, is_right = settled(cells)
+        drawn = found = rounds = 0
+        while len(outside := np.flatnonzero(~is_right)):
+            if rounds == _MAX_ROUNDS or (drawn >= _TRIAL_ROWS and found < _LEAST_RIGHT * drawn):
+                raise self._hopeless()
             again = max(64, len(outside))  # a shape of its own costs the graph a new plan
             new_classes, new_scores = self.draw(rng, 1 << (again - 1).bit_length())
-            _, is_good = decode(new_classes, new_scores)
+            _, is_good = settled(decode(new_classes, new_scores))
+            rounds, drawn, found = rounds + 1, drawn + len(is_good), found + int(is_good.sum())
             good = np.flatnonzero(is_good)[: len(outside)]
             classes[outside[: len(good)]] = new_classes[good]
             scores[outside[: len(good)]] = new_scores[good]
-            cells, is_inside = decode(classes, scores)
-        else:
-            raise AugmentError(
-                f"{self._model.path} gives values out of all range; its training went wrong. Fit it again."
-            )
+            cells, is_right = settled(decode(classes, scores))
         return {name: part.between(0, rows) for name, part in cells.items()}
+
+    def _hopeless(self) -> AugmentError:
+        """The error that hardly a row is right."""
+        names = [self._model.encoding.discrete[place].name for place in self._given]
+        if names and self._model.encoding.relations:
+            return UnlikelyError(
+                f"hardly a row has what is asked of {listed(names)}, given what follows from what in every row of the "
+                "table. Nothing was written. Ask for less; or fit with --no-relations."
+            )
+        return AugmentError(f"{self._model.path} gives values out of all range; its training went wrong. Fit it again.")
 
     def draw(self, rng: np.random.Generator, rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for.

@@ -44,6 +44,26 @@ class Cells:
         values = None if self.values is None else self.values[rows]
         return dataclasses.replace(self, codes=codes, values=values)
 
+    @property
+    def are_missing(self) -> np.ndarray:
+        """Which cells are missing, or of no known class, bool `[n]`."""
+        found: np.ndarray
+        if self.codes is not None:
+            found = np.array([*self.is_missing, True])[self.codes]
+        else:
+            assert self.values is not None
+            found = np.isnan(self.values)
+        return found
+
+    def where(self, chosen: np.ndarray, others: Cells) -> Cells:
+        """Returns these cells in the chosen rows, bool `[n]`, and others of the same column elsewhere."""
+        codes, values = self.codes, self.values
+        if codes is not None and others.codes is not None:
+            codes = np.where(chosen, codes, others.codes)
+        if values is not None and others.values is not None:
+            values = np.where(chosen, values, others.values)
+        return dataclasses.replace(self, codes=codes, values=values)
+
     @staticmethod
     def join(parts: Sequence[Cells]) -> Cells:
         """Returns the cells of parts of one column, one after another."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,13 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
+from pipelines.tables.relations import Relation, related
 from pipelines.tables.schema import Schema
 
 __all__ = ["Encoding", "Rows"]
 
+# Of a model's rows, this share must be such that all relations can hold in them; others are drawn again.
+_LEAST_ATTAINABLE = 0.25
 _CHECKS = {
     "name": TEXT,
     "levels": list_of(or_null(TEXT)),
@@ -70,9 +73,12 @@ class Encoding:
 
     Attributes:
         columns: One for each modelled column.
+        relations: What follows from what in new rows. The model learns all columns alike; what it is to make of one
+            that follows from others is exchanged for that.
     """
 
     columns: tuple[ColumnEncoding, ...]
+    relations: tuple[Relation, ...] = ()
 
     @classmethod
     def learn(cls, source: Source, schema: Schema, rng: np.random.Generator, *, target: str | None = None) -> Encoding:
@@ -94,7 +100,7 @@ class Encoding:
             values = parsing.numbers(cells, spec, source.dialect, source.name, source.row_numbers)
             margin = None if column.margin is None else column.margin.standardised(values)
             columns.append(dataclasses.replace(column, margin=margin))
-        return Encoding(tuple(columns))
+        return dataclasses.replace(self, columns=tuple(columns))
 
     def learn_made(self, classes: np.ndarray, scores: np.ndarray) -> Encoding:
         """Returns the encoding that knows the quantiles of what a flow made, where that is a number.
@@ -113,7 +119,27 @@ class Encoding:
                 d += 1
             c += column.is_discrete
             columns.append(dataclasses.replace(column, made=made))
-        return Encoding(tuple(columns))
+        return dataclasses.replace(self, columns=tuple(columns))
+
+    def keep_attainable(self, classes: np.ndarray, scores: np.ndarray) -> Encoding:
+        """Returns the encoding without relations that too few of the rows a model makes can be made to fulfil.
+
+        Args:
+            classes: int32 `[n, C]`, as the model makes them.
+            scores: float32 `[n, D]`, likewise.
+        """
+        by_name = {column.name: column for column in self.columns}
+        cells = self.decode(classes, self.calibrated(scores))
+        is_right = self.are_inside(cells)
+        least = _LEAST_ATTAINABLE * is_right.mean()
+        kept = []
+        for relation in self.relations:
+            placed, is_placed = relation.place(cells, by_name)
+            is_placed &= is_right & ~by_name[relation.column].is_beyond(placed)
+            if is_placed.mean() >= least:
+                kept.append(relation)
+                cells, is_right = cells | {relation.column: placed}, is_placed
+        return dataclasses.replace(self, relations=tuple(kept))
 
     def calibrated(self, scores: np.ndarray) -> np.ndarray:
         """Returns scores, float64 `[n, D]`, whose margins are Gaussian, of those that the flow made."""
@@ -158,6 +184,15 @@ class Encoding:
             column = schema[encoded.name]
             classes, numbers, _ = encoded.encode(column, source.table.column(column.name), source)
             yield None if classes is None else encoded.weigh(column, classes, numbers), numbers
+
+    def cells(self, source: Source, schema: Schema) -> dict[str, Cells]:
+        """Returns the cells of each column; of codes, -1 is none that the model knows."""
+        found = {}
+        for column in self.columns:
+            codes, values, _ = column.encode(schema[column.name], source.table.column(column.name), source)
+            values = None if column.margin is None else values
+            found[column.name] = Cells(codes, column.levels, column.is_missing, values)
+        return found
 
     def encode_cells(self, cells: Mapping[str, Cells], rng: np.random.Generator) -> Rows:
         """Returns rows of the cells that `decode` gives as a model sees them, numbers in the middle of theirs.
@@ -207,10 +242,9 @@ class Encoding:
             d += 1
         return Rows(classes, scores, is_present, log_det)
 
-    def decode(self, classes: np.ndarray, scores: np.ndarray) -> tuple[dict[str, Cells], np.ndarray]:
-        """Returns the cells of each column, and which rows, bool `[n]`, hold no number beyond what was seen."""
+    def decode(self, classes: np.ndarray, scores: np.ndarray) -> dict[str, Cells]:
+        """Returns the cells of each column."""
         cells: dict[str, Cells] = {}
-        is_inside = np.ones(len(classes), bool)
         c = d = 0
         for column in self.columns:
             codes = numbers = None
@@ -221,8 +255,18 @@ class Encoding:
                 numbers = column.margin.decode(scores[:, d])
                 d += 1
             cells[column.name] = Cells(codes, column.levels, column.is_missing, numbers)
+        return cells
+
+    def related(self, cells: Mapping[str, Cells], skip: Collection[str] = ()) -> tuple[dict[str, Cells], np.ndarray]:
+        """Returns cells as the relations have them, and the rows, bool `[n]`, where there are such (see `related`)."""
+        return related(self.relations, cells, {column.name: column for column in self.columns}, skip)
+
+    def are_inside(self, cells: Mapping[str, Cells]) -> np.ndarray:
+        """Returns which rows, bool `[n]`, hold no number beyond what was seen."""
+        is_inside = np.ones(len(next(iter(cells.values()))), bool)
+        for column in self.columns:
             is_inside &= ~column.is_beyond(cells[column.name])
-        return cells, is_inside
+        return is_inside
 
     def bounded(self, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
         """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were."""

@@ -165,7 +165,7 @@ def _decoded(
         if not np.isfinite(scores).all():
             row = start + int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
             raise AugmentError(f"{source.name}: row {row + 1} is too far out to be decoded.")
-        cells, _ = model.encoding.decode(classes[part], scores)
+        cells = model.encoding.decode(classes[part], scores)
         parts.append(cells)
         if on_progress is not None:
             on_progress(len(noise[part]))

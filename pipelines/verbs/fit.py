@@ -34,6 +34,8 @@ from pipelines.tables.encoding import Encoding, Rows
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.outputs import refuse_existing
 from pipelines.tables.reading import Source
+from pipelines.tables.relation_search import find_relations
+from pipelines.tables.relations import words as words_of
 from pipelines.tables.schema import Column, Kind, Schema
 from pipelines.tables.typed import holds_text
 
@@ -115,6 +117,7 @@ def fit(
     batch_size: int | None = None,
     couplings: int | None = None,
     width: int | None = None,
+    relations: bool = True,
     engine: str = "local",
     address: str | None = None,
     workers: int | None = None,
@@ -152,6 +155,8 @@ def fit(
         batch_size: Rows in a step. Default: by the number of rows, as the following.
         couplings: Coupling layers.
         width: Hidden units of each coupling's network.
+        relations: Find columns that follow from others in every row, as a total from its parts, and have them do so in
+            new rows.
         engine: Who reads and trains: "local", this process, or "ray", several workers of a Ray cluster at once. Each
             reads some of the files, and is trained with a share of the rows: `workers` times as many rows are then in a
             step, and there are as many times fewer steps.
@@ -202,6 +207,7 @@ def fit(
         "batch_size": batch_size,
         "couplings": couplings,
         "width": width,
+        "relations": relations,
     }
     if cluster is not None:
         options |= {"engine": engine, "workers": workers}
@@ -261,6 +267,7 @@ def fit(
             epochs=epochs,
             steps=steps,
             patience=patience,
+            with_relations=relations,
             chosen={"batch_size": batch_size, "couplings": couplings, "width": width},
         )
 
@@ -286,10 +293,13 @@ def _train_and_write(
     epochs: int | None,
     steps: int | None,
     patience: int | None,
+    with_relations: bool,
     chosen: Mapping[str, Any],
 ) -> FitResult:
     rng = np.random.default_rng(seed)
     encoding = Encoding.learn(source, found, rng, target=target)
+    if with_relations:
+        encoding = dataclasses.replace(encoding, relations=find_relations(source, found, encoding))
     num_rows = source.table.num_rows
     order = rng.permutation(num_rows)
     num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
@@ -374,8 +384,9 @@ def _train_and_write(
             f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that would be made without a "
             "clock: the model has learnt little. Allow more time; TensorFlow's start and compilation take some of it."
         )
-    if encoding.continuous and recipe.transform == "spline" and len(encoding.columns) > 1:
-        encoding = _calibrated(UnwrittenModel(path, encoding, trained.members), rng)
+    is_calibrated = bool(encoding.continuous) and recipe.transform == "spline" and len(encoding.columns) > 1
+    if is_calibrated or encoding.relations:
+        encoding = _as_made(UnwrittenModel(path, encoding, trained.members), rng, is_calibrated=is_calibrated)
     result = FitResult(
         model=str(path),
         source=source.name,
@@ -403,6 +414,7 @@ def _train_and_write(
         "reading": reading.to_json(),
         "schema": found.to_json(),
         "encoding": encoding.to_json(),
+        "relations": [relation.to_json() for relation in encoding.relations],
         "options": recipe.sizes,
         "training": {
             key: value for key, value in dataclasses.asdict(result).items() if key not in ("model", "source", "handled")
@@ -415,9 +427,11 @@ def _train_and_write(
     return result
 
 
-def _calibrated(model: UnwrittenModel, rng: np.random.Generator) -> Encoding:
-    """The encoding that knows what the flow makes of noise, so that new rows have the table's margins."""
-    return model.encoding.learn_made(*Sampler(model).draw(rng, BLOCK_ROWS, even=True))
+def _as_made(model: UnwrittenModel, rng: np.random.Generator, *, is_calibrated: bool) -> Encoding:
+    """The encoding that knows what the model makes: so that new rows have the table's margins, and its relations."""
+    classes, scores = Sampler(model).draw(rng, BLOCK_ROWS, even=True)
+    encoding = model.encoding.learn_made(classes, scores) if is_calibrated else model.encoding
+    return encoding.keep_attainable(classes, scores)
 
 
 def _finished(
@@ -514,6 +528,7 @@ def _handled(column: Column, encoding: Encoding) -> str:
     if found.other_count:
         kept = OTHER if holds_text(column) else "missing cells"
         words.append(f"{found.other_count:,} rare categories as {kept}")
+    words += [f"{words_of(one)} in every row" for one in encoding.relations if one.column == column.name]
     return ", ".join(words)
 
 

@@ -60,7 +60,8 @@ def impute(
 
     A cell of a discrete column becomes the class that is most probable given the rest of the row, by trying all but
     "missing" and `(other)`. A number becomes its mean given the rest of the row, on the column's lattice, by quadrature
-    over its range. If a row lacks several cells, these are averages over draws of the others (see `Imputer`).
+    over its range. If a row lacks several cells, these are averages over draws of the others (see `Imputer`). What
+    follows from other columns in every row of the model's table follows from them here.
 
     Such best guesses vary less than the data. To keep the variation, as multiple imputation needs, `draw` them instead,
     with a `seed` for each of the imputed tables (Rubin, 1987, "Multiple Imputation for Nonresponse in Surveys").
@@ -135,6 +136,7 @@ def _fill(
         rows = np.flatnonzero(missing.any(axis=1))
         if len(rows):
             cells = imputer.fill(encoded.take(rows), missing[rows], rng, draw=draw, tell=progress.tell)
+            cells = _related(model, part, rows, missing[rows], cells)
             for place, column in enumerate(model.encoding.columns):
                 chosen = np.flatnonzero(missing[rows, place])
                 if len(chosen):
@@ -142,6 +144,29 @@ def _fill(
         progress.tell(1.0)
     encodings = {column.name: column for column in model.encoding.columns}
     return {name: _joined(model.schema[name], encodings[name], parts, source) for name, parts in found.items() if parts}
+
+
+def _related(
+    model: ModelFile, source: Source, rows: np.ndarray, missing: np.ndarray, filled: dict[str, Cells]
+) -> dict[str, Cells]:
+    """The filled cells as the relations have them, given those that are there.
+
+    Args:
+        model: The model file.
+        source: A block of rows.
+        rows: Those of them that lack a cell.
+        missing: bool `[n, P]`: which cells these are, by modelled column.
+        filled: The cells of these rows that were missing.
+    """
+    if not model.encoding.relations:
+        return filled
+    cells = model.encoding.cells(dataclasses.replace(source, table=source.table.take(rows)), model.schema)
+    for place, name in enumerate(cells):
+        if name in filled:
+            cells[name] = filled[name].where(missing[:, place], cells[name])
+    related, _ = model.encoding.related(cells)
+    # What is there stays, and so does a best guess of a cell that would be missing.
+    return {name: related[name].where(~related[name].are_missing, part) for name, part in filled.items()}
 
 
 class _BlockProgress:

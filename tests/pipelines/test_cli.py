@@ -63,7 +63,7 @@ def test_options_reach_the_verb(monkeypatch):
     line = "fit a.csv -m m.augment --drop x --drop y --seed 3 --max-time 2m --epochs 7 --steps 8 --patience 9"
     line += " --batch-size 32 --couplings 6 --width 16 --force --resume --target t --type a=b=float --type c=date"
     line += " --schema s.json --max-rows 500 --delimiter tab --encoding latin-1 --decimal , --null-value -1"
-    line += " --null-value x --no-header"
+    line += " --null-value x --no-header --no-relations"
     result = CliRunner().invoke(main, line.split())
     assert result.exit_code == 2
     ((data, options),) = calls
@@ -71,7 +71,8 @@ def test_options_reach_the_verb(monkeypatch):
     assert data == ["a.csv"]
     assert options == {
         "model": "m.augment", "drop": ("x", "y"), "seed": 3, "max_time": 120.0, "epochs": 7, "steps": 8, "patience": 9,
-        "batch_size": 32, "couplings": 6, "width": 16, "force": True, "resume": True, "target": "t", "schema": "s.json",
+        "batch_size": 32, "couplings": 6, "width": 16, "relations": False, "force": True, "resume": True, "target": "t",
+        "schema": "s.json",
         "engine": "local", "address": None, "workers": None, "device": None,
         "kinds": {"a=b": "float", "c": "date"}, "max_rows": 500,
         "reading": ReadOptions("\t", "latin-1", ",", ("-1", "x"), header=False),

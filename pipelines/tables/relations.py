@@ -1,0 +1,314 @@
+"""What one column follows from in every row of a table, and follows from in every new row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import AugmentError
+from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.entry_checks import (
+    FLAG,
+    NUMBER,
+    TEXT,
+    TEXTS,
+    WHOLE,
+    check_object,
+    list_of,
+    one_of,
+    or_null,
+    up_to,
+)
+
+__all__ = ["DATE_PARTS", "Relation", "from_json", "related", "values_of", "words"]
+
+_DAY = 86_400.0
+# A number that differs by so much of itself from one that counts for itself is that one: of a rounded column, and of
+# one of full precision, which may have been made in float32. A sum of large numbers loses so much of the largest.
+_CLOSE_ROUNDED, _CLOSE, _LOST = 1e-9, 5e-6, 1e-12
+_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday, Monday being 0
+DATE_PARTS = ("year", "quarter", "month", "day", "dayofyear", "weekday", "hour", "minute")
+_KINDS = ("lookup", "sum", "product", "log", "exp", *DATE_PARTS)
+_CHECKS = {
+    "column": TEXT,
+    "inputs": TEXTS,
+    "kind": one_of(*_KINDS),
+    "numbers": list_of(or_null(NUMBER)),
+    "classes": list_of(WHOLE),
+    "decimals": or_null(up_to(15)),
+    "digits": or_null(up_to(17)),
+    "is_single": FLAG,
+    "may_be_missing": FLAG,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Relation:
+    """How the cells of a column follow from those of others in the same row.
+
+    With inputs `x_1, ..., x_k`, its number is
+
+    - "sum": `numbers[0] + numbers[1] x_1 + ... + numbers[k] x_k`;
+    - "product": `numbers[0] x_1 ^ numbers[1] ... x_k ^ numbers[k]`;
+    - "log": `numbers[0] + numbers[1] log(x_1 + numbers[2])`;
+    - "exp": `exp(numbers[0] + numbers[1] x_1) - numbers[2]`;
+    - one of `DATE_PARTS`: that of `x_1`, a date counted in units of `numbers[1]` seconds, plus `numbers[0]`. A weekday
+      is 0 on Mondays.
+
+    A "lookup" has a cell for each class of its input.
+
+    Attributes:
+        column: The column that follows.
+        inputs: Those it follows from.
+        kind: One of these.
+        numbers: As above; of a lookup, the number for each class of the input, None where the cell is none.
+        classes: Of a lookup, the class for each class of the input: -1 where it is not known.
+        decimals: To how many the number is rounded, or None.
+        digits: To how many significant digits before that, or None.
+        is_single: Whether it is a float32, rounded to the nearest.
+        may_be_missing: Whether a cell may be missing although its inputs are there, so that only its number follows.
+    """
+
+    column: str
+    inputs: tuple[str, ...]
+    kind: str
+    numbers: tuple[float | None, ...]
+    classes: tuple[int, ...] = ()
+    decimals: int | None = None
+    digits: int | None = None
+    is_single: bool = False
+    may_be_missing: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the relation as a JSON value."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    def number(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns its number in each row, float64 `[n]`, NaN where it has none.
+
+        Args:
+            inputs: Of each input, float64 `[n]`, NaN where it is missing.
+        """
+        numbers = np.array([np.nan if number is None else number for number in self.numbers])
+        with np.errstate(all="ignore"):
+            if self.kind == "sum":
+                found = numbers[0] + np.stack(inputs, axis=1) @ numbers[1:]
+            elif self.kind == "product":
+                found = numbers[0] * np.prod([x**power for x, power in zip(inputs, numbers[1:], strict=True)], axis=0)
+            elif self.kind == "log":
+                found = numbers[0] + numbers[1] * np.log(inputs[0] + numbers[2])
+            elif self.kind == "exp":
+                found = np.exp(numbers[0] + numbers[1] * inputs[0]) - numbers[2]
+            else:
+                found = numbers[0] + date_part(inputs[0] * numbers[1], self.kind)
+            if self.is_single:
+                found = found.astype(np.float32).astype(np.float64)
+            if self.digits is not None:
+                power = self.digits - 1 - np.floor(np.log10(np.abs(np.where(found == 0, 1.0, found))))
+                scale = 10.0 ** np.abs(power)  # a quotient of whole numbers is the nearest to its decimal spelling
+                found = np.where(power < 0, np.rint(found / scale) * scale, np.rint(found * scale) / scale)
+            if self.decimals is not None:
+                found = np.round(found, self.decimals) + 0.0  # no minus zero
+        return np.where(np.isfinite(found), found, np.nan)
+
+    def place(self, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding]) -> tuple[Cells, np.ndarray]:
+        """Returns the cells that follow, and where there are such, bool `[n]`; elsewhere they are as they were."""
+        own, column = cells[self.column], columns[self.column]
+        if self.kind == "lookup":
+            return self._looked_up(cells[self.inputs[0]], own), np.ones(len(own), bool)
+        numbers = self.number([values_of(cells[name], columns[name]) for name in self.inputs])
+        is_missing = own.are_missing
+        if self.may_be_missing:
+            numbers = np.where(is_missing, np.nan, numbers)
+        codes, is_right = _codes_of(numbers, own, column, _CLOSE if self.decimals is None else _CLOSE_ROUNDED)
+        values = None if own.values is None else np.where(is_right, np.nan_to_num(numbers), own.values)
+        if codes is not None and any(own.is_missing):
+            lacks = np.isnan(numbers)
+            codes = np.where(lacks & ~is_missing, own.is_missing.index(True), codes).astype(codes.dtype)
+            is_right |= lacks
+        return dataclasses.replace(own, codes=codes, values=values), is_right
+
+    def _looked_up(self, given: Cells, own: Cells) -> Cells:
+        assert given.codes is not None
+        classes = np.array([*self.classes, -1])[given.codes]
+        is_known = classes >= 0
+        codes, values = own.codes, own.values
+        if codes is not None:
+            codes = np.where(is_known, classes, codes).astype(codes.dtype)
+        if values is not None:
+            numbers = np.array([*(np.nan if number is None else number for number in self.numbers), np.nan])[
+                given.codes
+            ]
+            values = np.where(is_known & ~np.isnan(numbers), numbers, values)
+        return dataclasses.replace(own, codes=codes, values=values)
+
+
+def date_part(seconds: np.ndarray, part: str) -> np.ndarray:
+    """Returns a part of dates, float64 `[n]`, NaN where there is none.
+
+    Args:
+        seconds: Since 1970-01-01, float64 `[n]`, NaN where there is no date.
+        part: One of `DATE_PARTS`.
+    """
+    is_date = np.isfinite(seconds) & (np.abs(seconds) < 1e13)
+    whole = np.where(is_date, seconds, 0.0)
+    days = np.floor(whole / _DAY)
+    date = days.astype("datetime64[D]")
+    months = date.astype("datetime64[M]").astype(np.int64)
+    days_of_month, days_of_year = date - date.astype("datetime64[M]"), date - date.astype("datetime64[Y]")
+    of_day = whole - days * _DAY
+    found: np.ndarray = {
+        "year": months // 12 + 1970,
+        "quarter": months % 12 // 3 + 1,
+        "month": months % 12 + 1,
+        "day": days_of_month.astype(np.int64) + 1,
+        "dayofyear": days_of_year.astype(np.int64) + 1,
+        "weekday": (days + _EPOCH_WEEKDAY) % 7,
+        "hour": of_day // 3600,
+        "minute": of_day // 60 % 60,
+    }[part]
+    return np.where(is_date, found, np.nan)
+
+
+def values_of(cells: Cells, column: ColumnEncoding) -> np.ndarray:
+    """Returns the numbers of a column of numbers, float64 `[n]`, NaN where a cell is missing or of no known class."""
+    if cells.codes is None:
+        assert cells.values is not None
+        return cells.values
+    found: np.ndarray = np.array([*column.values, np.nan])[cells.codes]
+    if cells.values is not None:
+        found = np.where(cells.codes == column.levels.index(None), cells.values, found)
+    return found
+
+
+def _codes_of(
+    numbers: np.ndarray, own: Cells, column: ColumnEncoding, close: float
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The classes of numbers, `own`'s where there is none, and for which, bool `[n]`, there is a cell."""
+    is_right = ~np.isnan(numbers)
+    if own.codes is None:
+        return None, is_right
+    is_known = np.zeros(len(numbers), bool)
+    codes = own.codes
+    if column.margin is not None:
+        codes = np.where(is_right, column.levels.index(None), codes)
+    seen = np.flatnonzero(~np.isnan(column.values))
+    if len(seen):
+        values = np.array(column.values)[seen]
+        nearest = np.abs(np.nan_to_num(numbers)[:, None] - values).argmin(axis=1)
+        largest = (
+            np.abs(values).max() if column.margin is None else max(abs(column.margin.low), abs(column.margin.high))
+        )
+        is_known = is_right & (np.abs(values[nearest] - numbers) <= close * np.abs(numbers) + _LOST * largest)
+        codes = np.where(is_known, seen[nearest], codes)
+    return codes.astype(own.codes.dtype), is_right if column.margin is not None else is_known
+
+
+def related(
+    relations: Sequence[Relation],
+    cells: Mapping[str, Cells],
+    columns: Mapping[str, ColumnEncoding],
+    skip: Collection[str] = (),
+) -> tuple[dict[str, Cells], np.ndarray]:
+    """Returns cells between which all relations hold, and the rows, bool `[n]`, where there are such.
+
+    Args:
+        relations: In an order in which each comes after those that its inputs follow from.
+        cells: The cells of each column.
+        columns: How each is seen.
+        skip: Columns that stay as they are.
+    """
+    found = dict(cells)
+    is_right = np.ones(len(next(iter(cells.values()))), bool)
+    for relation in relations:
+        if relation.column not in skip:
+            found[relation.column], is_placed = relation.place(found, columns)
+            is_right &= is_placed
+    return found, is_right
+
+
+def words(relation: Relation) -> str:
+    """Returns what a column is, such as `price * quantity`."""
+    if relation.kind == "lookup":
+        return f"a function of {relation.inputs[0]}"
+    start, *rest = [0.0 if number is None else number for number in relation.numbers]
+    if relation.kind == "product":
+        power = {1.0: "", 2.0: "^2"}
+        above = [name + power[p] for name, p in zip(relation.inputs, rest, strict=True) if p in power]
+        below = [f"{name}^{-p:g}".removesuffix("^1") for name, p in zip(relation.inputs, rest, strict=True) if p < 0]
+        factor = [] if start == 1 and above else [f"{start:.6g}"]
+        return " / ".join([" * ".join([*factor, *above]), *below])
+    if relation.kind == "sum":
+        terms = [(weight, name) for weight, name in zip(rest, relation.inputs, strict=True)]
+    elif relation.kind == "exp":
+        inner = relation.inputs[0] if rest[0] == 1 else f"{rest[0]:.6g} * {relation.inputs[0]}"
+        inner += f" {'-' if start < 0 else '+'} {abs(start):.6g}" if start else ""
+        return f"exp({inner})" + (f" {'+' if rest[1] < 0 else '-'} {abs(rest[1]):.6g}" if rest[1] else "")
+    elif relation.kind == "log":
+        terms = [(rest[0], f"log({relation.inputs[0]}{f' + {rest[1]:.6g}' if rest[1] else ''})")]
+    else:
+        terms = [(1.0, f"{relation.kind} of {relation.inputs[0]}")]
+    parts = [(weight, name if abs(weight) == 1 else f"{abs(weight):.6g} * {name}") for weight, name in terms]
+    parts += [(start, f"{abs(start):.6g}")] if start else []
+    parts.sort(key=lambda part: part[0] < 0)  # so that none begins with a minus if one need not
+    text = "".join(f"{' - ' if weight < 0 else ' + '}{part}" for weight, part in parts)
+    return text.removeprefix(" + ").replace(" ", "", 1) if text.startswith(" - ") else text.removeprefix(" + ")
+
+
+def from_json(value: Any, columns: Sequence[ColumnEncoding]) -> tuple[Relation, ...]:
+    """Returns the relations that `to_json` wrote one by one.
+
+    Raises:
+        AugmentError: If they are none, or none that these columns can have.
+    """
+    if not isinstance(value, list):
+        raise AugmentError("its relations are no list.")
+    by_name = {column.name: column for column in columns}
+    found: list[Relation] = []
+    for entry in value:
+        check_object("a relation", entry, _CHECKS)
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+        relation = Relation(**arguments)
+        if problem := _problem(relation, by_name, found):
+            raise AugmentError(f"the relation of column {relation.column!r} {problem}.")
+        found.append(relation)
+    return tuple(found)
+
+
+def _problem(relation: Relation, columns: Mapping[str, ColumnEncoding], before: Sequence[Relation]) -> str | None:
+    names = [relation.column, *relation.inputs]
+    if any(name not in columns for name in names) or relation.column in relation.inputs or not relation.inputs:
+        return "is of columns that the model does not have, or of itself"
+    if relation.column in {name for other in before for name in (other.column, *other.inputs)}:
+        return "comes after what follows from it"
+    own, first = columns[relation.column], columns[relation.inputs[0]]
+    wanted = {"sum": len(names), "product": len(names), "log": 3, "exp": 3}.get(relation.kind, 2)
+    if relation.kind == "lookup":
+        return _lookup_problem(relation, own, first)
+    if relation.kind in ("log", "exp", *DATE_PARTS) and len(relation.inputs) != 1:
+        return "has more than one input"
+    if len(relation.numbers) != wanted or None in relation.numbers or relation.classes:
+        return "has other numbers than it needs"
+    if any(columns[name].margin is None and not columns[name].values for name in names):
+        return "is of columns without numbers"
+    return None
+
+
+def _lookup_problem(relation: Relation, own: ColumnEncoding, first: ColumnEncoding) -> str | None:
+    if len(relation.inputs) != 1 or first.margin is not None or len(relation.classes) != len(first.levels):
+        return "has no class for each of another column's"
+    if len(relation.numbers) not in (0, len(relation.classes)) or not all(
+        -1 <= index < max(1, len(own.levels)) for index in relation.classes
+    ):
+        return "has classes that there are not"
+    is_number = [bool(own.margin) and (not own.levels or (c >= 0 and own.levels[c] is None)) for c in relation.classes]
+    if any(
+        index >= 0 and flag != (bool(relation.numbers) and relation.numbers[place] is not None)
+        for place, (index, flag) in enumerate(zip(relation.classes, is_number, strict=True))
+    ):
+        return "has classes without their numbers"
+    return None

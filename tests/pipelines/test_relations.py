@@ -1,0 +1,288 @@
+"""What one column follows from in every row of a table, it follows from in every new row; nothing else is claimed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pipelines
+from pipelines import AugmentError
+from pipelines.engines.local import Sampler
+from pipelines.model_file import read_model
+from pipelines.tables.encoding import Encoding
+from pipelines.tables.inference import infer_schema
+from pipelines.tables.reading import read_source
+from pipelines.tables.relation_search import find_relations
+from pipelines.tables.relations import Relation, date_part, from_json, words
+
+ROWS = 2_000
+REGIONS = {"Bay": "north", "Dale": "south", "Ford": "north", "Hill": "east", "Mere": "south"}
+
+
+def sales(rows=ROWS, seed=0):
+    """A table as shops have them: codes and names, totals, rates, parts of a date."""
+    rng = np.random.default_rng(seed)
+    city = rng.choice(list(REGIONS), rows, p=[0.4, 0.25, 0.15, 0.12, 0.08])
+    price = rng.gamma(9.0, 3.0, rows).round(2)
+    pieces = rng.integers(1, 7, rows)
+    shipping = rng.gamma(4.0, 1.5, rows).round(2)
+    visitors = rng.integers(200, 90_000, rows)
+    buyers = rng.binomial(visitors, 0.03)
+    day = np.datetime64("2021-01-01") + rng.integers(0, 900, rows).astype("timedelta64[D]")
+    amount = (price * pieces).round(2)
+    return pd.DataFrame(
+        {
+            "city": city,
+            "region": [REGIONS[name] for name in city],
+            "price": price,
+            "pieces": pieces,
+            "amount": amount,
+            "shipping": shipping,
+            "total": (amount + shipping).round(2),
+            "visitors": visitors,
+            "buyers": buyers,
+            "rate": (100 * buyers / visitors).round(4),
+            "log_price": np.log(price),
+            "day": day.astype(str),
+            "month": pd.to_datetime(day).month,
+            "noise": rng.normal(size=rows).round(3),
+        }
+    )
+
+
+def found_in(frame, path):
+    """The relations of a table, as words by column; they survive being written and read."""
+    frame.to_csv(path, index=False)
+    source = read_source(path)
+    schema = infer_schema(source)
+    encoding = Encoding.learn(source, schema, np.random.default_rng(0))
+    relations = find_relations(source, schema, encoding)
+    written = json.loads(json.dumps([relation.to_json() for relation in relations]))
+    assert from_json(written, encoding.columns) == relations
+    return {relation.column: words(relation) for relation in relations}
+
+
+def test_every_kind_is_found_and_nothing_else(tmp_path):
+    assert found_in(sales(), tmp_path / "sales.csv") == {
+        "region": "a function of city",
+        "amount": "price * pieces",
+        "total": "amount + shipping",
+        "rate": "100 * buyers / visitors",
+        "log_price": "log(price)",
+        "month": "month of day",
+    }
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda t: 2.5 * t.x + 4, "2.5 * x + 4"),
+        (lambda t: (t.x - t.y).round(3), "x - y"),
+        (lambda t: t.x**2, "x^2"),
+        (lambda t: np.exp(0.5 * t.x), "exp(0.5 * x)"),
+        (lambda t: np.log1p(t.x), "log(x + 1)"),
+        (lambda t: np.log10(t.x), "0.434294 * log(x)"),
+        (lambda t: t.x / t.y, "x / y"),
+    ],
+)
+def test_formulas(tmp_path, made, said):
+    """Of `z = x - y` and its like the widest of the three follows from the others."""
+    rng = np.random.default_rng(1)
+    x, y = rng.gamma(5.0, 1.0, ROWS).round(3), (rng.gamma(9.0, 0.2, ROWS) + 0.1).round(3)
+    frame = pd.DataFrame({"x": x, "y": y})
+    found = found_in(frame.assign(z=made), tmp_path / "t.csv")
+    expected = {"x": "y + z"} if said == "x - y" else {"z": said}
+    assert found == expected
+
+
+def test_numbers_made_in_float32_are_made_so_again(tmp_path):
+    """The logarithms of 12 whole numbers are frequent values: a neighbour of one would be told from it."""
+    count = np.random.default_rng(2).poisson(5.0, ROWS) + 1
+    frame = pd.DataFrame({"count": count, "log": np.log(count).astype(np.float32).astype(float), "x": count * 0.5})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    model = pipelines.fit(tmp_path / "t.csv", model=tmp_path / "m.augment", steps=2, couplings=2, width=8).model
+    new = pipelines.generate(model, 500, seed=0)
+    assert set(new["log"]) <= set(frame["log"])
+    np.testing.assert_array_equal(new["log"], np.log(new["count"]).astype(np.float32).astype(float))
+
+
+def test_one_exception_in_all_rows_is_no_relation(tmp_path):
+    frame = sales()
+    frame.loc[1_234, "total"] += 0.02
+    frame.loc[1_235, "region"] = "east"
+    frame.loc[1_236, "rate"] += 0.001
+    found = found_in(frame, tmp_path / "t.csv")
+    assert not {"total", "region", "rate"} & set(found)
+    assert {"amount", "log_price", "month"} <= set(found)
+
+
+def test_chance_is_no_relation(tmp_path):
+    """A rare flag that is set in the single rows of some classes, and one that is set where another is, by chance."""
+    rng = np.random.default_rng(3)
+    code = np.r_[np.repeat([f"c{k}" for k in range(40)], 50), [f"s{k}" for k in range(20)] * 2]
+    flag = np.r_[np.zeros(2_000, int), np.repeat([1, 0], 10), np.repeat([1, 0], 10)]
+    order = rng.permutation(len(code))
+    frame = pd.DataFrame(
+        {"code": code[order], "flag": flag[order], "same": flag[order], "x": rng.normal(size=len(code))}
+    )
+    assert found_in(frame, tmp_path / "t.csv") == {}
+
+
+def test_missing_cells(tmp_path):
+    """A sum is missing where a part is, another besides; of a part that is, the sum says what it would be."""
+    rng = np.random.default_rng(4)
+    a, b, c, d = rng.integers(0, 10_000, (4, ROWS)).astype(float)
+    a[rng.random(ROWS) < 0.1] = np.nan
+    late = np.where(rng.random(ROWS) < 0.2, np.nan, 2 * c)
+    frame = pd.DataFrame({"a": a, "b": b, "sum": a + 3 * b, "c": c, "late": late, "d": d})
+    frame["odd"] = d + 2 * frame["b"]
+    frame.loc[frame.index % 7 == 0, "d"] = np.nan
+    path = tmp_path / "t.csv"
+    assert found_in(frame, path) == {"sum": "a + 3 * b", "late": "2 * c", "d": "odd - 2 * b"}
+    model = pipelines.fit(path, model=tmp_path / "m.augment", steps=2, couplings=2, width=8).model
+    new = pipelines.generate(model, 3_000, seed=1)
+    np.testing.assert_array_equal(new["sum"], new["a"] + 3 * new["b"])
+    assert new["sum"].isna().any()
+    is_there = new["late"].notna()
+    assert 0.5 < is_there.mean() < 1
+    np.testing.assert_array_equal(new["late"][is_there], 2 * new["c"][is_there])
+
+
+@pytest.fixture(scope="module")
+def fitted(fit_tiny, tmp_path_factory):
+    path = tmp_path_factory.mktemp("sales") / "sales.csv"
+    sales().to_csv(path, index=False)
+    return fit_tiny(path, "sales", steps=60)
+
+
+def problems(rows):
+    """By column, how many rows break its relation."""
+    made = {
+        "region": rows["city"].map(REGIONS),
+        "amount": (rows["price"] * rows["pieces"]).round(2),
+        "total": (rows["amount"] + rows["shipping"]).round(2),
+        "rate": (100 * rows["buyers"] / rows["visitors"]).round(4),
+        "log_price": np.log(rows["price"]),
+        "month": pd.to_datetime(rows["day"]).dt.month,
+    }
+    rounding = {"amount": 0.011, "total": 1e-9, "rate": 1.1e-4, "log_price": 1e-12}  # of halves, by other arithmetic
+    return {
+        name: int((~np.isclose(rows[name], value, rtol=0, atol=rounding[name])).sum() if name in rounding
+                  else (rows[name] != value).sum())
+        for name, value in made.items()
+    }  # fmt: skip
+
+
+def test_new_rows_fulfil_them(fitted, tmp_path):
+    assert problems(sales()) == dict.fromkeys(problems(sales()), 0)
+    assert fitted.handled["total"].endswith("amount + shipping in every row")
+    for options in ({}, {"independent": True}, {"where": ["region=east", "total>=80"]}, {"where": "month=2"}):
+        new = pipelines.generate(fitted.model, 1_500, seed=2, **options)
+        assert problems(new) == dict.fromkeys(problems(new), 0), options
+        if "where" in options:
+            assert (new["month"] == 2).all() if options["where"] == "month=2" else (new["city"] == "Hill").all()
+            assert options["where"] == "month=2" or (new["total"] >= 80).all()
+    out = tmp_path / "new.csv"
+    pipelines.generate(fitted.model, 500, output=out, seed=3, balance="region")
+    new = pd.read_csv(out)
+    assert problems(new) == dict.fromkeys(problems(new), 0)
+    assert new["region"].value_counts().tolist() == [167, 167, 166]
+
+
+def test_what_cannot_be_is_told(fitted, tmp_path):
+    out = tmp_path / "new.csv"
+    with pytest.raises(AugmentError, match="hardly a row has what is asked of city, region") as caught:
+        pipelines.generate(fitted.model, 10, output=out, seed=0, where=["city=Hill", "region=north"])
+    assert caught.value.exit_code == 3
+    assert not out.exists()
+
+
+def test_numbers_stay_within_what_was_seen(fitted):
+    """A product of two large numbers may be larger than any that was seen; such rows are drawn again."""
+    seen, new = sales(), pipelines.generate(fitted.model, 20_000, seed=4)
+    for name in ("amount", "total", "rate", "month"):
+        assert seen[name].min() <= new[name].min() <= new[name].max() <= seen[name].max(), name
+
+
+def test_they_can_be_left_out(fit_tiny):
+    """Then a model that has hardly learnt breaks each of them, which shows what the other tests see."""
+    result = fit_tiny(sales(), "unrelated", relations=False)
+    assert read_model(result.model).encoding.relations == ()
+    assert min(problems(pipelines.generate(result.model, 1_000, seed=5)).values()) > 100
+
+
+def test_filled_cells_follow(fitted):
+    rows = sales(300, seed=6)
+    holes = rows.copy()
+    for place, name in enumerate(["region", "amount", "total", "rate", "log_price", "month", "price"]):
+        holes.loc[place::7, name] = np.nan
+    filled = pipelines.impute(holes, model=fitted.model)
+    assert problems(filled) | {"amount": 0, "log_price": 0} == dict.fromkeys(problems(filled), 0)
+    for name in ["region", "amount", "total", "rate", "log_price", "month"]:
+        pd.testing.assert_series_equal(filled[name], rows[name], check_dtype=False, rtol=2e-4)
+    assert filled["price"].notna().all()
+
+
+def test_relations_that_a_model_cannot_fulfil_are_dropped(fitted):
+    """Waiting for rows in which all of them hold would take for ever; those that can hold stay."""
+    model = read_model(fitted.model)
+    encoding, known = model.encoding, list(model.encoding.relations)
+    far = Relation("price", ("shipping",), "sum", (1e6, 1.0), decimals=2)
+    classes, scores = Sampler(model).draw(np.random.default_rng(7), 4_096)
+    for relations in ([far, *known], known):
+        kept = dataclasses.replace(encoding, relations=tuple(relations)).keep_attainable(classes, scores)
+        assert kept.relations == encoding.relations
+    assert len(known) == 6
+
+
+def test_parts_of_dates():
+    days = pd.date_range("1899-12-30 23:59:59", "2101-03-01", freq="1235min")
+    seconds = (days - pd.Timestamp(0)) / pd.Timedelta(seconds=1)
+    for part in ("year", "quarter", "month", "day", "dayofyear", "weekday", "hour", "minute"):
+        np.testing.assert_array_equal(date_part(seconds.to_numpy(), part), getattr(days, part), err_msg=part)
+    assert np.isnan(date_part(np.array([np.nan, np.inf, 1e300]), "year")).all()
+
+
+def edited(name, **entries):
+    def edit(description):
+        relation = next(entry for entry in description["relations"] if entry["column"] == name)
+        relation.update(entries)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda head: head.update(relations={}), "no list"),
+        (lambda head: head.update(relations=[7]), "no object"),
+        (lambda head: head["relations"].reverse(), "comes after what follows from it"),
+        (edited("total", column="amount", inputs=["shipping"]), "other numbers|comes after"),
+        (edited("total", column="nothing"), "does not have"),
+        (edited("total", inputs=["total", "amount"]), "of itself"),
+        (edited("total", inputs=[]), "of itself"),
+        (edited("total", inputs=["amount", "city"]), "without numbers"),
+        (edited("total", numbers=[0.0, 1.0]), "other numbers"),
+        (edited("total", numbers=[0.0, 1.0, None]), "other numbers"),
+        (edited("total", kind="eval"), "one of"),
+        (edited("total", digits=99), "whole number"),
+        (edited("log_price", inputs=["price", "shipping"]), "more than one input"),
+        (edited("region", inputs=["price"]), "no class"),
+        (edited("region", classes=[0]), "no class"),
+        (edited("region", classes=[0, 1, 2, 1, 3]), "that there are not"),
+        (edited("region", classes=[0, 1, 2, 1, -2]), "that there are not"),
+        (edited("region", numbers=[1.0, 1.0, 1.0, 1.0, 1.0]), "without their numbers"),
+        (edited("region", numbers=[1.0]), "that there are not"),
+    ],
+)
+def test_a_strangers_relations_are_checked(fitted, rewrite, tmp_path, edit, problem):
+    path = rewrite(fitted.model, tmp_path / "m.augment", edit)
+    with pytest.raises(AugmentError, match=problem):
+        read_model(path)
+
+
+def test_a_model_without_relations_is_an_older_one(fitted, rewrite, tmp_path):
+    path = rewrite(fitted.model, tmp_path / "m.augment", lambda head: head.pop("relations"))
+    assert read_model(path).encoding.relations == ()
