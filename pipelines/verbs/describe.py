@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.errors import printable
 from pipelines.model_file import SUFFIX, find_model, read_model
 from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.relations import words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +34,8 @@ def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         model: A model file. Default: the only one in the current folder.
 
     Returns:
-        A JSON value with `model`, `columns`, `architecture`, `training`, `source`, `seed`, `versions` and
-        `format`.
+        A JSON value with `model`, `columns`, `relations` (what a column is in every row, by its name), `architecture`,
+        `training`, `source`, `seed`, `versions` and `format`.
 
     Raises:
         AugmentError: If it is not a readable model file.
@@ -46,6 +47,7 @@ def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     return {
         "model": str(opened.path),
         "columns": head["schema"],
+        "relations": {relation.column: words(relation) for relation in opened.encoding.relations},
         "architecture": head["options"] | {"parameters": head["parameters"]},
         "training": head["training"],
         "source": head["source"],

@@ -178,6 +178,7 @@ def problems(rows):
 def test_new_rows_fulfil_them(fitted, tmp_path):
     assert problems(sales()) == dict.fromkeys(problems(sales()), 0)
     assert fitted.handled["total"].endswith("amount + shipping in every row")
+    assert pipelines.describe(fitted.model)["relations"]["rate"] == "100 * buyers / visitors"
     for options in ({}, {"independent": True}, {"where": ["region=east", "total>=80"]}, {"where": "month=2"}):
         new = pipelines.generate(fitted.model, 1_500, seed=2, **options)
         assert problems(new) == dict.fromkeys(problems(new), 0), options
