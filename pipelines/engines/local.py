@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
@@ -22,6 +22,7 @@ from pipelines.errors import AugmentError, listed, printable
 from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.cells import Cells
+from pipelines.tables.encoding import Encoding
 
 __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "UnlikelyError", "generator", "new_blocks"]
 
@@ -35,7 +36,7 @@ _MAX_PROBLEM = 300  # characters of what the runtime says
 # Rows with a number beyond what was seen, or that no relation can hold in, are drawn again, up to so often, and not any
 # more if of so many rows fewer than this share were right.
 _MAX_ROUNDS = 200
-_TRIAL_ROWS, _LEAST_RIGHT = 8 * BLOCK_ROWS, 1e-4
+_TRIAL_ROWS, _LEAST_RIGHT = 8 * BLOCK_ROWS, 0.005
 # Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
 # are, numbers are moved instead, if they are few. They go to the least or greatest number that was seen, which in a
 # short table has the probability of all beyond it.
@@ -192,6 +193,7 @@ class Sampler:
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
+        self._options = _options_of(model.encoding, self._given)
         self._discrete: Graph | None = None
         self._proposing: tuple[Graph, Graph] | None = None
         self.share = 1.0
@@ -233,8 +235,9 @@ class Sampler:
         while len(outside := np.flatnonzero(~is_right)):
             if rounds == _MAX_ROUNDS or (drawn >= _TRIAL_ROWS and found < _LEAST_RIGHT * drawn):
                 raise self._hopeless()
-            again = max(64, len(outside))  # a shape of its own costs the graph a new plan
-            new_classes, new_scores = self.draw(rng, 1 << (again - 1).bit_length())
+            share = max(found / drawn, _LEAST_RIGHT) if drawn else 1.0
+            again = max(64, math.ceil(len(outside) / share))  # a shape of its own costs the graph a new plan
+            new_classes, new_scores = self.draw(rng, min(1 << (again - 1).bit_length(), BLOCK_ROWS))
             _, is_good = settled(decode(new_classes, new_scores))
             rounds, drawn, found = rounds + 1, drawn + len(is_good), found + int(is_good.sum())
             good = np.flatnonzero(is_good)[: len(outside)]
@@ -247,10 +250,7 @@ class Sampler:
         """The error that hardly a row is right."""
         names = [self._model.encoding.discrete[place].name for place in self._given]
         if names and self._model.encoding.relations:
-            return UnlikelyError(
-                f"hardly a row has what is asked of {listed(names)}, given what follows from what in every row of the "
-                "table. Nothing was written. Ask for less; or fit with --no-relations."
-            )
+            return _unlikely(names)
         return AugmentError(f"{self._model.path} gives values out of all range; its training went wrong. Fit it again.")
 
     def draw(self, rng: np.random.Generator, rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -277,7 +277,8 @@ class Sampler:
         assert self._discrete is not None
         uniforms, _ = evenly.draw(rng, rows, len(self._model.encoding.discrete), 0, even=even)
         (classes,) = self._discrete(uniforms=uniforms)
-        is_right = (classes[:, list(self._given)] == list(self._given.values())).all(axis=1)
+        follow = self._model.encoding.looked_up(classes)
+        is_right = (follow[:, list(self._given)] == list(self._given.values())).all(axis=1)
         found: np.ndarray = classes[is_right]
         return found
 
@@ -302,6 +303,8 @@ class Sampler:
         highest = np.full(rows, -np.inf)
         given = classes.copy()
         for _ in range(_PROPOSALS):
+            for column, options in self._options.items():  # what the given ones follow from, each equally often
+                given[:, column], is_given[column] = rng.choice(options, rows), 1.0
             uniforms = rng.random((rows, columns), dtype=np.float32)
             log_proposal, proposed = proposer(uniforms=uniforms, classes=given, is_given=is_given)
             (log_prob,) = scorer(classes=proposed)
@@ -310,6 +313,37 @@ class Sampler:
             is_higher = found > highest
             classes[is_higher], highest[is_higher] = proposed[is_higher], found[is_higher]
         return classes
+
+
+def _options_of(encoding: Encoding, given: Mapping[int, int]) -> dict[int, np.ndarray]:
+    """The classes of the columns that given ones are looked up by, by place, with which these are as given.
+
+    Raises:
+        UnlikelyError: If there are none.
+    """
+    places = {column.name: place for place, column in enumerate(encoding.discrete)}
+    lookups = {relation.column: relation for relation in encoding.relations if relation.kind == "lookup"}
+    found: dict[int, np.ndarray] = {}
+    for place, value in given.items():
+        name, options = encoding.discrete[place].name, np.array([value])
+        while name in lookups:
+            image = np.array(lookups[name].classes)
+            options = np.flatnonzero(np.isin(image, options) | (image < 0))  # of those that are not known, any may be
+            name = lookups[name].inputs[0]
+        if places[name] != place:
+            found[places[name]] = np.intersect1d(options, found.get(places[name], options))
+    for place, options in found.items():
+        found[place] = np.intersect1d(options, given.get(place, options))
+        if not len(found[place]):
+            raise _unlikely([encoding.discrete[place].name for place in given])
+    return found
+
+
+def _unlikely(names: Sequence[str]) -> UnlikelyError:
+    return UnlikelyError(
+        f"hardly a row has what is asked of {listed(names)}, given what follows from what in every row of the table. "
+        "Nothing was written. Ask for less; or fit with --no-relations."
+    )
 
 
 def new_blocks(

@@ -31,8 +31,9 @@ from pipelines.tables.schema import Schema
 
 __all__ = ["Encoding", "Rows"]
 
-# Of a model's rows, this share must be such that all relations can hold in them; others are drawn again.
-_LEAST_ATTAINABLE = 0.25
+# Of a model's rows that hold no number beyond what was seen, and of all, this share must be such that all relations can
+# hold in them; others are drawn again.
+_LEAST_ATTAINABLE, _LEAST_AT_ALL = 0.25, 0.1
 _CHECKS = {
     "name": TEXT,
     "levels": list_of(or_null(TEXT)),
@@ -131,7 +132,8 @@ class Encoding:
         by_name = {column.name: column for column in self.columns}
         cells = self.decode(classes, self.calibrated(scores))
         is_right = self.are_inside(cells)
-        least = _LEAST_ATTAINABLE * is_right.mean()
+        share = float(is_right.mean())
+        least = max(_LEAST_ATTAINABLE * share, min(_LEAST_AT_ALL, share))
         kept = []
         for relation in self.relations:
             placed, is_placed = relation.place(cells, by_name)
@@ -260,6 +262,16 @@ class Encoding:
     def related(self, cells: Mapping[str, Cells], skip: Collection[str] = ()) -> tuple[dict[str, Cells], np.ndarray]:
         """Returns cells as the relations have them, and the rows, bool `[n]`, where there are such (see `related`)."""
         return related(self.relations, cells, {column.name: column for column in self.columns}, skip)
+
+    def looked_up(self, classes: np.ndarray) -> np.ndarray:
+        """Returns classes, int32 `[n, C]`, some of which follow from others, of those that the model makes."""
+        places = {column.name: place for place, column in enumerate(self.discrete)}
+        found = classes.copy()
+        for relation in self.relations:
+            if relation.kind == "lookup" and relation.column in places:
+                image = np.array(relation.classes)[found[:, places[relation.inputs[0]]]]
+                found[:, places[relation.column]] = np.where(image < 0, found[:, places[relation.column]], image)
+        return found
 
     def are_inside(self, cells: Mapping[str, Cells]) -> np.ndarray:
         """Returns which rows, bool `[n]`, hold no number beyond what was seen."""

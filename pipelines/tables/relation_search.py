@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fractions
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
@@ -13,7 +14,7 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.reading import Source
-from pipelines.tables.relations import DATE_PARTS, Relation, values_of
+from pipelines.tables.relations import DATE_PARTS, Relation, to_digits, values_of
 from pipelines.tables.schema import Column, Schema
 
 __all__ = ["find_relations"]
@@ -26,13 +27,16 @@ _MIN_ROWS, _MIN_ROWS_PER_INPUT = 30, 10
 _MAX_LOG_CHANCE = -30.0
 _MAX_INPUTS = 20  # of a sum
 _MAX_WAYS = 3  # of solving one for a column
-_MAX_COLUMNS_OF_SUMS, _MAX_COLUMNS_OF_PRODUCTS = 300, 60
-_MAX_NUMBER = 1e100  # whose square is one
+_MAX_COLUMNS_OF_SUMS, _MAX_COLUMNS_OF_PRODUCTS = 300, 100
+_MAX_NUMBER = 1e50  # whose product with another has a square
 _MAX_VALUES = 1_000  # of a column of numbers that is looked up
-# Numbers of full precision, or in text of as many digits as a float32 has, agree to so much.
-_PRECISION = 5e-6
+# A sum of squares of which float64 may lose so much; and of a number, and of the largest of its column.
+_LOST, _LOST_OF_ONE = 1e-13, 1e-12
+_LOST_OF_SINGLE = 4e-7  # of a number that was made in float32
+_COARSEST = 0.02  # of a column's standard deviation, by rounding: else anything like a flag would be one
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact relation may leave of it in the probe
-_DIGITS = (15, 8, 7, 6)
+_DIGITS = (6, 7, 8, 15)  # as are written of float32, and of float64
+_MIN_LOOKED_UP = 300  # rows without an exception: more than one in a hundred is then unlikely
 _SHIFTS = (0.0, 1.0)  # log x, log(1 + x)
 
 
@@ -56,6 +60,49 @@ def find_relations(source: Source, schema: Schema, encoding: Encoding) -> tuple[
     return _Search(encoding.cells(source, schema), schema, encoding).found()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Precision:
+    """How a column's numbers are rounded: to decimals, besides to significant digits, to float32, or not at all."""
+
+    decimals: int | None
+    digits: int | None
+    is_single: bool
+    deviation: float
+    largest: float
+
+    @classmethod
+    def of(cls, column: Column, numbers: np.ndarray) -> _Precision:
+        """Finds it out from all numbers of a column, NaN where there is none."""
+        own = numbers[~np.isnan(numbers)]
+        step = step_of(column)
+        decimals = None if step == 0 else max(0, round(-math.log10(step)))
+        is_single = decimals is None and bool((own.astype(np.float32) == own).all())
+        digits = None
+        if column.kind == "float" and not is_single:
+            places = np.floor(np.log10(np.abs(np.where(own == 0, 1.0, own)))) + 1
+            for count in _DIGITS:
+                # Decimals may be all there is to the rounding: then few numbers would have more digits by them.
+                is_longer = True if decimals is None else (places + decimals > count).sum() >= _MIN_ROWS
+                if is_longer and (to_digits(own, count) == own).all():
+                    digits = count
+                    break
+        largest = float(np.abs(own).max(initial=0.0))
+        return cls(decimals, digits, is_single, float(own.std()) if len(own) else 0.0, largest)
+
+    def tolerance(self, values: np.ndarray) -> np.ndarray:
+        """By how much a number may differ from these, `[n]`, if it is the same but for rounding."""
+        error: np.ndarray = _LOST_OF_ONE * np.abs(values) + _LOST * self.largest
+        if self.decimals is not None:  # and a hundredth more, for weights that are off in their last digits
+            error += min(0.505 * 10.0**-self.decimals, _COARSEST * self.deviation)
+        if self.digits is not None:
+            places = np.floor(np.log10(np.abs(np.where(values == 0, 1.0, values)))) + 1
+            units = 1.01 if self.digits == max(_DIGITS) else 3.5  # arithmetic in float32 is off by some
+            error = np.maximum(error, units * 10.0 ** (places - self.digits))
+        if self.is_single:
+            error = np.maximum(error, _LOST_OF_SINGLE * np.abs(values))
+        return error
+
+
 class _Search:
     """The search in the cells of one table."""
 
@@ -69,6 +116,8 @@ class _Search:
             if schema[name].is_numeric and (column.margin is not None or column.values)
         }
         self._numbers = {n: x for n, x in self._numbers.items() if np.abs(np.nan_to_num(x)).max() < _MAX_NUMBER}
+        self._precisions = {name: _Precision.of(schema[name], numbers) for name, numbers in self._numbers.items()}
+        self._telling = {name: _rows_of_others(numbers) for name, numbers in self._numbers.items()}
         self._rows = len(next(iter(cells.values())))
         self._probe = _evenly(self._rows, _PROBE_ROWS)
 
@@ -95,29 +144,23 @@ class _Search:
 
     def _checked(self, relation: Relation) -> Relation | None:
         """A relation of numbers with what is known of missing cells, or None if it does not hold."""
+        if self._telling[relation.column] < _MIN_ROWS + _MIN_ROWS_PER_INPUT * len(relation.inputs):
+            return None
+        if not self._holds(relation, self._probe) or not self._holds(relation, slice(None)):
+            return None
         own = self._numbers[relation.column]
         found = relation.number([self._numbers[name] for name in relation.inputs])
         is_there = ~np.isnan(own)
-        if np.isnan(found[is_there]).any():
-            return None
-        column = self._schema[relation.column]
-        error = np.abs(found[is_there] - own[is_there])
-        if (error > _tolerance(column, own[is_there])).any():
-            return None
-        _, counts = np.unique(own[is_there], return_counts=True)
-        if counts.sum() - counts.max(initial=0) < _MIN_ROWS + _MIN_ROWS_PER_INPUT * len(relation.inputs):
-            return None
         may_be_missing = bool((~np.isnan(found) & ~is_there).any())
-        return dataclasses.replace(self._rounded(relation), may_be_missing=may_be_missing)
+        return dataclasses.replace(relation, may_be_missing=may_be_missing)
 
-    def _rounded(self, relation: Relation) -> Relation:
-        """The relation with the rounding that most of its column's numbers have: none, to float32, or to some digits.
-
-        Else values that are frequent would become others next to them.
-        """
-        ways = [relation, dataclasses.replace(relation, is_single=True)]
-        ways += [dataclasses.replace(relation, digits=digits) for digits in _DIGITS]
-        return max(ways, key=self._exactness)  # the first of equals
+    def _holds(self, relation: Relation, rows: np.ndarray | slice) -> bool:
+        """Whether a relation of numbers gives all that are there in some rows, but for their rounding."""
+        own = self._numbers[relation.column][rows]
+        found = relation.number([self._numbers[name][rows] for name in relation.inputs])
+        is_there = ~np.isnan(own)
+        error = np.abs(found[is_there] - own[is_there])
+        return bool((error <= self._precisions[relation.column].tolerance(own[is_there])).all())  # NaN is not
 
     def _exactness(self, relation: Relation) -> float:
         """The share of its column's numbers that a relation gives to the last digit, in the probe."""
@@ -125,10 +168,13 @@ class _Search:
         found = relation.number([self._numbers[name][rows] for name in relation.inputs])
         return float((found == self._numbers[relation.column][rows]).mean())
 
-    def _rank(self, relation: Relation) -> tuple[float, float]:
-        """Of columns that follow from each other, what has the most decimals does, and what does to the last digit."""
+    def _rank(self, relation: Relation) -> tuple[bool, float, float]:
+        """Of columns that follow from each other, what has the most decimals does, and what does to the last digit.
+
+        But before them what is never missing while the others are there.
+        """
         decimals = np.inf if relation.decimals is None else relation.decimals
-        return -decimals, -round(self._exactness(relation), 1)
+        return relation.may_be_missing, -decimals, -round(self._exactness(relation), 1)
 
     # Functions of a class.
 
@@ -141,6 +187,7 @@ class _Search:
         table = np.stack([known[name] for name in names], axis=1)
         sizes = table.max(axis=0) + 1
         given = [place for place, name in enumerate(names) if self._columns[name].margin is None]
+        is_told = np.array([self._rows * _entropy(table[:, place]) > -_MAX_LOG_CHANCE for place in range(len(names))])
         possible: dict[int, list[int]] = {}
         for place in given:
             probe = table[self._probe]
@@ -148,7 +195,7 @@ class _Search:
             other = self._columns[names[place]].other
             is_same = (probe[1:, place] == probe[:-1, place]) & (probe[1:, place] != other) & (probe[1:, place] >= 0)
             differs = (probe[1:][is_same] != probe[:-1][is_same]).any(axis=0)
-            for column in np.flatnonzero(~differs).tolist():
+            for column in np.flatnonzero(~differs & is_told).tolist():
                 if column == place or (sizes[column], place) > (sizes[place], column):
                     continue
                 possible.setdefault(column, []).append(place)
@@ -163,7 +210,7 @@ class _Search:
         """The relation by which the cells of one column are a function of those of another, if they are."""
         levels, other = len(self._columns[given].levels), self._columns[given].other
         is_told = (inputs >= 0) & (inputs != other)
-        if (own[is_told] < 0).any():
+        if is_told.sum() < _MIN_LOOKED_UP or (own[is_told] < 0).any():
             return None
         first = np.full(levels, -1)
         first[inputs[is_told][::-1]] = np.flatnonzero(is_told)[::-1]
@@ -199,23 +246,31 @@ class _Search:
             return
         deviation = table.std(axis=0)
         centred = (table - table.mean(axis=0)) / deviation
-        basis = np.empty((len(table), 0))
+        basis, upper = np.empty((len(table), 0)), np.empty((0, 0))  # of the columns kept: basis @ upper
         kept: list[int] = []
         for place in np.argsort(deviation, kind="stable"):
-            rest = centred[:, place]
+            rest, parts = centred[:, place], np.zeros(len(kept))
             for _ in range(2):  # once more for what rounding left
-                rest = rest - basis @ (basis.T @ rest)
-            if np.linalg.norm(rest) > _NEARLY * np.sqrt(len(table)):
-                basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
+                further = basis.T @ rest
+                rest, parts = rest - basis @ further, parts + further
+            norm = float(np.linalg.norm(rest)) / math.sqrt(len(table))
+            precision = float(self._precisions[names[place]].tolerance(table[:, place]).max() / deviation[place])
+            if kept and norm <= max(_NEARLY, precision):
+                weights = np.linalg.solve(upper, parts)
+                noise = 1e-9 + 10 * norm / math.sqrt(len(table))
+                members = [kept[index] for index in np.flatnonzero(np.abs(weights) > noise)]
+                if 0 < len(members) <= _MAX_INPUTS:
+                    yield from self._sums_of([*members, int(place)], names, table, noise)
+            if norm > _NEARLY:
+                length = norm * math.sqrt(len(table))
+                basis = np.column_stack([basis, rest / length])
+                upper = np.block([[upper, parts[:, None]], [np.zeros((1, len(kept))), length]])
                 kept.append(int(place))
-                continue
-            weights = np.linalg.lstsq(centred[:, kept], centred[:, place], rcond=None)[0]
-            members = [kept[index] for index in np.flatnonzero(np.abs(weights) > 100 * _NEARLY)]
-            if 0 < len(members) <= _MAX_INPUTS:
-                yield from self._sums_of([*members, int(place)], names, table)
 
-    def _sums_of(self, members: Sequence[int], names: Sequence[str], table: np.ndarray) -> Iterator[Relation]:
-        """Columns that are linearly dependent, each as a sum of the others, the best ways first.
+    def _sums_of(
+        self, members: Sequence[int], names: Sequence[str], table: np.ndarray, noise: float
+    ) -> Iterator[Relation]:
+        """Columns that are linearly dependent but for some noise, each as a sum of the others, the best ways first.
 
         A total follows from its parts, as these would be negative now and then if they followed from it; and a column
         of few values does not follow if another can, as there are few numbers it can be.
@@ -229,7 +284,7 @@ class _Search:
             ways.append((is_few, int((found[1:] < 0).sum()), target, inputs, found))
         for *_, target, inputs, found in sorted(ways, key=lambda way: way[:2])[:_MAX_WAYS]:
             scales = np.r_[1.0, table[:, inputs].std(axis=0)] / table[:, target].std()
-            for numbers in _simple(found, scales):
+            for numbers in _simple(found, scales, noise):
                 yield self._relation(names[target], [names[i] for i in inputs], "sum", numbers)
 
     def _logarithms(self) -> Iterator[Relation]:
@@ -241,7 +296,7 @@ class _Search:
             for place, given, slope, start in _lines(logs[:, usable], table):
                 pair = names[place], names[usable[given]]
                 line = np.array([start, slope])
-                for numbers in _simple(line, np.ones(2)):
+                for numbers in _simple(line, np.ones(2), 10 * _NEARLY):
                     yield self._relation(pair[0], pair[1:], "log", [*numbers, shift])
                     yield self._relation(pair[1], pair[:1], "exp", [-numbers[0] / numbers[1], 1.0 / numbers[1], shift])
 
@@ -254,6 +309,10 @@ class _Search:
         if table is None:
             return
         squares = (table**2).sum(axis=0)
+        # Of the square of each, what may be left by an exact product that is rounded, and by float64.
+        errors = [self._precisions[name].tolerance(table[:, place]).max() for place, name in enumerate(names)]
+        least = len(table) * np.square(errors) + _LOST * squares
+        least[[self._telling[name] < _MIN_ROWS + _MIN_ROWS_PER_INPUT for name in names]] = -1.0
         with np.errstate(all="ignore"):
             inverse = np.where(table == 0, 0.0, 1.0 / table)
         found = []
@@ -263,8 +322,8 @@ class _Search:
                 scale = (made**2).sum(axis=0)
                 shared = table.T @ made
                 with np.errstate(all="ignore"):
-                    left = 1.0 - shared**2 / (squares[:, None] * scale)
-                for place, index in np.argwhere(left < _NEARLY).tolist():
+                    left = squares[:, None] - shared**2 / scale
+                for place, index in np.argwhere(left < least[:, None]).tolist():
                     second = start + index
                     if place in (first, second) or (first == second and power < 0):
                         continue
@@ -272,7 +331,7 @@ class _Search:
                     if first == second:
                         inputs, powers = inputs[:1], [2.0]
                     factor = shared[place, index : index + 1] / scale[index]
-                    for (number,) in _simple(factor, np.ones(1)):
+                    for (number,) in _simple(factor, np.ones(1), 10 * _NEARLY):
                         found.append(self._relation(names[place], inputs, "product", [number, *powers]))
         yield from sorted(found, key=lambda relation: -(relation.numbers[-1] or 0))  # products first
 
@@ -310,9 +369,28 @@ class _Search:
         return [names[place] for place in kept], table[np.ix_(chosen, kept)]
 
     def _relation(self, name: str, inputs: Sequence[str], kind: str, numbers: Sequence[float] | np.ndarray) -> Relation:
-        step = step_of(self._schema[name])
-        decimals = None if step == 0 else max(0, round(-np.log10(step)))
-        return Relation(name, tuple(inputs), kind, tuple(float(number) for number in numbers), decimals=decimals)
+        precision = self._precisions[name]
+        return Relation(
+            name,
+            tuple(inputs),
+            kind,
+            tuple(float(number) for number in numbers),
+            decimals=precision.decimals,
+            digits=precision.digits,
+            is_single=precision.is_single,
+        )
+
+
+def _entropy(labels: np.ndarray) -> float:
+    """The entropy of a column of classes, nats."""
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    return float(-(shares * np.log(shares)).sum())
+
+
+def _rows_of_others(numbers: np.ndarray) -> int:
+    """How many numbers are not the most frequent one."""
+    counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)[1]
+    return int(counts.sum() - counts.max(initial=0))
 
 
 def _evenly(rows: int, most: int) -> np.ndarray:
@@ -333,13 +411,7 @@ def _labels(cells: Cells, column: ColumnEncoding) -> np.ndarray | None:
     return found
 
 
-def _tolerance(column: Column, values: np.ndarray) -> np.ndarray:
-    """By how much a number may differ from a cell that is rounded."""
-    half = 0.5 * step_of(column) * (1 + 1e-6)
-    return np.maximum(half, _PRECISION * np.abs(values)) if column.kind == "float" else np.full(len(values), half)
-
-
-def _simple(numbers: np.ndarray, scales: np.ndarray) -> Iterator[np.ndarray]:
+def _simple(numbers: np.ndarray, scales: np.ndarray, noise: float) -> Iterator[np.ndarray]:
     """Yields numbers with simple ones, of six decimals or fractions, in the place of those that are nearly such.
 
     First of those that may be such but for the rounding of what they were found from, then but for that of float64.
@@ -347,8 +419,9 @@ def _simple(numbers: np.ndarray, scales: np.ndarray) -> Iterator[np.ndarray]:
     Args:
         numbers: Any.
         scales: By how much a result changes with each, in its standard deviations.
+        noise: What they may be off by, in the same.
     """
-    for close in (10 * _NEARLY, 1e-9):
+    for close in (noise, 1e-9):
         found = numbers.copy()
         for place, (number, scale) in enumerate(zip(numbers.tolist(), scales.tolist(), strict=True)):
             for near in (float(fractions.Fraction(number).limit_denominator(100)), round(number, 6)):

@@ -24,7 +24,7 @@ from pipelines.tables.entry_checks import (
     up_to,
 )
 
-__all__ = ["DATE_PARTS", "Relation", "from_json", "related", "values_of", "words"]
+__all__ = ["DATE_PARTS", "Relation", "from_json", "related", "to_digits", "values_of", "words"]
 
 _DAY = 86_400.0
 # A number that differs by so much of itself from one that counts for itself is that one: of a rounded column, and of
@@ -108,9 +108,7 @@ class Relation:
             if self.is_single:
                 found = found.astype(np.float32).astype(np.float64)
             if self.digits is not None:
-                power = self.digits - 1 - np.floor(np.log10(np.abs(np.where(found == 0, 1.0, found))))
-                scale = 10.0 ** np.abs(power)  # a quotient of whole numbers is the nearest to its decimal spelling
-                found = np.where(power < 0, np.rint(found / scale) * scale, np.rint(found * scale) / scale)
+                found = to_digits(found, self.digits)
             if self.decimals is not None:
                 found = np.round(found, self.decimals) + 0.0  # no minus zero
         return np.where(np.isfinite(found), found, np.nan)
@@ -145,6 +143,14 @@ class Relation:
             ]
             values = np.where(is_known & ~np.isnan(numbers), numbers, values)
         return dataclasses.replace(own, codes=codes, values=values)
+
+
+def to_digits(numbers: np.ndarray, digits: int) -> np.ndarray:
+    """Returns numbers rounded to so many significant digits, float64 `[n]`, each the nearest to its spelling."""
+    power = digits - 1 - np.floor(np.log10(np.abs(np.where(numbers == 0, 1.0, numbers))))
+    scale = 10.0 ** np.abs(power)
+    rounded: np.ndarray = np.where(power < 0, np.rint(numbers / scale) * scale, np.rint(numbers * scale) / scale)
+    return rounded
 
 
 def date_part(seconds: np.ndarray, part: str) -> np.ndarray:

@@ -60,8 +60,9 @@ def impute(
 
     A cell of a discrete column becomes the class that is most probable given the rest of the row, by trying all but
     "missing" and `(other)`. A number becomes its mean given the rest of the row, on the column's lattice, by quadrature
-    over its range. If a row lacks several cells, these are averages over draws of the others (see `Imputer`). What
-    follows from other columns in every row of the model's table follows from them here.
+    over its range. If a row lacks several cells, these are averages over draws of the others (see `Imputer`). A
+    cell that follows from others in every row of the model's table follows from them here; one that others follow from
+    is a guess like any other.
 
     Such best guesses vary less than the data. To keep the variation, as multiple imputation needs, `draw` them instead,
     with a `seed` for each of the imputed tables (Rubin, 1987, "Multiple Imputation for Nonresponse in Surveys").
