@@ -240,15 +240,24 @@ class _Search:
         return [name for name in self._numbers if name not in self._relations]
 
     def _sums(self) -> Iterator[Relation]:
-        """Weighted sums: columns that are linearly dependent on those before them, the widest last (Gram-Schmidt)."""
+        """Weighted sums: columns that are linearly dependent on those before them, in two orders.
+
+        A total is found after its parts, narrow ones first, and what is narrow and rounded after what it is a share of.
+        """
         names, table = self._complete(self._free, _MAX_COLUMNS_OF_SUMS)
         if len(names) < 2:
             return
         deviation = table.std(axis=0)
+        for order in (np.argsort(deviation, kind="stable"), np.argsort(-deviation, kind="stable")):
+            yield from self._dependent(order.tolist(), names, table)
+
+    def _dependent(self, order: Sequence[int], names: Sequence[str], table: np.ndarray) -> Iterator[Relation]:
+        """Sums of columns before others in an order (Gram-Schmidt)."""
+        deviation = table.std(axis=0)
         centred = (table - table.mean(axis=0)) / deviation
         basis, upper = np.empty((len(table), 0)), np.empty((0, 0))  # of the columns kept: basis @ upper
         kept: list[int] = []
-        for place in np.argsort(deviation, kind="stable"):
+        for place in order:
             rest, parts = centred[:, place], np.zeros(len(kept))
             for _ in range(2):  # once more for what rounding left
                 further = basis.T @ rest
@@ -260,12 +269,12 @@ class _Search:
                 noise = 1e-9 + 10 * norm / math.sqrt(len(table))
                 members = [kept[index] for index in np.flatnonzero(np.abs(weights) > noise)]
                 if 0 < len(members) <= _MAX_INPUTS:
-                    yield from self._sums_of([*members, int(place)], names, table, noise)
+                    yield from self._sums_of([*members, place], names, table, noise)
             if norm > _NEARLY:
                 length = norm * math.sqrt(len(table))
                 basis = np.column_stack([basis, rest / length])
                 upper = np.block([[upper, parts[:, None]], [np.zeros((1, len(kept))), length]])
-                kept.append(int(place))
+                kept.append(place)
 
     def _sums_of(
         self, members: Sequence[int], names: Sequence[str], table: np.ndarray, noise: float
