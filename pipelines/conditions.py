@@ -48,6 +48,12 @@ class Condition:
     text: str
     number: float | None
 
+    @classmethod
+    def of_class(cls, column: Column, encoding: ColumnEncoding, index: int) -> Condition:
+        """Returns the condition that a cell is of a class, which is not missing."""
+        number = encoding.values[index] if column.is_numeric else None
+        return cls(column, encoding, "=", str(encoding.levels[index]), number)
+
     def holds(self, cells: Cells) -> np.ndarray:
         """Returns for which rows, bool `[n]`, the condition holds. A missing cell only equals a missing one."""
         compare = _COMPARE[self.operator]
@@ -169,6 +175,8 @@ def _place(level: str | None, column: Column) -> int | None:
 def split_conditions(conditions: Sequence[Condition], model: ModelFile) -> tuple[dict[int, int], list[Condition]]:
     """Returns the classes that conditions give, by the column's place among the discrete ones, and the others.
 
+    A class of a column that follows from numbers, as a total of a few answers, cannot be given: rows are waited for.
+
     Raises:
         UsageError: If two conditions give one column two values.
     """
@@ -177,7 +185,7 @@ def split_conditions(conditions: Sequence[Condition], model: ModelFile) -> tuple
     others = []
     for condition in conditions:
         known = condition.given_class
-        if known is None:
+        if known is None or condition.column.name in model.encoding.computed:
             others.append(condition)
             continue
         place = places[condition.column.name]

@@ -263,6 +263,11 @@ class Encoding:
         """Returns cells as the relations have them, and the rows, bool `[n]`, where there are such (see `related`)."""
         return related(self.relations, cells, {column.name: column for column in self.columns}, skip)
 
+    @property
+    def computed(self) -> frozenset[str]:
+        """The columns that follow from numbers, so that what they are shows when the rest of a row is there."""
+        return frozenset(relation.column for relation in self.relations if relation.kind != "lookup")
+
     def looked_up(self, classes: np.ndarray) -> np.ndarray:
         """Returns classes, int32 `[n, C]`, some of which follow from others, of those that the model makes."""
         places = {column.name: place for place, column in enumerate(self.discrete)}

@@ -305,7 +305,12 @@ def _requests(
         wanted = {index: more.get(str(encoding.levels[index]), 0) for index in levels}
         if not any(wanted.values()):
             raise AugmentError(f"column {balance!r} of {source.name} is balanced already; there is nothing to add.")
-    return [_Request(rows, {**given, places[balance]: index}, others) for index, rows in wanted.items() if rows]
+    requests = []
+    for index, rows in wanted.items():
+        asked, waited = split_conditions([Condition.of_class(model.schema[balance], encoding, index)], model)
+        if rows:
+            requests.append(_Request(rows, {**given, **asked}, [*others, *waited]))
+    return requests
 
 
 def _batches(

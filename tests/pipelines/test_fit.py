@@ -173,7 +173,7 @@ def test_rare_classes_of_the_target_stay_apart(fit_tiny):
     frame = pd.DataFrame({"kind": kind, "other": kind})
     model = fit_tiny(frame, "targeted", target="kind", steps=2)
     assert model.handled["kind"] == "12 values"
-    assert model.handled["other"] == "2 values, 10 rare categories as (other), a function of kind in every row"
+    assert model.handled["other"] == "2 values, 10 rare categories as (other)"
 
 
 def test_rare_categories_of_a_column_without_text_are_missing(fit_tiny):

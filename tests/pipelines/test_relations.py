@@ -250,6 +250,23 @@ def test_rare_classes_that_follow_can_be_given(tmp_path):
         pipelines.generate(model, 10, seed=0, where=["province=p7", "land=land 3"])
 
 
+def test_few_numbers_that_follow_are_waited_for(tmp_path):
+    """All of four answers are 5 in few rows, and no more are made than it takes."""
+    rng = np.random.default_rng(12)
+    mood = rng.normal(size=2_000)
+    answers = {f"q{k}": np.clip(np.rint(3 + mood + 0.7 * rng.normal(size=2_000)), 1, 5).astype(int) for k in range(4)}
+    frame = pd.DataFrame(answers).assign(age=rng.integers(18, 90, 2_000))
+    frame["score"] = frame.filter(like="q").sum(axis=1)
+    model = pipelines.fit(frame, model=tmp_path / "m.augment", steps=40, couplings=2, width=16).model
+    assert pipelines.describe(model)["relations"] == {"score": "q0 + q1 + q2 + q3"}
+    new = pipelines.generate(model, 30, seed=0, where="score=20")
+    assert (new.filter(like="q") == 5).all(axis=None)
+    assert len(new) == 30
+    balanced = pipelines.generate(model, 170, seed=0, balance="score")
+    assert set(balanced["score"].value_counts()) == {10}
+    assert (balanced.filter(like="q").sum(axis=1) == balanced["score"]).all()
+
+
 def test_what_cannot_be_is_told(fitted, tmp_path):
     out = tmp_path / "new.csv"
     with pytest.raises(AugmentError, match="hardly a row has what is asked of city, region") as caught:
