@@ -34,6 +34,8 @@ _MAX_VALUES = 1_000  # of a column of numbers that is looked up
 _LOST, _LOST_OF_ONE = 1e-13, 1e-12
 _LOST_OF_SINGLE = 4e-7  # of a number that was made in float32
 _COARSEST = 0.02  # of a column's standard deviation, by rounding: else anything like a flag would be one
+# Of few values, as of a discount, those that follow from numbers only by rounding would be found in few new rows.
+_EXACTLY = 1e-9
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact relation may leave of it in the probe
 _DIGITS = (6, 7, 8, 15)  # as are written of float32, and of float64
 _MIN_LOOKED_UP = 300  # rows without an exception: more than one in a hundred is then unlikely
@@ -67,12 +69,12 @@ class _Precision:
     decimals: int | None
     digits: int | None
     is_single: bool
-    deviation: float
+    coarsest: float
     largest: float
 
     @classmethod
-    def of(cls, column: Column, numbers: np.ndarray) -> _Precision:
-        """Finds it out from all numbers of a column, NaN where there is none."""
+    def of(cls, column: Column, numbers: np.ndarray, *, is_few: bool) -> _Precision:
+        """Finds it out from all numbers of a column, NaN where there is none; few values have to follow exactly."""
         own = numbers[~np.isnan(numbers)]
         step = step_of(column)
         decimals = None if step == 0 else max(0, round(-math.log10(step)))
@@ -87,13 +89,14 @@ class _Precision:
                     digits = count
                     break
         largest = float(np.abs(own).max(initial=0.0))
-        return cls(decimals, digits, is_single, float(own.std()) if len(own) else 0.0, largest)
+        coarsest = (_EXACTLY if is_few else _COARSEST) * float(own.std()) if len(own) else 0.0
+        return cls(decimals, digits, is_single, coarsest, largest)
 
     def tolerance(self, values: np.ndarray) -> np.ndarray:
         """By how much a number may differ from these, `[n]`, if it is the same but for rounding."""
         error: np.ndarray = _LOST_OF_ONE * np.abs(values) + _LOST * self.largest
         if self.decimals is not None:  # and a hundredth more, for weights that are off in their last digits
-            error += min(0.505 * 10.0**-self.decimals, _COARSEST * self.deviation)
+            error += min(0.505 * 10.0**-self.decimals, self.coarsest)
         if self.digits is not None:
             places = np.floor(np.log10(np.abs(np.where(values == 0, 1.0, values)))) + 1
             units = 1.01 if self.digits == max(_DIGITS) else 3.5  # arithmetic in float32 is off by some
@@ -116,7 +119,10 @@ class _Search:
             if schema[name].is_numeric and (column.margin is not None or column.values)
         }
         self._numbers = {n: x for n, x in self._numbers.items() if np.abs(np.nan_to_num(x)).max() < _MAX_NUMBER}
-        self._precisions = {name: _Precision.of(schema[name], numbers) for name, numbers in self._numbers.items()}
+        self._precisions = {
+            name: _Precision.of(schema[name], numbers, is_few=self._columns[name].margin is None)
+            for name, numbers in self._numbers.items()
+        }
         self._telling = {name: _rows_of_others(numbers) for name, numbers in self._numbers.items()}
         self._rows = len(next(iter(cells.values())))
         self._probe = _evenly(self._rows, _PROBE_ROWS)
@@ -156,11 +162,18 @@ class _Search:
 
     def _holds(self, relation: Relation, rows: np.ndarray | slice) -> bool:
         """Whether a relation of numbers gives all that are there in some rows, but for their rounding."""
+        return self._error(relation, rows) <= 1.0  # NaN is not
+
+    def _error(self, relation: Relation, rows: np.ndarray | slice) -> float:
+        """By how much a relation is off at most before its rounding, as a share of what rounding may be."""
         own = self._numbers[relation.column][rows]
-        found = relation.number([self._numbers[name][rows] for name in relation.inputs])
+        bare = dataclasses.replace(
+            relation, decimals=None, digits=None, is_single=False
+        )  # halves are rounded either way
+        found = bare.number([self._numbers[name][rows] for name in relation.inputs])
         is_there = ~np.isnan(own)
-        error = np.abs(found[is_there] - own[is_there])
-        return bool((error <= self._precisions[relation.column].tolerance(own[is_there])).all())  # NaN is not
+        errors = np.abs(found[is_there] - own[is_there]) / self._precisions[relation.column].tolerance(own[is_there])
+        return float(errors.max(initial=0.0))
 
     def _exactness(self, relation: Relation) -> float:
         """The share of its column's numbers that a relation gives to the last digit, in the probe."""
@@ -168,13 +181,15 @@ class _Search:
         found = relation.number([self._numbers[name][rows] for name in relation.inputs])
         return float((found == self._numbers[relation.column][rows]).mean())
 
-    def _rank(self, relation: Relation) -> tuple[bool, float, float]:
-        """Of columns that follow from each other, what has the most decimals does, and what does to the last digit.
+    def _rank(self, relation: Relation) -> tuple[bool, bool, float, float]:
+        """Of columns that follow from each other, what is never missing besides does, then what was rounded most.
 
-        But before them what is never missing while the others are there.
+        Of a power that is rounded from voltage times current, the current is off by far less than its own rounding.
+        Then what has the most decimals does, and what does to the last digit.
         """
         decimals = np.inf if relation.decimals is None else relation.decimals
-        return relation.may_be_missing, -decimals, -round(self._exactness(relation), 1)
+        is_rounded = relation.decimals is not None and self._error(relation, self._probe) > 0.5
+        return relation.may_be_missing, not is_rounded, -decimals, -round(self._exactness(relation), 1)
 
     # Functions of a class.
 

@@ -142,6 +142,17 @@ def test_large_numbers_are_as_exact(tmp_path):
     assert found_in(frame, tmp_path / "t.csv") == {"total": "price + fee", "tax": "0.19 * net"}
 
 
+def test_what_was_rounded_follows(tmp_path):
+    """Not the rate of a tax, though that is the tax over the net, nor the current, which is off by little then."""
+    rng = np.random.default_rng(13)
+    net, rate = rng.integers(500, 50_000, ROWS), rng.choice([5, 10, 15, 20], ROWS)
+    volt, current = rng.normal(230, 3, ROWS).round(1), rng.gamma(5.0, 1.0, ROWS).round(2) + 0.1
+    frame = pd.DataFrame({"net": net / 100, "rate": rate, "volt": volt, "current": current.round(2)})
+    frame["tax"] = (2 * net * rate + 100) // 200 / 100  # halves of a cent are rounded up
+    frame["power"] = (volt * current).round(1)
+    assert found_in(frame, tmp_path / "t.csv") == {"tax": "0.01 * net * rate", "power": "volt * current"}
+
+
 def test_what_varies_little_beside_its_mean_is_no_product(tmp_path):
     pressure = (1013 + np.random.default_rng(9).normal(0, 3, (ROWS, 12))).round(1)
     assert found_in(pd.DataFrame(pressure, columns=list("abcdefghijkl")), tmp_path / "t.csv") == {}
