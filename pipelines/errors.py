@@ -8,6 +8,7 @@ from collections.abc import Sequence
 __all__ = [
     "MAX_SEED",
     "AugmentError",
+    "ShortfallError",
     "UsageError",
     "check_seed",
     "listed",
@@ -31,6 +32,12 @@ class UsageError(AugmentError):
     """What was asked for cannot be asked for like this."""
 
     exit_code = 2
+
+
+class ShortfallError(AugmentError):
+    """There are not as many rows as were asked for."""
+
+    exit_code = 3
 
 
 def check_seed(seed: int) -> None:

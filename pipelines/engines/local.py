@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
@@ -16,15 +16,15 @@ import numpy as np
 from pipelines.archive import Archive
 from pipelines.engines import evenly
 from pipelines.engines.apart import ApartError, Process, RuntimeApart
+from pipelines.engines.origins import origins, unlikely
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
-from pipelines.errors import AugmentError, listed, printable
+from pipelines.errors import AugmentError, printable
 from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables.cells import Cells
-from pipelines.tables.encoding import Encoding
 
-__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "UnlikelyError", "generator", "new_blocks"]
+__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "new_blocks"]
 
 BLOCK_ROWS = evenly.MAX_ROWS
 # Given classes that fewer rows have than this share are not waited for: each row is one of so many proposals.
@@ -42,12 +42,6 @@ _TRIAL_ROWS, _LEAST_RIGHT = 8 * BLOCK_ROWS, 0.005
 # short table has the probability of all beyond it.
 _LEAST_INSIDE = 0.1
 _MAX_MOVED = 0.05
-
-
-class UnlikelyError(AugmentError):
-    """Hardly a row is as it was asked for."""
-
-    exit_code = 3
 
 
 class Graph:
@@ -193,7 +187,7 @@ class Sampler:
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
-        self._options = _options_of(model.encoding, self._given)
+        self._options = origins(model.encoding, self._given)
         self._discrete: Graph | None = None
         self._proposing: tuple[Graph, Graph] | None = None
         self.share = 1.0
@@ -250,7 +244,7 @@ class Sampler:
         """The error that hardly a row is right."""
         names = [self._model.encoding.discrete[place].name for place in self._given]
         if names and self._model.encoding.relations:
-            return _unlikely(names)
+            return unlikely(names)
         return AugmentError(f"{self._model.path} gives values out of all range; its training went wrong. Fit it again.")
 
     def draw(self, rng: np.random.Generator, rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -313,37 +307,6 @@ class Sampler:
             is_higher = found > highest
             classes[is_higher], highest[is_higher] = proposed[is_higher], found[is_higher]
         return classes
-
-
-def _options_of(encoding: Encoding, given: Mapping[int, int]) -> dict[int, np.ndarray]:
-    """The classes of the columns that given ones are looked up by, by place, with which these are as given.
-
-    Raises:
-        UnlikelyError: If there are none.
-    """
-    places = {column.name: place for place, column in enumerate(encoding.discrete)}
-    lookups = {relation.column: relation for relation in encoding.relations if relation.kind == "lookup"}
-    found: dict[int, np.ndarray] = {}
-    for place, value in given.items():
-        name, options = encoding.discrete[place].name, np.array([value])
-        while name in lookups:
-            image = np.array(lookups[name].classes)
-            options = np.flatnonzero(np.isin(image, options) | (image < 0))  # of those that are not known, any may be
-            name = lookups[name].inputs[0]
-        if places[name] != place:
-            found[places[name]] = np.intersect1d(options, found.get(places[name], options))
-    for place, options in found.items():
-        found[place] = np.intersect1d(options, given.get(place, options))
-        if not len(found[place]):
-            raise _unlikely([encoding.discrete[place].name for place in given])
-    return found
-
-
-def _unlikely(names: Sequence[str]) -> UnlikelyError:
-    return UnlikelyError(
-        f"hardly a row has what is asked of {listed(names)}, given what follows from what in every row of the table. "
-        "Nothing was written. Ask for less; or fit with --no-relations."
-    )
 
 
 def new_blocks(

@@ -26,7 +26,7 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
-from pipelines.tables.relations import Relation, related
+from pipelines.tables.relations import Relation
 from pipelines.tables.schema import Schema
 
 __all__ = ["Encoding", "Rows"]
@@ -260,8 +260,19 @@ class Encoding:
         return cells
 
     def related(self, cells: Mapping[str, Cells], skip: Collection[str] = ()) -> tuple[dict[str, Cells], np.ndarray]:
-        """Returns cells as the relations have them, and the rows, bool `[n]`, where there are such (see `related`)."""
-        return related(self.relations, cells, {column.name: column for column in self.columns}, skip)
+        """Returns cells between which all relations hold, and the rows, bool `[n]`, where there are such.
+
+        Args:
+            cells: The cells of each column.
+            skip: Columns that stay as they are.
+        """
+        columns = {column.name: column for column in self.columns}
+        found, is_right = dict(cells), np.ones(len(next(iter(cells.values()))), bool)
+        for relation in self.relations:
+            if relation.column not in skip:
+                found[relation.column], is_placed = relation.place(found, columns)
+                is_right &= is_placed
+        return found, is_right
 
     @property
     def computed(self) -> frozenset[str]:

@@ -11,34 +11,25 @@ from graphlib import CycleError, TopologicalSorter
 import numpy as np
 
 from pipelines.tables.cells import Cells
-from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.lookup_search import find_lookups
+from pipelines.tables.precision import Precision
 from pipelines.tables.reading import Source
-from pipelines.tables.relations import DATE_PARTS, Relation, to_digits, values_of
-from pipelines.tables.schema import Column, Schema
+from pipelines.tables.relations import DATE_PARTS, Relation, values_of
+from pipelines.tables.schema import Schema
 
 __all__ = ["find_relations"]
 
 _MAX_ROWS, _MAX_CELLS = 200_000, 5_000_000  # that a relation has to hold in
 _PROBE_ROWS = 2_000  # that it is looked for in
-# A relation is told from chance by rows whose cell is not the column's most frequent one, and of a lookup by the
-# logarithm of the probability that independent columns would agree with one.
+# A relation is told from chance by rows whose number is not the column's most frequent one.
 _MIN_ROWS, _MIN_ROWS_PER_INPUT = 30, 10
-_MAX_LOG_CHANCE = -30.0
 _MAX_INPUTS = 20  # of a sum
 _MAX_WAYS = 3  # of solving one for a column
 _MAX_COLUMNS_OF_SUMS, _MAX_COLUMNS_OF_PRODUCTS = 300, 100
 _MAX_NUMBER = 1e50  # whose product with another has a square
-_MAX_VALUES = 1_000  # of a column of numbers that is looked up
-# A sum of squares of which float64 may lose so much; and of a number, and of the largest of its column.
-_LOST, _LOST_OF_ONE = 1e-13, 1e-12
-_LOST_OF_SINGLE = 4e-7  # of a number that was made in float32
-_COARSEST = 0.02  # of a column's standard deviation, by rounding: else anything like a flag would be one
-# Of few values, as of a discount, those that follow from numbers only by rounding would be found in few new rows.
-_EXACTLY = 1e-9
+_LOST = 1e-13  # of a sum of squares, by float64
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact relation may leave of it in the probe
-_DIGITS = (6, 7, 8, 15)  # as are written of float32, and of float64
-_MIN_LOOKED_UP = 300  # rows without an exception: more than one in a hundred is then unlikely
 _SHIFTS = (0.0, 1.0)  # log x, log(1 + x)
 
 
@@ -62,50 +53,6 @@ def find_relations(source: Source, schema: Schema, encoding: Encoding) -> tuple[
     return _Search(encoding.cells(source, schema), schema, encoding).found()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Precision:
-    """How a column's numbers are rounded: to decimals, besides to significant digits, to float32, or not at all."""
-
-    decimals: int | None
-    digits: int | None
-    is_single: bool
-    coarsest: float
-    largest: float
-
-    @classmethod
-    def of(cls, column: Column, numbers: np.ndarray, *, is_few: bool) -> _Precision:
-        """Finds it out from all numbers of a column, NaN where there is none; few values have to follow exactly."""
-        own = numbers[~np.isnan(numbers)]
-        step = step_of(column)
-        decimals = None if step == 0 else max(0, round(-math.log10(step)))
-        is_single = decimals is None and bool((own.astype(np.float32) == own).all())
-        digits = None
-        if column.kind == "float" and not is_single:
-            places = np.floor(np.log10(np.abs(np.where(own == 0, 1.0, own)))) + 1
-            for count in _DIGITS:
-                # Decimals may be all there is to the rounding: then few numbers would have more digits by them.
-                is_longer = True if decimals is None else (places + decimals > count).sum() >= _MIN_ROWS
-                if is_longer and (to_digits(own, count) == own).all():
-                    digits = count
-                    break
-        largest = float(np.abs(own).max(initial=0.0))
-        coarsest = (_EXACTLY if is_few else _COARSEST) * float(own.std()) if len(own) else 0.0
-        return cls(decimals, digits, is_single, coarsest, largest)
-
-    def tolerance(self, values: np.ndarray) -> np.ndarray:
-        """By how much a number may differ from these, `[n]`, if it is the same but for rounding."""
-        error: np.ndarray = _LOST_OF_ONE * np.abs(values) + _LOST * self.largest
-        if self.decimals is not None:  # and a hundredth more, for weights that are off in their last digits
-            error += min(0.505 * 10.0**-self.decimals, self.coarsest)
-        if self.digits is not None:
-            places = np.floor(np.log10(np.abs(np.where(values == 0, 1.0, values)))) + 1
-            units = 1.01 if self.digits == max(_DIGITS) else 3.5  # arithmetic in float32 is off by some
-            error = np.maximum(error, units * 10.0 ** (places - self.digits))
-        if self.is_single:
-            error = np.maximum(error, _LOST_OF_SINGLE * np.abs(values))
-        return error
-
-
 class _Search:
     """The search in the cells of one table."""
 
@@ -113,14 +60,10 @@ class _Search:
         self._cells, self._schema = cells, schema
         self._columns = {column.name: column for column in encoding.columns}
         self._relations: dict[str, Relation] = {}
-        self._numbers = {
-            name: values_of(cells[name], column)
-            for name, column in self._columns.items()
-            if schema[name].is_numeric and (column.margin is not None or column.values)
-        }
-        self._numbers = {n: x for n, x in self._numbers.items() if np.abs(np.nan_to_num(x)).max() < _MAX_NUMBER}
+        numbers = {name: values_of(cells[name], self._columns[name]) for name in cells if schema[name].is_numeric}
+        self._numbers = {n: x for n, x in numbers.items() if np.abs(np.nan_to_num(x)).max() < _MAX_NUMBER}
         self._precisions = {
-            name: _Precision.of(schema[name], numbers, is_few=self._columns[name].margin is None)
+            name: Precision.of(schema[name], numbers, is_few=self._columns[name].margin is None)
             for name, numbers in self._numbers.items()
         }
         self._telling = {name: _rows_of_others(numbers) for name, numbers in self._numbers.items()}
@@ -128,7 +71,7 @@ class _Search:
         self._probe = _evenly(self._rows, _PROBE_ROWS)
 
     def found(self) -> tuple[Relation, ...]:
-        for relation in self._lookups():
+        for relation in find_lookups(self._cells, self._columns, self._probe):
             self._keep(relation)
         for candidates in (self._sums, self._logarithms, self._products, self._date_parts):
             checked = [relation for relation in map(self._checked, candidates()) if relation is not None]
@@ -152,28 +95,23 @@ class _Search:
         """A relation of numbers with what is known of missing cells, or None if it does not hold."""
         if self._telling[relation.column] < _MIN_ROWS + _MIN_ROWS_PER_INPUT * len(relation.inputs):
             return None
-        if not self._holds(relation, self._probe) or not self._holds(relation, slice(None)):
+        if not self._error(relation, self._probe)[0] <= 1.0:  # nor if it is NaN
             return None
-        own = self._numbers[relation.column]
-        found = relation.number([self._numbers[name] for name in relation.inputs])
-        is_there = ~np.isnan(own)
-        may_be_missing = bool((~np.isnan(found) & ~is_there).any())
-        return dataclasses.replace(relation, may_be_missing=may_be_missing)
+        error, may_be_missing = self._error(relation, slice(None))
+        return dataclasses.replace(relation, may_be_missing=may_be_missing) if error <= 1.0 else None
 
-    def _holds(self, relation: Relation, rows: np.ndarray | slice) -> bool:
-        """Whether a relation of numbers gives all that are there in some rows, but for their rounding."""
-        return self._error(relation, rows) <= 1.0  # NaN is not
+    def _error(self, relation: Relation, rows: np.ndarray | slice) -> tuple[float, bool]:
+        """By how much a relation is off at most before its rounding, as a share of what rounding may be.
 
-    def _error(self, relation: Relation, rows: np.ndarray | slice) -> float:
-        """By how much a relation is off at most before its rounding, as a share of what rounding may be."""
+        It is NaN if a number is there that does not follow. And whether one that would follow is missing.
+        """
         own = self._numbers[relation.column][rows]
-        bare = dataclasses.replace(
-            relation, decimals=None, digits=None, is_single=False
-        )  # halves are rounded either way
+        # Halves are rounded either way.
+        bare = dataclasses.replace(relation, decimals=None, digits=None, is_single=False)
         found = bare.number([self._numbers[name][rows] for name in relation.inputs])
         is_there = ~np.isnan(own)
         errors = np.abs(found[is_there] - own[is_there]) / self._precisions[relation.column].tolerance(own[is_there])
-        return float(errors.max(initial=0.0))
+        return float(errors.max(initial=0.0)), bool((~np.isnan(found) & ~is_there).any())
 
     def _exactness(self, relation: Relation) -> float:
         """The share of its column's numbers that a relation gives to the last digit, in the probe."""
@@ -188,66 +126,8 @@ class _Search:
         Then what has the most decimals does, and what does to the last digit.
         """
         decimals = np.inf if relation.decimals is None else relation.decimals
-        is_rounded = relation.decimals is not None and self._error(relation, self._probe) > 0.5
+        is_rounded = relation.decimals is not None and self._error(relation, self._probe)[0] > 0.5
         return relation.may_be_missing, not is_rounded, -decimals, -round(self._exactness(relation), 1)
-
-    # Functions of a class.
-
-    def _lookups(self) -> Iterator[Relation]:
-        labels = {name: _labels(self._cells[name], column) for name, column in self._columns.items()}
-        known = {name: found for name, found in labels.items() if found is not None}
-        if not known:
-            return
-        names = list(known)
-        table = np.stack([known[name] for name in names], axis=1)
-        sizes = table.max(axis=0) + 1
-        given = [place for place, name in enumerate(names) if self._columns[name].margin is None]
-        is_told = np.array([self._rows * _entropy(table[:, place]) > -_MAX_LOG_CHANCE for place in range(len(names))])
-        possible: dict[int, list[int]] = {}
-        for place in given:
-            probe = table[self._probe]
-            probe = probe[np.argsort(probe[:, place], kind="stable")]
-            other = self._columns[names[place]].other
-            is_same = (probe[1:, place] == probe[:-1, place]) & (probe[1:, place] != other) & (probe[1:, place] >= 0)
-            differs = (probe[1:][is_same] != probe[:-1][is_same]).any(axis=0)
-            for column in np.flatnonzero(~differs & is_told).tolist():
-                if column == place or (sizes[column], place) > (sizes[place], column):
-                    continue
-                possible.setdefault(column, []).append(place)
-        for column, places in possible.items():
-            for place in sorted(places, key=lambda place: (sizes[place], place)):
-                relation = self._lookup(names[place], names[column], table[:, place], table[:, column])
-                if relation is not None:
-                    yield relation
-                    break
-
-    def _lookup(self, given: str, name: str, inputs: np.ndarray, own: np.ndarray) -> Relation | None:
-        """The relation by which the cells of one column are a function of those of another, if they are."""
-        levels, other = len(self._columns[given].levels), self._columns[given].other
-        is_told = (inputs >= 0) & (inputs != other)
-        if is_told.sum() < _MIN_LOOKED_UP or (own[is_told] < 0).any():
-            return None
-        first = np.full(levels, -1)
-        first[inputs[is_told][::-1]] = np.flatnonzero(is_told)[::-1]
-        of_class = np.where(first >= 0, own[first], -1)
-        if (of_class[inputs[is_told]] != own[is_told]).any():
-            return None
-        shares = np.bincount(own[is_told]) / max(1, is_told.sum())
-        sizes = np.bincount(inputs[is_told])
-        with np.errstate(divide="ignore"):
-            log_chance = float(np.logaddexp.reduce(np.outer(sizes[sizes > 0], np.log(shares)), axis=1).sum())
-        if log_chance > _MAX_LOG_CHANCE:
-            return None
-        cells = self._cells[name]
-        codes = np.full(levels, -1)
-        codes[first >= 0] = 0 if cells.codes is None else cells.codes[first[first >= 0]]
-        numbers: list[float | None] = []
-        if cells.values is not None:
-            is_number = (codes >= 0) & np.array([not cells.levels or cells.levels[code] is None for code in codes])
-            numbers = [float(cells.values[row]) if flag else None for row, flag in zip(first, is_number, strict=True)]
-        return Relation(name, (given,), "lookup", tuple(numbers), tuple(codes.tolist()))
-
-    # Functions of numbers.
 
     @property
     def _free(self) -> list[str]:
@@ -326,12 +206,10 @@ class _Search:
 
     def _products(self) -> Iterator[Relation]:
         names = [name for name in self._numbers if self._schema[name].kind in ("float", "integer")]
-        if len(names) > _MAX_COLUMNS_OF_PRODUCTS:
+        if not 0 < len(names) <= _MAX_COLUMNS_OF_PRODUCTS:
             return
         # A cell that is missing, or has nothing to be divided by, is left out with weight zero.
-        table = np.nan_to_num(np.stack([self._numbers[name][self._probe] for name in names], axis=1)) if names else None
-        if table is None:
-            return
+        table = np.nan_to_num(np.stack([self._numbers[name][self._probe] for name in names], axis=1))
         squares = (table**2).sum(axis=0)
         # Of the square of each, what may be left by an exact product that is rounded, and by float64.
         errors = [self._precisions[name].tolerance(table[:, place]).max() for place, name in enumerate(names)]
@@ -405,12 +283,6 @@ class _Search:
         )
 
 
-def _entropy(labels: np.ndarray) -> float:
-    """The entropy of a column of classes, nats."""
-    shares = np.unique(labels, return_counts=True)[1] / len(labels)
-    return float(-(shares * np.log(shares)).sum())
-
-
 def _rows_of_others(numbers: np.ndarray) -> int:
     """How many numbers are not the most frequent one."""
     counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)[1]
@@ -420,19 +292,6 @@ def _rows_of_others(numbers: np.ndarray) -> int:
 def _evenly(rows: int, most: int) -> np.ndarray:
     """The numbers of at most so many rows, evenly spread over all."""
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
-
-
-def _labels(cells: Cells, column: ColumnEncoding) -> np.ndarray | None:
-    """A number from 0 for each different cell of a column, -1 for cells of no known class; None if there are many."""
-    if cells.values is None:
-        return cells.codes
-    is_number = np.ones(len(cells), bool) if cells.codes is None else cells.codes == column.levels.index(None)
-    distinct, places = np.unique(cells.values[is_number], return_inverse=True)
-    if len(distinct) > _MAX_VALUES:
-        return None
-    found = np.zeros(len(cells), np.int32) if cells.codes is None else cells.codes.astype(np.int32)
-    found[is_number] = len(column.levels) + places
-    return found
 
 
 def _simple(numbers: np.ndarray, scales: np.ndarray, noise: float) -> Iterator[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,20 @@ from pipelines.tables.entry_checks import (
     or_null,
     up_to,
 )
+from pipelines.tables.precision import to_digits
 
-__all__ = ["DATE_PARTS", "Relation", "from_json", "related", "to_digits", "values_of", "words"]
+__all__ = ["DATE_PARTS", "Relation", "from_json", "values_of", "words"]
 
-_DAY = 86_400.0
 # A number that differs by so much of itself from one that counts for itself is that one: of a rounded column, and of
 # one of full precision, which may have been made in float32. A sum of large numbers loses so much of the largest.
 _CLOSE_ROUNDED, _CLOSE, _LOST = 1e-9, 5e-6, 1e-12
-_EPOCH_WEEKDAY = 3  # 1970-01-01 was a Thursday, Monday being 0
-DATE_PARTS = ("year", "quarter", "month", "day", "dayofyear", "weekday", "hour", "minute")
+_MAX_SECONDS = 9e11  # since 1970: what Arrow's calendar reaches, some 28,000 years
+# The parts of a date, and Arrow's names of them.
+DATE_PARTS = {
+    **{name: name for name in ("year", "quarter", "month", "day", "hour", "minute")},
+    "dayofyear": "day_of_year",
+    "weekday": "day_of_week",
+}
 _KINDS = ("lookup", "sum", "product", "log", "exp", *DATE_PARTS)
 _CHECKS = {
     "column": TEXT,
@@ -87,13 +92,17 @@ class Relation:
         """Returns the relation as a JSON value."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
 
+    @property
+    def _numbers(self) -> np.ndarray:
+        return np.array([np.nan if number is None else number for number in self.numbers])
+
     def number(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Returns its number in each row, float64 `[n]`, NaN where it has none.
 
         Args:
             inputs: Of each input, float64 `[n]`, NaN where it is missing.
         """
-        numbers = np.array([np.nan if number is None else number for number in self.numbers])
+        numbers = self._numbers
         with np.errstate(all="ignore"):
             if self.kind == "sum":
                 found = numbers[0] + np.stack(inputs, axis=1) @ numbers[1:]
@@ -138,19 +147,9 @@ class Relation:
         if codes is not None:
             codes = np.where(is_known, classes, codes).astype(codes.dtype)
         if values is not None:
-            numbers = np.array([*(np.nan if number is None else number for number in self.numbers), np.nan])[
-                given.codes
-            ]
+            numbers = np.array([*self._numbers, np.nan])[given.codes]
             values = np.where(is_known & ~np.isnan(numbers), numbers, values)
         return dataclasses.replace(own, codes=codes, values=values)
-
-
-def to_digits(numbers: np.ndarray, digits: int) -> np.ndarray:
-    """Returns numbers rounded to so many significant digits, float64 `[n]`, each the nearest to its spelling."""
-    power = digits - 1 - np.floor(np.log10(np.abs(np.where(numbers == 0, 1.0, numbers))))
-    scale = 10.0 ** np.abs(power)
-    rounded: np.ndarray = np.where(power < 0, np.rint(numbers / scale) * scale, np.rint(numbers * scale) / scale)
-    return rounded
 
 
 def date_part(seconds: np.ndarray, part: str) -> np.ndarray:
@@ -160,23 +159,12 @@ def date_part(seconds: np.ndarray, part: str) -> np.ndarray:
         seconds: Since 1970-01-01, float64 `[n]`, NaN where there is no date.
         part: One of `DATE_PARTS`.
     """
-    is_date = np.isfinite(seconds) & (np.abs(seconds) < 1e13)
-    whole = np.where(is_date, seconds, 0.0)
-    days = np.floor(whole / _DAY)
-    date = days.astype("datetime64[D]")
-    months = date.astype("datetime64[M]").astype(np.int64)
-    days_of_month, days_of_year = date - date.astype("datetime64[M]"), date - date.astype("datetime64[Y]")
-    of_day = whole - days * _DAY
-    found: np.ndarray = {
-        "year": months // 12 + 1970,
-        "quarter": months % 12 // 3 + 1,
-        "month": months % 12 + 1,
-        "day": days_of_month.astype(np.int64) + 1,
-        "dayofyear": days_of_year.astype(np.int64) + 1,
-        "weekday": (days + _EPOCH_WEEKDAY) % 7,
-        "hour": of_day // 3600,
-        "minute": of_day // 60 % 60,
-    }[part]
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    is_date = np.isfinite(seconds) & (np.abs(seconds) < _MAX_SECONDS)
+    whole = np.floor(np.where(is_date, seconds, 0.0)).astype(np.int64)
+    found = getattr(pc, DATE_PARTS[part])(pa.array(whole).cast(pa.timestamp("s"))).to_numpy()
     return np.where(is_date, found, np.nan)
 
 
@@ -212,29 +200,6 @@ def _codes_of(
         is_known = is_right & (np.abs(values[nearest] - numbers) <= close * np.abs(numbers) + _LOST * largest)
         codes = np.where(is_known, seen[nearest], codes)
     return codes.astype(own.codes.dtype), is_right if column.margin is not None else is_known
-
-
-def related(
-    relations: Sequence[Relation],
-    cells: Mapping[str, Cells],
-    columns: Mapping[str, ColumnEncoding],
-    skip: Collection[str] = (),
-) -> tuple[dict[str, Cells], np.ndarray]:
-    """Returns cells between which all relations hold, and the rows, bool `[n]`, where there are such.
-
-    Args:
-        relations: In an order in which each comes after those that its inputs follow from.
-        cells: The cells of each column.
-        columns: How each is seen.
-        skip: Columns that stay as they are.
-    """
-    found = dict(cells)
-    is_right = np.ones(len(next(iter(cells.values()))), bool)
-    for relation in relations:
-        if relation.column not in skip:
-            found[relation.column], is_placed = relation.place(found, columns)
-            is_right &= is_placed
-    return found, is_right
 
 
 def words(relation: Relation) -> str:

@@ -18,7 +18,7 @@ from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
-from pipelines.errors import AugmentError, UsageError, check_seed, listed
+from pipelines.errors import AugmentError, ShortfallError, UsageError, check_seed, listed
 from pipelines.folders import Folder, folder_of
 from pipelines.manifest import begin, kept, read_manifest
 from pipelines.matching import read_for
@@ -53,12 +53,6 @@ _LEAST_ACCEPTANCE = 1e-4
 _TRIAL_ROWS = 20 * local.BLOCK_ROWS
 # The classes of a balanced column are made one after another, each from blocks of its own.
 _BLOCKS_PER_REQUEST = 1 << 40
-
-
-class ShortfallError(AugmentError):
-    """There are not as many rows as were asked for."""
-
-    exit_code = 3
 
 
 @dataclasses.dataclass

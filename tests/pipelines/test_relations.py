@@ -159,7 +159,7 @@ def test_what_varies_little_beside_its_mean_is_no_product(tmp_path):
 
 
 def test_few_rows_say_little_of_classes(tmp_path):
-    """Of 80 rows none may be an exception of a rule that one in a hundred breaks."""
+    """Of 200 rows, by chance, none may be an exception of a rule that one in a hundred breaks."""
     code = np.random.default_rng(10).integers(0, 8, 200)
     frame = pd.DataFrame({"code": [f"c{k}" for k in code], "name": [f"n{k // 2}" for k in code], "x": code * 1.5})
     assert found_in(frame, tmp_path / "t.csv") == {}
@@ -282,6 +282,7 @@ def test_what_cannot_be_is_told(fitted, tmp_path):
     out = tmp_path / "new.csv"
     with pytest.raises(AugmentError, match="hardly a row has what is asked of city, region") as caught:
         pipelines.generate(fitted.model, 10, output=out, seed=0, where=["city=Hill", "region=north"])
+    assert isinstance(caught.value, pipelines.ShortfallError)
     assert caught.value.exit_code == 3
     assert not out.exists()
 
