@@ -45,7 +45,7 @@ def stop(progress):
 replicas._batches, fit_module.train = counted, placed
 tfp_realnvp.training._MIN_STEPS_TO_COMPILE = 60  # so that XLA compiles the steps of both, as in longer fits
 replicas.models.graphs = lambda model: {}  # which take longer than the training
-fit_module._calibrated = lambda model, rng: model.encoding  # by graphs
+fit_module._as_made = lambda model, rng, *, is_calibrated: model.encoding  # by graphs
 options = {"steps": 120, "couplings": 2, "width": 8, "batch_size": 32, "seed": 0}
 
 

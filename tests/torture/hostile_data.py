@@ -29,6 +29,7 @@ from pipelines.tables.inference import infer_schema
 from pipelines.tables.margins import Margin
 from pipelines.tables.parsing import missing_mask
 from pipelines.tables.reading import Source, check_records, is_recoded, read_source, records
+from pipelines.tables.relation_search import find_relations
 from pipelines.tables.schema import Column, Schema
 from pipelines.tables.writing import writer_for
 from pipelines.verbs.describe import describe_data, format_columns
@@ -192,7 +193,11 @@ def _not_the_same(source: Source, schema: Schema, rng: np.random.Generator, fold
         return "scores or log-determinants that are not finite"
     if (rows.classes < 0).any():
         return "a cell of the table itself is none of the classes"
-    cells, _ = encoding.decode(rows.classes, rows.scores)
+    relations = find_relations(source, schema, encoding)
+    _, is_right = dataclasses.replace(encoding, relations=relations).related(encoding.cells(source, schema))
+    if not is_right.all():
+        return "a relation that does not hold in the table it was found in"
+    cells = encoding.decode(rows.classes, rows.scores)
     for column in encoding.columns:
         margin, part = column.margin, cells[column.name]
         if margin is None or part.values is None or source.is_typed:  # a float32 is not its decimals

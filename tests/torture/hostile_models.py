@@ -273,7 +273,8 @@ class User:
         sizes = opened.encoding.num_classes
         classes = noise.integers(0, np.array(sizes, int), (rows, len(sizes))).astype(np.int32)
         scores = noise.normal(0.0, 2.0, (rows, len(opened.encoding.continuous))).astype(np.float32)
-        cells, is_inside = opened.encoding.decode(classes, scores)
+        cells, is_inside = opened.encoding.related(opened.encoding.decode(classes, scores))
+        is_inside &= opened.encoding.are_inside(cells)
         cells = {name: part.take(np.flatnonzero(is_inside)) for name, part in cells.items()}
         rows = int(is_inside.sum())
         if not rows:
