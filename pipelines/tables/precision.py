@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.tables.column_encoding import step_of
 from pipelines.tables.schema import Column
 
-__all__ = ["Precision", "to_digits"]
+__all__ = ["Precision", "decimals_of", "to_digits"]
 
 # Of a number float64 arithmetic may lose so much, and of the largest of its column; of one made in float32 more.
 _LOST_OF_ONE, _LOST, _LOST_OF_SINGLE = 1e-12, 1e-13, 4e-7
@@ -49,8 +49,7 @@ class Precision:
             is_few: Whether they are few values, which have to follow exactly.
         """
         own = numbers[~np.isnan(numbers)]
-        step = step_of(column)
-        decimals = None if step == 0 else max(0, round(-math.log10(step)))
+        decimals = decimals_of(column)
         is_single = decimals is None and bool((own.astype(np.float32) == own).all())
         digits = None
         if column.kind == "float" and not is_single:
@@ -77,6 +76,12 @@ class Precision:
         if self.is_single:
             error = np.maximum(error, _LOST_OF_SINGLE * np.abs(values))
         return error
+
+
+def decimals_of(column: Column) -> int | None:
+    """Returns how many decimals a column's numbers have, in its unit, or None at full precision."""
+    step = step_of(column)
+    return None if step == 0 else max(0, round(-math.log10(step)))
 
 
 def to_digits(numbers: np.ndarray, digits: int) -> np.ndarray:

@@ -30,6 +30,7 @@ _MAX_COLUMNS_OF_SUMS, _MAX_COLUMNS_OF_PRODUCTS = 300, 100
 _MAX_NUMBER = 1e50  # whose product with another has a square
 _LOST = 1e-13  # of a sum of squares, by float64
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact relation may leave of it in the probe
+_ROUNDED = 3.0  # times a column's rounding, that of up to 20 others as fine and its own may leave
 _SHIFTS = (0.0, 1.0)  # log x, log(1 + x)
 
 
@@ -37,8 +38,8 @@ def find_relations(source: Source, schema: Schema, encoding: Encoding) -> tuple[
     """Returns the relations that hold in all rows, each after those that its inputs follow from.
 
     They are looked for in this order, and a column follows by the first that is found: a function of one column of
-    classes; a weighted sum of columns of numbers; a logarithm; a product or quotient of two, or a square; a part of a
-    date.
+    classes; a weighted sum of columns of numbers; a logarithm; a product or quotient of two, or a square; a number
+    without its sign; a part of a date.
 
     Args:
         source: A table; of a large one, an even selection of rows.
@@ -73,7 +74,7 @@ class _Search:
     def found(self) -> tuple[Relation, ...]:
         for relation in find_lookups(self._cells, self._columns, self._probe):
             self._keep(relation)
-        for candidates in (self._sums, self._logarithms, self._products, self._date_parts):
+        for candidates in (self._sums, self._logarithms, self._products, self._absolutes, self._date_parts):
             checked = [relation for relation in map(self._checked, candidates()) if relation is not None]
             for relation in sorted(checked, key=self._rank):
                 self._keep(relation)
@@ -95,13 +96,15 @@ class _Search:
         """A relation of numbers with what is known of missing cells, or None if it does not hold."""
         if self._telling[relation.column] < _MIN_ROWS + _MIN_ROWS_PER_INPUT * len(relation.inputs):
             return None
-        if not self._error(relation, self._probe)[0] <= 1.0:  # nor if it is NaN
+        relation = dataclasses.replace(relation, otherwise=self._otherwise(relation))
+        slack = self._slack(relation)
+        if not self._error(relation, self._probe, slack)[0] <= 1.0:  # nor if it is NaN
             return None
-        error, may_be_missing = self._error(relation, slice(None))
+        error, may_be_missing = self._error(relation, slice(None), slack)
         return dataclasses.replace(relation, may_be_missing=may_be_missing) if error <= 1.0 else None
 
-    def _error(self, relation: Relation, rows: np.ndarray | slice) -> tuple[float, bool]:
-        """By how much a relation is off at most before its rounding, as a share of what rounding may be.
+    def _error(self, relation: Relation, rows: np.ndarray | slice, slack: float = 0.0) -> tuple[float, bool]:
+        """By how much a relation is off at most before its rounding, as a share of what rounding, and slack, may be.
 
         It is NaN if a number is there that does not follow. And whether one that would follow is missing.
         """
@@ -110,8 +113,33 @@ class _Search:
         bare = dataclasses.replace(relation, decimals=None, digits=None, is_single=False)
         found = bare.number([self._numbers[name][rows] for name in relation.inputs])
         is_there = ~np.isnan(own)
-        errors = np.abs(found[is_there] - own[is_there]) / self._precisions[relation.column].tolerance(own[is_there])
+        allowed = self._precisions[relation.column].tolerance(own[is_there]) + slack
+        errors = np.abs(found[is_there] - own[is_there]) / allowed
         return float(errors.max(initial=0.0)), bool((~np.isnan(found) & ~is_there).any())
+
+    def _otherwise(self, relation: Relation) -> float | None:
+        """The one number that a column has wherever a relation gives none though its inputs are there, if it is one."""
+        inputs = [self._numbers[name] for name in relation.inputs]
+        is_open = np.isnan(relation.number(inputs)) & ~np.isnan(inputs).any(axis=0)
+        own = self._numbers[relation.column][is_open]
+        own = own[~np.isnan(own)]
+        return float(own[0]) if len(own) and (own == own[0]).all() else None
+
+    def _slack(self, relation: Relation) -> float:
+        """By how much a plain sum may be off as its inputs are rounded: shares that make 100 but for their last digits.
+
+        Nothing if an input is coarser than the column, which would then have fewer values than it had; nor of one
+        input, as what rises a little is not the number before it; nor of whole numbers, which are counted.
+        """
+        own = self._precisions[relation.column]
+        decimals = [self._precisions[name].decimals for name in relation.inputs]
+        if relation.kind != "sum" or len(decimals) < 2 or not own.decimals:
+            return 0.0
+        if any(abs(weight or 0.0) != 1.0 for weight in relation.numbers[1:]):
+            return 0.0
+        if any(places is None or places < own.decimals for places in decimals):
+            return 0.0
+        return min(0.5 * sum(10.0 ** -(places or 0) for places in decimals), own.coarsest)
 
     def _exactness(self, relation: Relation) -> float:
         """The share of its column's numbers that a relation gives to the last digit, in the probe."""
@@ -159,7 +187,7 @@ class _Search:
                 rest, parts = rest - basis @ further, parts + further
             norm = float(np.linalg.norm(rest)) / math.sqrt(len(table))
             precision = float(self._precisions[names[place]].tolerance(table[:, place]).max() / deviation[place])
-            if kept and norm <= max(_NEARLY, precision):
+            if kept and norm <= max(_NEARLY, _ROUNDED * precision):
                 weights = np.linalg.solve(upper, parts)
                 noise = 1e-9 + 10 * norm / math.sqrt(len(table))
                 members = [kept[index] for index in np.flatnonzero(np.abs(weights) > noise)]
@@ -236,6 +264,23 @@ class _Search:
                     for (number,) in _simple(factor, np.ones(1), 10 * _NEARLY):
                         found.append(self._relation(names[place], inputs, "product", [number, *powers]))
         yield from sorted(found, key=lambda relation: -(relation.numbers[-1] or 0))  # products first
+
+    def _absolutes(self) -> Iterator[Relation]:
+        """Numbers without their sign: squares that differ from those of another column by a straight line of it."""
+        names, table = self._complete(self._free, _MAX_COLUMNS_OF_SUMS)
+        largest = np.abs(table).max(axis=0, initial=0.0)
+        errors = [self._precisions[name].tolerance(table[:, place]).max() for place, name in enumerate(names)]
+        for given, name in enumerate(names):
+            x = table[:, [given]]
+            rest = table**2 - x**2
+            found = np.linalg.lstsq(np.hstack([np.ones_like(x), x]), rest, rcond=None)[0]
+            left = np.abs(rest - found[0] - x * found[1]).max(axis=0)
+            for place in np.flatnonzero(left <= 2 * largest * (errors + _NEARLY * largest)).tolist():
+                zero, signed = -0.5 * found[1, place], table[:, given]
+                zeros = signed - np.where(signed < zero, -1, 1) * table[:, place]  # each but for rounding
+                middle = np.array([0.5 * (zeros.min() + zeros.max())])
+                for numbers in _simple(middle, 1.0 / table[:, place].std(keepdims=True), 10 * _NEARLY):
+                    yield self._relation(names[place], [name], "abs", numbers)
 
     def _date_parts(self) -> Iterator[Relation]:
         dates = [name for name in self._numbers if self._schema[name].kind in ("date", "time", "datetime")]

@@ -25,7 +25,7 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.precision import to_digits
 
-__all__ = ["DATE_PARTS", "Relation", "from_json", "values_of", "words"]
+__all__ = ["DATE_PARTS", "Relation", "from_json", "placed_numbers", "values_of", "words"]
 
 # A number that differs by so much of itself from one that counts for itself is that one: of a rounded column, and of
 # one of full precision, which may have been made in float32. A sum of large numbers loses so much of the largest.
@@ -37,7 +37,7 @@ DATE_PARTS = {
     "dayofyear": "day_of_year",
     "weekday": "day_of_week",
 }
-_KINDS = ("lookup", "sum", "product", "log", "exp", *DATE_PARTS)
+_KINDS = ("lookup", "sum", "product", "log", "exp", "abs", *DATE_PARTS)
 _CHECKS = {
     "column": TEXT,
     "inputs": TEXTS,
@@ -48,6 +48,7 @@ _CHECKS = {
     "digits": or_null(up_to(17)),
     "is_single": FLAG,
     "may_be_missing": FLAG,
+    "otherwise": or_null(NUMBER),
 }
 
 
@@ -61,6 +62,7 @@ class Relation:
     - "product": `numbers[0] x_1 ^ numbers[1] ... x_k ^ numbers[k]`;
     - "log": `numbers[0] + numbers[1] log(x_1 + numbers[2])`;
     - "exp": `exp(numbers[0] + numbers[1] x_1) - numbers[2]`;
+    - "abs": `|x_1 - numbers[0]|`;
     - one of `DATE_PARTS`: that of `x_1`, a date counted in units of `numbers[1]` seconds, plus `numbers[0]`. A weekday
       is 0 on Mondays.
 
@@ -76,6 +78,8 @@ class Relation:
         digits: To how many significant digits before that, or None.
         is_single: Whether it is a float32, rounded to the nearest.
         may_be_missing: Whether a cell may be missing although its inputs are there, so that only its number follows.
+        otherwise: What it is where the inputs are there and give no number, as of a division by zero; None if the cell
+            is missing then.
     """
 
     column: str
@@ -87,6 +91,7 @@ class Relation:
     digits: int | None = None
     is_single: bool = False
     may_be_missing: bool = False
+    otherwise: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the relation as a JSON value."""
@@ -112,6 +117,8 @@ class Relation:
                 found = numbers[0] + numbers[1] * np.log(inputs[0] + numbers[2])
             elif self.kind == "exp":
                 found = np.exp(numbers[0] + numbers[1] * inputs[0]) - numbers[2]
+            elif self.kind == "abs":
+                found = np.abs(inputs[0] - numbers[0])
             else:
                 found = numbers[0] + date_part(inputs[0] * numbers[1], self.kind)
             if self.is_single:
@@ -120,6 +127,32 @@ class Relation:
                 found = to_digits(found, self.digits)
             if self.decimals is not None:
                 found = np.round(found, self.decimals) + 0.0  # no minus zero
+        found = np.where(np.isfinite(found), found, np.nan)
+        if self.otherwise is not None:
+            found = np.where(np.isnan(found) & ~np.isnan(inputs).any(axis=0), self.otherwise, found)
+        return found
+
+    def solve(self, place: int, own: np.ndarray, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns the number that one input must be, float64 `[n]`, NaN where there is none or several.
+
+        Args:
+            place: Of this input.
+            own: The numbers of the column that follows, float64 `[n]`.
+            inputs: As for `number`; that of `place` is not looked at.
+        """
+        numbers = self._numbers
+        others = [(x, number) for at, (x, number) in enumerate(zip(inputs, numbers[1:], strict=False)) if at != place]
+        with np.errstate(all="ignore"):
+            if self.kind == "sum":
+                found = (own - numbers[0] - sum(weight * x for x, weight in others)) / numbers[1 + place]
+            elif self.kind == "product" and numbers[1 + place] in (1.0, -1.0):
+                found = (own / numbers[0] / np.prod([x**power for x, power in others], axis=0)) ** numbers[1 + place]
+            elif self.kind == "log":
+                found = np.exp((own - numbers[0]) / numbers[1]) - numbers[2]
+            elif self.kind == "exp":
+                found = (np.log(own + numbers[2]) - numbers[0]) / numbers[1]
+            else:
+                found = np.full(len(own), np.nan)
         return np.where(np.isfinite(found), found, np.nan)
 
     def place(self, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding]) -> tuple[Cells, np.ndarray]:
@@ -131,13 +164,13 @@ class Relation:
         is_missing = own.are_missing
         if self.may_be_missing:
             numbers = np.where(is_missing, np.nan, numbers)
-        codes, is_right = _codes_of(numbers, own, column, _CLOSE if self.decimals is None else _CLOSE_ROUNDED)
-        values = None if own.values is None else np.where(is_right, np.nan_to_num(numbers), own.values)
-        if codes is not None and any(own.is_missing):
+        placed, is_right = placed_numbers(numbers, own, column, is_rounded=self.decimals is not None)
+        if placed.codes is not None and any(own.is_missing):
             lacks = np.isnan(numbers)
-            codes = np.where(lacks & ~is_missing, own.is_missing.index(True), codes).astype(codes.dtype)
+            codes = np.where(lacks & ~is_missing, own.is_missing.index(True), placed.codes).astype(placed.codes.dtype)
+            placed = dataclasses.replace(placed, codes=codes)
             is_right |= lacks
-        return dataclasses.replace(own, codes=codes, values=values), is_right
+        return placed, is_right
 
     def _looked_up(self, given: Cells, own: Cells) -> Cells:
         assert given.codes is not None
@@ -179,6 +212,23 @@ def values_of(cells: Cells, column: ColumnEncoding) -> np.ndarray:
     return found
 
 
+def placed_numbers(
+    numbers: np.ndarray, own: Cells, column: ColumnEncoding, *, is_rounded: bool
+) -> tuple[Cells, np.ndarray]:
+    """Returns the cells of numbers, and for which, bool `[n]`, there is one; elsewhere they are as they were.
+
+    Args:
+        numbers: float64 `[n]`, NaN where there is none.
+        own: The cells as they were.
+        column: How their column is seen.
+        is_rounded: Whether the numbers are rounded to decimals: else ones that are nearly a value of its own are it.
+    """
+    close = _CLOSE_ROUNDED if is_rounded else _CLOSE
+    codes, is_right = _codes_of(numbers, own, column, close)
+    values = None if own.values is None else np.where(is_right, np.nan_to_num(numbers), own.values)
+    return dataclasses.replace(own, codes=codes, values=values), is_right
+
+
 def _codes_of(
     numbers: np.ndarray, own: Cells, column: ColumnEncoding, close: float
 ) -> tuple[np.ndarray | None, np.ndarray]:
@@ -203,7 +253,11 @@ def _codes_of(
 
 
 def words(relation: Relation) -> str:
-    """Returns what a column is, such as `price * quantity`."""
+    """Returns what a column is, such as `price * quantity`, or `buyers / visitors or else 0`."""
+    return _formula(relation) + ("" if relation.otherwise is None else f" or else {relation.otherwise:.6g}")
+
+
+def _formula(relation: Relation) -> str:
     if relation.kind == "lookup":
         return f"a function of {relation.inputs[0]}"
     start, *rest = [0.0 if number is None else number for number in relation.numbers]
@@ -219,6 +273,8 @@ def words(relation: Relation) -> str:
         inner = relation.inputs[0] if rest[0] == 1 else f"{rest[0]:.6g} * {relation.inputs[0]}"
         inner += f" {'-' if start < 0 else '+'} {abs(start):.6g}" if start else ""
         return f"exp({inner})" + (f" {'+' if rest[1] < 0 else '-'} {abs(rest[1]):.6g}" if rest[1] else "")
+    elif relation.kind == "abs":
+        return f"|{relation.inputs[0]}" + (f" {'-' if start > 0 else '+'} {abs(start):.6g}" if start else "") + "|"
     elif relation.kind == "log":
         terms = [(rest[0], f"log({relation.inputs[0]}{f' + {rest[1]:.6g}' if rest[1] else ''})")]
     else:
@@ -241,7 +297,7 @@ def from_json(value: Any, columns: Sequence[ColumnEncoding]) -> tuple[Relation, 
     by_name = {column.name: column for column in columns}
     found: list[Relation] = []
     for entry in value:
-        check_object("a relation", entry, _CHECKS)
+        check_object("a relation", entry, _CHECKS, optional=("otherwise",))  # a model may be older
         arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
         relation = Relation(**arguments)
         if problem := _problem(relation, by_name, found):
@@ -257,10 +313,10 @@ def _problem(relation: Relation, columns: Mapping[str, ColumnEncoding], before: 
     if relation.column in {name for other in before for name in (other.column, *other.inputs)}:
         return "comes after what follows from it"
     own, first = columns[relation.column], columns[relation.inputs[0]]
-    wanted = {"sum": len(names), "product": len(names), "log": 3, "exp": 3}.get(relation.kind, 2)
+    wanted = {"sum": len(names), "product": len(names), "log": 3, "exp": 3, "abs": 1}.get(relation.kind, 2)
     if relation.kind == "lookup":
         return _lookup_problem(relation, own, first)
-    if relation.kind in ("log", "exp", *DATE_PARTS) and len(relation.inputs) != 1:
+    if relation.kind in ("log", "exp", "abs", *DATE_PARTS) and len(relation.inputs) != 1:
         return "has more than one input"
     if len(relation.numbers) != wanted or None in relation.numbers or relation.classes:
         return "has other numbers than it needs"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,11 +22,13 @@ from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.encoding import Rows
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records
 from pipelines.tables.reading import Source, is_parquet
+from pipelines.tables.relation_solving import following, solved
 from pipelines.tables.schema import Column
 from pipelines.tables.typed import typed_column
 from pipelines.tables.writing import csv_field, write_typed
@@ -61,8 +64,8 @@ def impute(
     A cell of a discrete column becomes the class that is most probable given the rest of the row, by trying all but
     "missing" and `(other)`. A number becomes its mean given the rest of the row, on the column's lattice, by quadrature
     over its range. If a row lacks several cells, these are averages over draws of the others (see `Imputer`). A
-    cell that follows from others in every row of the model's table follows from them here; one that others follow from
-    is a guess like any other.
+    cell that follows from others in every row of the model's table, or that they follow from, is what they say it is:
+    a total that of its parts, the one part that is missing that of its total. (Of several, all but one are guesses.)
 
     Such best guesses vary less than the data. To keep the variation, as multiple imputation needs, `draw` them instead,
     with a `seed` for each of the imputed tables (Rubin, 1987, "Multiple Imputation for Nonresponse in Surveys").
@@ -105,7 +108,8 @@ def impute(
         for name, part in filled.items():
             if len(part.rows):
                 place = table.column_names.index(name)
-                table = table.set_column(place, table.field(place), _replaced(table.column(place), part))
+                new = _replaced(table.column(place), part)
+                table = table.set_column(place, table.field(place).with_type(new.type), new)
     if output is None:
         return typed_frame(opened, dataclasses.replace(source, table=table))
     with open_output(output) as file:
@@ -136,8 +140,9 @@ def _fill(
         encoded = model.encoding.encode(part, model.schema, rng, spread=False)
         rows = np.flatnonzero(missing.any(axis=1))
         if len(rows):
-            cells = imputer.fill(encoded.take(rows), missing[rows], rng, draw=draw, tell=progress.tell)
-            cells = _related(model, part, rows, missing[rows], cells)
+            lacking = dataclasses.replace(part, table=part.table.take(rows))
+            fill = functools.partial(imputer.fill, rng=rng, draw=draw, tell=progress.tell)
+            cells = _filled_cells(model, lacking, encoded.take(rows), missing[rows], fill, rng)
             for place, column in enumerate(model.encoding.columns):
                 chosen = np.flatnonzero(missing[rows, place])
                 if len(chosen):
@@ -147,27 +152,36 @@ def _fill(
     return {name: _joined(model.schema[name], encodings[name], parts, source) for name, parts in found.items() if parts}
 
 
-def _related(
-    model: ModelFile, source: Source, rows: np.ndarray, missing: np.ndarray, filled: dict[str, Cells]
+def _filled_cells(
+    model: ModelFile,
+    source: Source,
+    encoded: Rows,
+    missing: np.ndarray,
+    fill: Callable[[Rows, np.ndarray], dict[str, Cells]],
+    rng: np.random.Generator,
 ) -> dict[str, Cells]:
-    """The filled cells as the relations have them, given those that are there.
+    """The cells of rows that lack some: what follows from those that are there, then guesses, then what these lead to.
 
     Args:
         model: The model file.
-        source: A block of rows.
-        rows: Those of them that lack a cell.
-        missing: bool `[n, P]`: which cells these are, by modelled column.
-        filled: The cells of these rows that were missing.
+        source: The rows.
+        encoded: The rows as the model sees them.
+        missing: bool `[n, P]`: the cells they lack, by modelled column.
+        fill: Gives guesses.
+        rng: Random numbers.
     """
-    if not model.encoding.relations:
-        return filled
-    cells = model.encoding.cells(dataclasses.replace(source, table=source.table.take(rows)), model.schema)
-    for place, name in enumerate(cells):
-        if name in filled:
-            cells[name] = filled[name].where(missing[:, place], cells[name])
-    related, _ = model.encoding.related(cells)
-    # What is there stays, and so does a best guess of a cell that would be missing.
-    return {name: related[name].where(~related[name].are_missing, part) for name, part in filled.items()}
+    encoding, schema = model.encoding, model.schema
+    if not encoding.relations:
+        return fill(encoded, missing)
+    cells = encoding.cells(source, schema)
+    cells, still = solved(encoding, schema, cells, dict(zip(cells, missing.T, strict=True)))
+    hidden = np.stack(list(still.values()), axis=1)
+    if (is_solved := (missing & ~hidden).any(axis=1)).any():
+        known = encoding.encode_cells({name: part.take(is_solved) for name, part in cells.items()}, rng)
+        encoded.classes[is_solved], encoded.scores[is_solved] = known.classes, known.scores
+    guesses = fill(encoded, hidden)
+    cells |= {name: part.where(still[name], cells[name]) for name, part in guesses.items()}
+    return solved(encoding, schema, cells, following(encoding, still), is_guess=True)[0]
 
 
 class _BlockProgress:
@@ -186,17 +200,20 @@ class _BlockProgress:
 
 def _joined(column: Column, encoding: ColumnEncoding, parts: list[tuple[np.ndarray, Cells]], source: Source) -> _Filled:
     cells = Cells.join([part for _, part in parts])
-    kind = source.table.schema.field(column.name).type
-    if source.is_typed and pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    own = source.table.column(column.name)
     decimal = source.dialect.decimal
     cells = dataclasses.replace(cells, levels=spelled_levels(column, encoding, decimal))
-    typed = typed_column(dataclasses.replace(column, arrow_type=str(kind)), cells, decimal)
+    if not (source.is_typed and own.null_count == len(own)):  # a column without cells has any type
+        kind = own.type.value_type if source.is_typed and pa.types.is_dictionary(own.type) else own.type
+        column = dataclasses.replace(column, arrow_type=str(kind))
+    typed = typed_column(column, cells, decimal)
     return _Filled(np.concatenate([rows for rows, _ in parts]), pa.chunked_array([typed]))
 
 
 def _replaced(column: pa.ChunkedArray, part: _Filled) -> pa.ChunkedArray:
-    """A column with new cells in some rows."""
+    """A column with new cells in some rows, or in all."""
+    if len(part.rows) == len(column):
+        return part.cells
     plain = pc.cast(column, column.type.value_type) if pa.types.is_dictionary(column.type) else column
     index = np.arange(len(column))
     index[part.rows] = len(column) + np.arange(len(part.rows))
@@ -208,7 +225,9 @@ def _replaced(column: pa.ChunkedArray, part: _Filled) -> pa.ChunkedArray:
 def _put_in(series: pd.Series[Any], part: _Filled) -> pd.Series[Any]:
     import pandas as pd
 
-    values = part.cells.to_pandas()
+    values: pd.Series[Any] = part.cells.to_pandas()
+    if len(part.rows) == len(series):
+        return values.set_axis(series.index)
     if isinstance(series.dtype, pd.CategoricalDtype):
         unknown = [value for value in pd.unique(values) if value not in series.dtype.categories]
         filled: pd.Series[Any] = series.cat.add_categories(unknown).copy()

@@ -203,6 +203,20 @@ def test_frames_and_parquet_keep_types(tmp_path, answers, answers_model):
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), filled, check_categorical=False)
 
 
+def test_a_column_without_any_cell_gets_the_type_it_had(tmp_path, model):
+    """Without a cell it is of numbers for pandas, and of nothing for Parquet."""
+    rows = people(60, 5)
+    bare = rows.assign(retired=np.nan, size=None)
+    filled = pipelines.impute(bare.assign(age=np.nan), model=model)
+    assert set(filled["retired"]) == {"yes", "no"}
+    assert filled["age"].between(18, 90).all()
+    assert filled.index.equals(rows.index)
+    bare.assign(age=None).to_parquet(tmp_path / "bare.parquet")
+    pipelines.impute(tmp_path / "bare.parquet", model=model, output=tmp_path / "filled.parquet")
+    written = pd.read_parquet(tmp_path / "filled.parquet")
+    pd.testing.assert_frame_equal(written, filled, check_dtype=False)
+
+
 def test_a_table_without_holes_is_copied(tmp_path, moons, moons_model):
     pipelines.impute(moons, model=moons_model, output=tmp_path / "out.csv")
     assert (tmp_path / "out.csv").read_bytes() == moons.read_bytes()

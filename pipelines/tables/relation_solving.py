@@ -1,0 +1,126 @@
+"""What the cells that are there say of those that are missing, by what follows from what."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.encoding import Encoding
+from pipelines.tables.precision import decimals_of
+from pipelines.tables.relations import Relation, placed_numbers, values_of
+from pipelines.tables.schema import Schema
+
+__all__ = ["following", "solved"]
+
+_SAME = 1e-3  # of a unit of the last decimal
+_CLOSE, _LOST = 5e-6, 1e-12  # of a number that is not rounded, which may be a float32, and of the largest one
+
+
+def solved(
+    encoding: Encoding,
+    schema: Schema,
+    cells: Mapping[str, Cells],
+    missing: Mapping[str, np.ndarray],
+    *,
+    is_guess: bool = False,
+) -> tuple[dict[str, Cells], dict[str, np.ndarray]]:
+    """Returns cells with those that are missing and follow from others, and which, bool `[n]`, are missing still.
+
+    A total follows from its parts, and the one part that is missing from its total and the others, if the total
+    follows from it when it is rounded as its column is; a class from the one that is looked up by it, and if it is the
+    only one of that name, from its name.
+
+    Args:
+        encoding: How the columns are seen, and which follow from others.
+        schema: What they are.
+        cells: The cells of each column.
+        missing: Of each column, bool `[n]`, which are missing.
+        is_guess: Whether cells are guesses: numbers beyond what was seen do not follow from these.
+    """
+    found, still = dict(cells), {name: rows.copy() for name, rows in missing.items()}
+    columns = {column.name: column for column in encoding.columns}
+    is_changed = True
+    while is_changed:
+        is_changed = False
+        for relation in encoding.relations:
+            members = {relation.column, *relation.inputs}
+            for name in members:
+                is_alone = still[name] & ~np.any([still[other] for other in members - {name}], axis=0)
+                if not is_alone.any():
+                    continue
+                way = _forwards if name == relation.column else _backwards
+                placed, is_right = way(relation, name, found, columns, schema)
+                is_right &= is_alone
+                if is_guess:
+                    is_right &= ~columns[name].is_beyond(placed)
+                found[name] = placed.where(is_right, found[name])
+                still[name] &= ~is_right
+                is_changed |= bool(is_right.any())
+    return found, still
+
+
+def following(encoding: Encoding, missing: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns which of the missing cells, of each column bool `[n]`, follow once the others are guessed.
+
+    They are those of columns that follow, and of one that is there, the last of those it follows from.
+    """
+    found = {name: np.zeros_like(rows) for name, rows in missing.items()}
+    for relation in encoding.relations:
+        found[relation.column] |= missing[relation.column]
+        is_there = ~missing[relation.column]
+        for name in reversed(relation.inputs):
+            found[name] |= is_there & missing[name]
+            is_there &= ~missing[name]
+    return found
+
+
+def _forwards(
+    relation: Relation, name: str, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding], schema: Schema
+) -> tuple[Cells, np.ndarray]:
+    """The cells of the column that follows, and where there are such."""
+    del name, schema
+    placed, is_right = dataclasses.replace(relation, may_be_missing=False).place(cells, columns)
+    return placed, is_right & ~placed.are_missing
+
+
+def _backwards(
+    relation: Relation, name: str, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding], schema: Schema
+) -> tuple[Cells, np.ndarray]:
+    """The cells of a column that another follows from, and where there are such that it does."""
+    own, input_ = cells[relation.column], cells[name]
+    if relation.kind == "lookup":
+        return _looked_back(relation, own, input_)
+    wanted = values_of(own, columns[relation.column])
+    inputs = [values_of(cells[other], columns[other]) for other in relation.inputs]
+    place, decimals = relation.inputs.index(name), decimals_of(schema[name])
+    found = relation.solve(place, wanted, inputs)
+    if decimals is not None:
+        found = np.round(found, decimals)
+    placed, is_right = placed_numbers(found, input_, columns[name], is_rounded=decimals is not None)
+    inputs[place] = values_of(placed, columns[name])
+    with np.errstate(invalid="ignore"):
+        is_right &= np.abs(relation.number(inputs) - wanted) <= _off_by(relation, wanted)
+    return placed, is_right
+
+
+def _looked_back(relation: Relation, own: Cells, input_: Cells) -> tuple[Cells, np.ndarray]:
+    """The classes that alone have the name they are to have."""
+    if own.codes is None or input_.codes is None or relation.numbers:
+        return input_, np.zeros(len(own), bool)
+    names, counts = np.unique([name for name in relation.classes if name >= 0], return_counts=True)
+    of_name = np.full(len(own.levels) + 1, -1)  # and for -1
+    of_name[names] = np.where(counts == 1, [relation.classes.index(name) for name in names], -1)
+    codes = of_name[own.codes]
+    return dataclasses.replace(input_, codes=codes.astype(input_.codes.dtype)), codes >= 0
+
+
+def _off_by(relation: Relation, wanted: np.ndarray) -> np.ndarray:
+    """By how much a number may differ from one that it is, float64 `[n]`."""
+    if relation.decimals is not None:
+        return np.full(len(wanted), _SAME * 10.0**-relation.decimals)
+    found: np.ndarray = _CLOSE * np.abs(wanted) + _LOST * np.abs(np.nan_to_num(wanted)).max(initial=0.0)
+    return found
