@@ -23,7 +23,7 @@ from pipelines.tables.entry_checks import (
     or_null,
     up_to,
 )
-from pipelines.tables.precision import to_digits
+from pipelines.tables.precision import rounded
 
 __all__ = ["DATE_PARTS", "Relation", "from_json", "placed_numbers", "values_of", "words"]
 
@@ -75,7 +75,7 @@ class Relation:
         numbers: As above; of a lookup, the number for each class of the input, None where the cell is none.
         classes: Of a lookup, the class for each class of the input: -1 where it is not known.
         decimals: To how many the number is rounded, or None.
-        digits: To how many significant digits before that, or None.
+        digits: To how many significant digits if these are fewer, or None.
         is_single: Whether it is a float32, rounded to the nearest.
         may_be_missing: Whether a cell may be missing although its inputs are there, so that only its number follows.
         otherwise: What it is where the inputs are there and give no number, as of a division by zero; None if the cell
@@ -123,10 +123,7 @@ class Relation:
                 found = numbers[0] + date_part(inputs[0] * numbers[1], self.kind)
             if self.is_single:
                 found = found.astype(np.float32).astype(np.float64)
-            if self.digits is not None:
-                found = to_digits(found, self.digits)
-            if self.decimals is not None:
-                found = np.round(found, self.decimals) + 0.0  # no minus zero
+            found = rounded(found, self.decimals, self.digits)
         found = np.where(np.isfinite(found), found, np.nan)
         if self.otherwise is not None:
             found = np.where(np.isnan(found) & ~np.isnan(inputs).any(axis=0), self.otherwise, found)
