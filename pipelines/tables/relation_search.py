@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fractions
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 import numpy as np
@@ -31,6 +31,7 @@ _MAX_NUMBER = 1e50  # whose product with another has a square
 _LOST = 1e-13  # of a sum of squares, by float64
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact relation may leave of it in the probe
 _ROUNDED = 3.0  # times a column's rounding, that of up to 20 others as fine and its own may leave
+_WIDER, _SIGMAS = 1.15, 4.0  # than rounding may a sum of rounded parts be off, and its mean in standard errors
 _SHIFTS = (0.0, 1.0)  # log x, log(1 + x)
 
 
@@ -75,11 +76,14 @@ class _Search:
         for relation in find_lookups(self._cells, self._columns, self._probe):
             self._keep(relation)
         for candidates in (self._sums, self._logarithms, self._products, self._absolutes, self._date_parts):
-            checked = [relation for relation in map(self._checked, candidates()) if relation is not None]
-            for relation in sorted(checked, key=self._rank):
-                self._keep(relation)
+            self._keep_best(map(self._checked, candidates()))
+        self._keep_best(map(self._checked_shares, self._sums()))
         order = TopologicalSorter({name: relation.inputs for name, relation in self._relations.items()}).static_order()
         return tuple(self._relations[name] for name in order if name in self._relations)
+
+    def _keep_best(self, checked: Iterable[Relation | None]) -> None:
+        for relation in sorted((relation for relation in checked if relation is not None), key=self._rank):
+            self._keep(relation)
 
     def _keep(self, relation: Relation) -> None:
         """Keeps a relation if its column does not follow from others yet, nor they from it."""
@@ -92,12 +96,11 @@ class _Search:
             return
         self._relations[relation.column] = relation
 
-    def _checked(self, relation: Relation) -> Relation | None:
-        """A relation of numbers with what is known of missing cells, or None if it does not hold."""
+    def _checked(self, relation: Relation, slack: float = 0.0) -> Relation | None:
+        """A relation of numbers with what is known of missing cells, or None if it does not hold but for some slack."""
         if self._telling[relation.column] < _MIN_ROWS + _MIN_ROWS_PER_INPUT * len(relation.inputs):
             return None
         relation = dataclasses.replace(relation, otherwise=self._otherwise(relation))
-        slack = self._slack(relation)
         if not self._error(relation, self._probe, slack)[0] <= 1.0:  # nor if it is NaN
             return None
         error, may_be_missing = self._error(relation, slice(None), slack)
@@ -125,21 +128,30 @@ class _Search:
         own = own[~np.isnan(own)]
         return float(own[0]) if len(own) and (own == own[0]).all() else None
 
-    def _slack(self, relation: Relation) -> float:
-        """By how much a plain sum may be off as its inputs are rounded: shares that make 100 but for their last digits.
+    def _checked_shares(self, relation: Relation) -> Relation | None:
+        """The same of a plain sum whose parts were rounded one by one: shares that make 100 but for their last digits.
 
-        Nothing if an input is coarser than the column, which would then have fewer values than it had; nor of one
-        input, as what rises a little is not the number before it; nor of whole numbers, which are counted.
+        What it is off by must be like rounding: of mean zero, and no wider. No input may be coarser than the column,
+        which would then have fewer values than it had. Of one input, what rises a little is not the number before it;
+        whole numbers are counted.
         """
-        own = self._precisions[relation.column]
-        decimals = [self._precisions[name].decimals for name in relation.inputs]
-        if relation.kind != "sum" or len(decimals) < 2 or not own.decimals:
-            return 0.0
-        if any(abs(weight or 0.0) != 1.0 for weight in relation.numbers[1:]):
-            return 0.0
-        if any(places is None or places < own.decimals for places in decimals):
-            return 0.0
-        return min(0.5 * sum(10.0 ** -(places or 0) for places in decimals), own.coarsest)
+        precision = self._precisions[relation.column]
+        places, (start, *weights) = [self._precisions[name].decimals for name in relation.inputs], relation.numbers
+        if relation.kind != "sum" or len(places) < 2 or not precision.decimals or {*weights} - {1.0, -1.0}:
+            return None
+        units = [0.0 if count is None else 10.0 ** (precision.decimals - count) for count in places]  # of the column
+        if not 0.0 < min(units) <= max(units) <= 1.0 or round(start or 0.0, precision.decimals) != start:
+            return None
+        found = self._checked(relation, min(0.5 * sum(units) * 10.0**-precision.decimals, precision.coarsest))
+        if found is None:
+            return None
+        own, sums = self._numbers[relation.column], found.number([self._numbers[name] for name in relation.inputs])
+        errors = (own - sums)[~np.isnan(own - sums)] * 10.0**precision.decimals
+        deviation, expected = float(errors.std()), math.sqrt((1.0 + sum(unit**2 for unit in units)) / 12)
+        is_rounding = deviation <= _WIDER * expected and abs(errors.mean()) <= _SIGMAS * deviation / len(errors) ** 0.5
+        return (
+            found if is_rounding and np.nanmin(own) <= np.nanmin(sums) and np.nanmax(sums) <= np.nanmax(own) else None
+        )
 
     def _exactness(self, relation: Relation) -> float:
         """The share of its column's numbers that a relation gives to the last digit, in the probe."""

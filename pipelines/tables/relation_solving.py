@@ -10,14 +10,13 @@ import numpy as np
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.precision import decimals_of
+from pipelines.tables.precision import Precision, decimals_of
 from pipelines.tables.relations import Relation, placed_numbers, values_of
 from pipelines.tables.schema import Schema
 
 __all__ = ["following", "solved"]
 
-_SAME = 1e-3  # of a unit of the last decimal
-_CLOSE, _LOST = 5e-6, 1e-12  # of a number that is not rounded, which may be a float32, and of the largest one
+_NARROW = 0.01  # of a column's middle half: where all that a cell may be lies so close, it is the middle of that
 
 
 def solved(
@@ -30,9 +29,9 @@ def solved(
 ) -> tuple[dict[str, Cells], dict[str, np.ndarray]]:
     """Returns cells with those that are missing and follow from others, and which, bool `[n]`, are missing still.
 
-    A total follows from its parts, and the one part that is missing from its total and the others, if the total
-    follows from it when it is rounded as its column is; a class from the one that is looked up by it, and if it is the
-    only one of that name, from its name.
+    A total follows from its parts, and the one part that is missing from its total and the others, if that leaves one
+    number that its column can have, or several so close that it hardly matters; a class from the one that is looked up
+    by it, and if it is the only one of that name, from its name. One relation is looked at at a time.
 
     Args:
         encoding: How the columns are seen, and which follow from others.
@@ -90,37 +89,42 @@ def _forwards(
 def _backwards(
     relation: Relation, name: str, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding], schema: Schema
 ) -> tuple[Cells, np.ndarray]:
-    """The cells of a column that another follows from, and where there are such that it does."""
-    own, input_ = cells[relation.column], cells[name]
+    """The cells of a column that another follows from, and where that leaves hardly a choice."""
+    own, input_, column = cells[relation.column], cells[name], columns[name]
     if relation.kind == "lookup":
-        return _looked_back(relation, own, input_)
+        return _looked_back(relation, own, input_, column)
     wanted = values_of(own, columns[relation.column])
     inputs = [values_of(cells[other], columns[other]) for other in relation.inputs]
     place, decimals = relation.inputs.index(name), decimals_of(schema[name])
+    largest = float(np.abs(np.nan_to_num(wanted)).max(initial=0.0))
+    error = Precision(relation.decimals, relation.digits, relation.is_single, np.inf, largest).tolerance(wanted)
+    ends = [relation.solve(place, wanted + by, inputs) for by in (-error, error)]
+    low, high = np.minimum(*ends), np.maximum(*ends)
     found = relation.solve(place, wanted, inputs)
-    if decimals is not None:
-        found = np.round(found, decimals)
-    placed, is_right = placed_numbers(found, input_, columns[name], is_rounded=decimals is not None)
-    inputs[place] = values_of(placed, columns[name])
-    with np.errstate(invalid="ignore"):
-        is_right &= np.abs(relation.number(inputs) - wanted) <= _off_by(relation, wanted)
-    return placed, is_right
+    if column.margin is None:
+        values = np.array(column.values)
+        fits = (values >= low[:, None]) & (values <= high[:, None])
+        found = np.where(fits.sum(axis=1) == 1, values[fits.argmax(axis=1)], np.nan)
+    else:
+        found = found if decimals is None else np.round(found, decimals)
+        step = 0.0 if decimals is None else 10.0**-decimals
+        spread = float(np.subtract(*np.quantile(column.margin.values, (0.75, 0.25))))
+        is_one = (found >= low) & (found <= high) & (high - low <= max(1.02 * step, _NARROW * spread))
+        found = np.where(is_one, found, np.nan)
+    inputs[place] = found
+    bare = dataclasses.replace(relation, otherwise=None)  # of nothing over nothing any would do
+    found = np.where(np.isnan(bare.number(inputs)), np.nan, found)
+    placed, is_right = placed_numbers(found, input_, column, is_rounded=decimals is not None)
+    return placed, is_right & ~placed.are_missing
 
 
-def _looked_back(relation: Relation, own: Cells, input_: Cells) -> tuple[Cells, np.ndarray]:
+def _looked_back(relation: Relation, own: Cells, input_: Cells, column: ColumnEncoding) -> tuple[Cells, np.ndarray]:
     """The classes that alone have the name they are to have."""
-    if own.codes is None or input_.codes is None or relation.numbers:
+    if own.codes is None or input_.codes is None or relation.numbers or column.other_count:
         return input_, np.zeros(len(own), bool)
     names, counts = np.unique([name for name in relation.classes if name >= 0], return_counts=True)
     of_name = np.full(len(own.levels) + 1, -1)  # and for -1
     of_name[names] = np.where(counts == 1, [relation.classes.index(name) for name in names], -1)
     codes = of_name[own.codes]
-    return dataclasses.replace(input_, codes=codes.astype(input_.codes.dtype)), codes >= 0
-
-
-def _off_by(relation: Relation, wanted: np.ndarray) -> np.ndarray:
-    """By how much a number may differ from one that it is, float64 `[n]`."""
-    if relation.decimals is not None:
-        return np.full(len(wanted), _SAME * 10.0**-relation.decimals)
-    found: np.ndarray = _CLOSE * np.abs(wanted) + _LOST * np.abs(np.nan_to_num(wanted)).max(initial=0.0)
-    return found
+    placed = dataclasses.replace(input_, codes=codes.astype(input_.codes.dtype))
+    return placed, ~placed.are_missing

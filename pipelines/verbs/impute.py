@@ -64,8 +64,9 @@ def impute(
     A cell of a discrete column becomes the class that is most probable given the rest of the row, by trying all but
     "missing" and `(other)`. A number becomes its mean given the rest of the row, on the column's lattice, by quadrature
     over its range. If a row lacks several cells, these are averages over draws of the others (see `Imputer`). A
-    cell that follows from others in every row of the model's table, or that they follow from, is what they say it is:
-    a total that of its parts, the one part that is missing that of its total. (Of several, all but one are guesses.)
+    cell that follows from others in every row of the model's table is what they say it is; and so is one that others
+    follow from, as the one part that is missing from a total, if they leave hardly a choice. (Of several parts, all but
+    one are guesses.)
 
     Such best guesses vary less than the data. To keep the variation, as multiple imputation needs, `draw` them instead,
     with a `seed` for each of the imputed tables (Rubin, 1987, "Multiple Imputation for Nonresponse in Surveys").
