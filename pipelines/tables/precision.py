@@ -103,5 +103,5 @@ def _to_digits(numbers: np.ndarray, digits: int) -> np.ndarray:
     """Returns numbers rounded to so many significant digits, float64 `[n]`, each the nearest to its spelling."""
     power = digits - _places(numbers)
     scale = 10.0 ** np.abs(power)
-    rounded: np.ndarray = np.where(power < 0, np.rint(numbers / scale) * scale, np.rint(numbers * scale) / scale)
-    return rounded
+    found: np.ndarray = np.where(power < 0, np.rint(numbers / scale) * scale, np.rint(numbers * scale) / scale)
+    return found

@@ -100,11 +100,12 @@ class _Search:
         """A relation of numbers with what is known of missing cells, or None if it does not hold but for some slack."""
         if self._telling[relation.column] < _MIN_ROWS + _MIN_ROWS_PER_INPUT * len(relation.inputs):
             return None
-        relation = dataclasses.replace(relation, otherwise=self._otherwise(relation))
-        if not self._error(relation, self._probe, slack)[0] <= 1.0:  # nor if it is NaN
-            return None
-        error, may_be_missing = self._error(relation, slice(None), slack)
-        return dataclasses.replace(relation, may_be_missing=may_be_missing) if error <= 1.0 else None
+        for rows in (self._probe, slice(None)):
+            relation = dataclasses.replace(relation, otherwise=self._otherwise(relation, rows))
+            error, may_be_missing = self._error(relation, rows, slack)
+            if not error <= 1.0:  # nor if it is NaN
+                return None
+        return dataclasses.replace(relation, may_be_missing=may_be_missing)
 
     def _error(self, relation: Relation, rows: np.ndarray | slice, slack: float = 0.0) -> tuple[float, bool]:
         """By how much a relation is off at most before its rounding, as a share of what rounding, and slack, may be.
@@ -120,11 +121,11 @@ class _Search:
         errors = np.abs(found[is_there] - own[is_there]) / allowed
         return float(errors.max(initial=0.0)), bool((~np.isnan(found) & ~is_there).any())
 
-    def _otherwise(self, relation: Relation) -> float | None:
+    def _otherwise(self, relation: Relation, rows: np.ndarray | slice) -> float | None:
         """The one number that a column has wherever a relation gives none though its inputs are there, if it is one."""
-        inputs = [self._numbers[name] for name in relation.inputs]
-        is_open = np.isnan(relation.number(inputs)) & ~np.isnan(inputs).any(axis=0)
-        own = self._numbers[relation.column][is_open]
+        inputs = [self._numbers[name][rows] for name in relation.inputs]
+        found = dataclasses.replace(relation, otherwise=None).number(inputs)
+        own = self._numbers[relation.column][rows][np.isnan(found) & ~np.isnan(inputs).any(axis=0)]
         own = own[~np.isnan(own)]
         return float(own[0]) if len(own) and (own == own[0]).all() else None
 

@@ -46,13 +46,15 @@ def solved(
     while is_changed:
         is_changed = False
         for relation in encoding.relations:
-            members = {relation.column, *relation.inputs}
+            members = relation.column, *relation.inputs
             for name in members:
-                is_alone = still[name] & ~np.any([still[other] for other in members - {name}], axis=0)
+                is_alone = still[name] & ~np.any([still[other] for other in members if other != name], axis=0)
                 if not is_alone.any():
                     continue
-                way = _forwards if name == relation.column else _backwards
-                placed, is_right = way(relation, name, found, columns, schema)
+                if name == relation.column:
+                    placed, is_right = _forwards(relation, found, columns)
+                else:
+                    placed, is_right = _backwards(relation, name, found, columns, schema)
                 is_right &= is_alone
                 if is_guess:
                     is_right &= ~columns[name].is_beyond(placed)
@@ -78,10 +80,9 @@ def following(encoding: Encoding, missing: Mapping[str, np.ndarray]) -> dict[str
 
 
 def _forwards(
-    relation: Relation, name: str, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding], schema: Schema
+    relation: Relation, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding]
 ) -> tuple[Cells, np.ndarray]:
     """The cells of the column that follows, and where there are such."""
-    del name, schema
     placed, is_right = dataclasses.replace(relation, may_be_missing=False).place(cells, columns)
     return placed, is_right & ~placed.are_missing
 

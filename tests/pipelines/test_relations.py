@@ -395,7 +395,8 @@ def test_what_may_be_several_is_guessed(tmp_path):
     rows = frame.assign(rate=rate.round(1).fillna(0.0))[:300]
     for name in ("visitors", "buyers", "town"):
         drawn = [pipelines.impute(rows.assign(**{name: np.nan}), model=model, draw=True, seed=k)[name] for k in (1, 2)]
-        is_open = rows["side"] == "east" if name == "town" else rows["visitors"] == 0
+        # A rate below 3 says little of 90,000 visitors when it is rounded to a tenth.
+        is_open = {"visitors": rows["rate"] < 3, "buyers": rows["visitors"] == 0, "town": rows["side"] == "east"}[name]
         assert (drawn[0] != drawn[1])[is_open].mean() > 0.2, name
         assert drawn[0].notna().all()
 
@@ -417,7 +418,7 @@ def test_halves_that_were_rounded_up_are_solved_for(tmp_path):
     filled = pipelines.impute(frame.assign(rate=pd.array([None] * ROWS, "Int64")), model=model)
     np.testing.assert_array_equal(filled["rate"], rate)
     filled = pipelines.impute(frame.assign(net=np.nan), model=model)
-    np.testing.assert_allclose(filled["net"], frame["net"], atol=0.11)  # a cent of 5 %
+    np.testing.assert_allclose(filled["net"], frame["net"], atol=0.105)  # half a cent of 5 %, and of its own
 
 
 def test_what_contradicts_itself_is_guessed(fitted):
