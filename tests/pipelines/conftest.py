@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from moto.server import ThreadedMotoServer
+from sales import sales
 
 import pipelines
 from pipelines.model_file import read_model, write_model
@@ -215,6 +216,14 @@ def answers(folder):
 @pytest.fixture(scope="session")
 def answers_model(fit_shared, answers):
     return pathlib.Path(fit_shared(answers, "answers", steps=60)[0].model)
+
+
+@pytest.fixture(scope="session")
+def sales_fit(fit_shared, folder):
+    """The result of a fit to a table in which columns follow from others."""
+    path = folder / "sales.csv"
+    sales().to_csv(path, index=False)
+    return fit_shared(path, "sales", steps=60)[0]
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,208 @@
+"""What follows from other columns in every row of a table is found, and nothing else is claimed."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sales import ROWS, sales
+
+import pipelines
+from pipelines.tables.encoding import Encoding
+from pipelines.tables.inference import infer_schema
+from pipelines.tables.reading import read_source
+from pipelines.tables.relation_search import find_relations
+from pipelines.tables.relations import from_json, words
+
+
+def found_in(frame, path):
+    """The relations of a table, as words by column; they survive being written and read."""
+    frame.to_csv(path, index=False)
+    source = read_source(path)
+    schema = infer_schema(source)
+    encoding = Encoding.learn(source, schema, np.random.default_rng(0))
+    relations = find_relations(source, schema, encoding)
+    written = json.loads(json.dumps([relation.to_json() for relation in relations]))
+    assert from_json(written, encoding.columns) == relations
+    return {relation.column: words(relation) for relation in relations}
+
+
+def test_every_kind_is_found_and_nothing_else(tmp_path):
+    assert found_in(sales(), tmp_path / "sales.csv") == {
+        "region": "a function of city",
+        "amount": "price * pieces",
+        "total": "amount + shipping",
+        "rate": "100 * buyers / visitors",
+        "log_price": "log(price)",
+        "month": "month of day",
+    }
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda t: 2.5 * t.x + 4, "2.5 * x + 4"),
+        (lambda t: (t.x - t.y).round(3), "x - y"),
+        (lambda t: t.x**2, "x^2"),
+        (lambda t: np.exp(0.5 * t.x), "exp(0.5 * x)"),
+        (lambda t: np.log1p(t.x), "log(x + 1)"),
+        (lambda t: np.log10(t.x), "0.434294 * log(x)"),
+        (lambda t: t.x / t.y, "x / y"),
+        (lambda t: (t.x - 4.5).abs().round(3), "|x - 4.5|"),
+        (lambda t: (t.x - 4.6265).round(3).abs(), "|x - 4.6265|"),
+        (lambda t: (100 * t.x / t.y.where(t.y > 2, 0)).replace(np.inf, 0).round(4), None),
+    ],
+)
+def test_formulas(tmp_path, made, said):
+    """Of `z = x - y` and its like the widest of the three follows from the others."""
+    rng = np.random.default_rng(1)
+    x, y = rng.gamma(5.0, 1.0, ROWS).round(3), (rng.gamma(9.0, 0.2, ROWS) + 0.1).round(3)
+    frame = pd.DataFrame({"x": x, "y": y})
+    found = found_in(frame.assign(z=made), tmp_path / "t.csv")
+    expected = {"x": "y + z"} if said == "x - y" else {"z": said} if said else {}
+    assert found == expected
+
+
+def test_a_division_by_zero_is_what_it_is_in_the_table(tmp_path):
+    """A rate of no visitors is 0 in most tables, missing in some; here 1 of 20 rows has none."""
+    frame = sales()[["visitors", "buyers"]]
+    frame.loc[frame.index % 20 == 7, ["visitors", "buyers"]] = 0
+    rate = (frame["buyers"] / frame["visitors"]).round(6)
+    assert found_in(frame.assign(rate=rate.fillna(0.0)), tmp_path / "t.csv") == {"rate": "buyers / visitors or else 0"}
+    assert found_in(frame.assign(rate=rate), tmp_path / "t.csv") == {"rate": "buyers / visitors"}
+    rate[rate.isna()] = np.arange(100) % 2  # neither
+    assert "rate" not in found_in(frame.assign(rate=rate), tmp_path / "t.csv")
+    result = pipelines.fit(
+        frame.assign(rate=(frame["buyers"] / frame["visitors"]).round(6).fillna(0.0)),
+        model=tmp_path / "m.augment",
+        steps=2,
+        couplings=2,
+        width=8,
+    )
+    new = pipelines.generate(result.model, 2_000, seed=0)
+    assert (new["visitors"] == 0).sum() > 30
+    np.testing.assert_allclose(
+        new["rate"], (new["buyers"] / new["visitors"]).replace(np.inf, 0).fillna(0).round(6), atol=1e-9
+    )
+
+
+def test_shares_add_up_but_for_their_last_digits(tmp_path):
+    shares = np.random.default_rng(13).dirichlet([2.0, 3.0, 1.0, 4.0], ROWS)
+    frame = pd.DataFrame((100 * shares).round(1), columns=list("abcd"))
+    assert 0.3 < (frame.sum(axis=1).round(1) == 100).mean() < 0.8
+    assert found_in(frame, tmp_path / "t.csv") == {"d": "100 - a - b - c"}
+    # Games are counted: that some ended in a tie is no rounding. Nor is what a meter rose by.
+    rng = np.random.default_rng(14)
+    won, lost = rng.integers(0, 500, ROWS), rng.integers(0, 500, ROWS)
+    games = pd.DataFrame({"won": won, "lost": lost, "games": won + lost + rng.integers(0, 2, ROWS)})
+    assert found_in(games, tmp_path / "t.csv") == {}
+    before, more = rng.uniform(0, 900, ROWS).round(2), rng.uniform(0, 400, ROWS).round(2)
+    # Nor are fees, what is rounded to five cents, or what is lost at the till.
+    for off in (rng.integers(0, 2, ROWS), rng.integers(-1, 2, ROWS), np.where(rng.random(ROWS) < 0.05, 1, 0)):
+        paid = pd.DataFrame({"net": before, "tip": more, "paid": (before + more + off / 100).round(2)})
+        assert found_in(paid, tmp_path / "t.csv") == {}
+        assert found_in(paid.assign(fee=off / 100), tmp_path / "t.csv") == {"paid": "net + tip + fee"}
+    cash = pd.DataFrame({"net": before, "tip": more, "paid": (np.rint((before + more) * 20) / 20).round(2)})
+    assert found_in(cash, tmp_path / "t.csv") == {}
+    meter = pd.DataFrame({"before": before, "after": (before + rng.integers(0, 3, ROWS) / 100).round(2)})
+    assert found_in(meter, tmp_path / "t.csv") == {}
+
+
+def test_numbers_made_in_float32_are_made_so_again(tmp_path):
+    """The logarithms of 12 whole numbers are frequent values: a neighbour of one would be told from it."""
+    count = np.random.default_rng(2).poisson(5.0, ROWS) + 1
+    frame = pd.DataFrame({"count": count, "log": np.log(count).astype(np.float32).astype(float), "x": count * 0.5})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    model = pipelines.fit(tmp_path / "t.csv", model=tmp_path / "m.augment", steps=2, couplings=2, width=8).model
+    new = pipelines.generate(model, 500, seed=0)
+    assert set(new["log"]) <= set(frame["log"])
+    np.testing.assert_array_equal(new["log"], np.log(new["count"]).astype(np.float32).astype(float))
+
+
+def test_one_exception_in_all_rows_is_no_relation(tmp_path):
+    frame = sales()
+    frame.loc[1_234, "total"] += 0.02
+    frame.loc[1_235, "region"] = "east"
+    frame.loc[1_236, "rate"] += 0.001
+    found = found_in(frame, tmp_path / "t.csv")
+    assert not {"total", "region", "rate"} & set(found)
+    assert {"amount", "log_price", "month"} <= set(found)
+
+
+def test_large_numbers_are_as_exact(tmp_path):
+    """A meter read twice, times of a year in milliseconds, a price and a small fee: six digits say nothing of these."""
+    rng = np.random.default_rng(8)
+    meter, price = rng.uniform(3e5, 9e5, ROWS).round(3), rng.uniform(1e6, 9e6, ROWS).round(2)
+    start, fee = 1.6e9 + rng.uniform(0, 3e7, ROWS).round(3), rng.uniform(0.0, 4.0, ROWS).round(2)
+    near, net = rng.uniform(300, 400, ROWS), rng.gamma(9.0, 20.0, ROWS).round(2)
+    frame = pd.DataFrame(
+        {
+            "meter": meter,
+            "later": (meter + rng.uniform(0, 3, ROWS)).round(3),
+            "start": start,
+            "end": (start + rng.uniform(0, 60, ROWS)).round(3),
+            "near": near,
+            "nearly": near + rng.normal(0, 2e-4, ROWS),
+            "price": price,
+            "fee": fee,
+            "total": (price + fee).round(2),
+            "net": net,
+            "tax": (0.19 * net).round(2),
+        }
+    )
+    assert found_in(frame, tmp_path / "t.csv") == {"total": "price + fee", "tax": "0.19 * net"}
+
+
+def test_what_was_rounded_follows(tmp_path):
+    """Not the rate of a tax, though that is the tax over the net, nor the current, which is off by little then."""
+    rng = np.random.default_rng(13)
+    net, rate = rng.integers(500, 50_000, ROWS), rng.choice([5, 10, 15, 20], ROWS)
+    volt, current = rng.normal(230, 3, ROWS).round(1), rng.gamma(5.0, 1.0, ROWS).round(2) + 0.1
+    frame = pd.DataFrame({"net": net / 100, "rate": rate, "volt": volt, "current": current.round(2)})
+    frame["tax"] = (2 * net * rate + 100) // 200 / 100  # halves of a cent are rounded up
+    frame["power"] = (volt * current).round(1)
+    assert found_in(frame, tmp_path / "t.csv") == {"tax": "0.01 * net * rate", "power": "volt * current"}
+
+
+def test_what_varies_little_beside_its_mean_is_no_product(tmp_path):
+    pressure = (1013 + np.random.default_rng(9).normal(0, 3, (ROWS, 12))).round(1)
+    assert found_in(pd.DataFrame(pressure, columns=list("abcdefghijkl")), tmp_path / "t.csv") == {}
+
+
+def test_few_rows_say_little_of_classes(tmp_path):
+    """Of 200 rows, by chance, none may be an exception of a rule that one in a hundred breaks."""
+    code = np.random.default_rng(10).integers(0, 8, 200)
+    frame = pd.DataFrame({"code": [f"c{k}" for k in code], "name": [f"n{k // 2}" for k in code], "x": code * 1.5})
+    assert found_in(frame, tmp_path / "t.csv") == {}
+
+
+def test_chance_is_no_relation(tmp_path):
+    """A rare flag that is set in the single rows of some classes, and one that is set where another is, by chance."""
+    rng = np.random.default_rng(3)
+    code = np.r_[np.repeat([f"c{k}" for k in range(40)], 50), [f"s{k}" for k in range(20)] * 2]
+    flag = np.r_[np.zeros(2_000, int), np.repeat([1, 0], 10), np.repeat([1, 0], 10)]
+    order = rng.permutation(len(code))
+    frame = pd.DataFrame(
+        {"code": code[order], "flag": flag[order], "same": flag[order], "x": rng.normal(size=len(code))}
+    )
+    assert found_in(frame, tmp_path / "t.csv") == {}
+
+
+def test_missing_cells(tmp_path):
+    """A sum is missing where a part is, another besides; of a part that is, the sum says what it would be."""
+    rng = np.random.default_rng(4)
+    a, b, c, d = rng.integers(0, 10_000, (4, ROWS)).astype(float)
+    a[rng.random(ROWS) < 0.1] = np.nan
+    late = np.where(rng.random(ROWS) < 0.2, np.nan, 2 * c)
+    frame = pd.DataFrame({"a": a, "b": b, "sum": a + 3 * b, "c": c, "late": late, "d": d})
+    frame["odd"] = d + 2 * frame["b"]
+    frame.loc[frame.index % 7 == 0, "d"] = np.nan
+    path = tmp_path / "t.csv"
+    assert found_in(frame, path) == {"sum": "a + 3 * b", "late": "2 * c", "d": "odd - 2 * b"}
+    model = pipelines.fit(path, model=tmp_path / "m.augment", steps=2, couplings=2, width=8).model
+    new = pipelines.generate(model, 3_000, seed=1)
+    np.testing.assert_array_equal(new["sum"], new["a"] + 3 * new["b"])
+    assert new["sum"].isna().any()
+    is_there = new["late"].notna()
+    assert 0.5 < is_there.mean() < 1
+    np.testing.assert_array_equal(new["late"][is_there], 2 * new["c"][is_there])
