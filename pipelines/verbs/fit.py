@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import pathlib
 import time
@@ -22,22 +21,20 @@ from pipelines.devices import devices_of, on_device, train_on_devices
 from pipelines.engines.local import BLOCK_ROWS, Sampler
 from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
 from pipelines.fingerprint import differences, fingerprint_of
+from pipelines.fit_result import FitResult, finished, handled
 from pipelines.interruption import Interruption
 from pipelines.joined import read_joined
-from pipelines.model_file import UnwrittenModel, default_name, read_model, write_model
-from pipelines.models import DivergedError, Progress, train
-from pipelines.recipe import Recipe
+from pipelines.model_file import UnwrittenModel, default_name, write_model
+from pipelines.models import DivergedError, Progress, Trained, train
 from pipelines.tables.cautions import mostly_other, rare_values
-from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import Encoding, Rows
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.outputs import refuse_existing
 from pipelines.tables.reading import Source
 from pipelines.tables.relation_search import find_relations
-from pipelines.tables.relations import words as words_of
-from pipelines.tables.schema import Column, Kind, Schema
-from pipelines.tables.typed import holds_text
+from pipelines.tables.schema import Kind, Schema
+from pipelines.training_set import TrainingSet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,56 +44,8 @@ __all__ = ["FitResult", "Progress", "fit"]
 MIN_ROWS = 50
 MAX_COLUMNS = 1_000  # with so many and 5,000 rows, a fit of 100 steps takes a quarter of an hour and 7 GB
 MAX_ROWS = 1_000_000
-_HELD_OUT = 0.1
-_MAX_HELD_OUT = 50_000
-_MAX_STEPS = 4_000  # without a number of epochs
 _FEW = 0.2  # of the steps: whom the clock allows less is told
-# A small table is encoded several times, so that its numbers stand elsewhere within their cells and ties fall
-# otherwise; an epoch goes over all of them, and is about so many steps long.
-_STEPS_PER_EPOCH = 40
-_MAX_COPIES = 10
 _PACKAGES = ("tfp-realnvp", "tensorflow", "tensorflow-probability", "tf-keras", "ai-edge-litert", "numpy", "pyarrow")
-
-
-@dataclasses.dataclass(frozen=True)
-class FitResult:
-    """What was fitted.
-
-    Attributes:
-        model: The model file.
-        source: The name of the table.
-        rows: Its rows.
-        modelled: Names of the columns the model learnt.
-        constants: Names of the columns kept as constants.
-        handled: For each column, what was done with it, in words.
-        notes: What a person should know about the way the table was read.
-        held_out_rows: Rows that judged the weights and were not trained on.
-        log_likelihood: Their mean log-density, in nats, data units. They were not trained on, but the kinds, classes
-            and margins of the columns were found in all rows.
-        independent_log_likelihood: The same if the columns were independent of each other.
-        epochs: Epochs done; those of up to 10 passes over a small table count as one.
-        steps: Optimizer steps planned; if nothing stopped it, `steps=` repeats the run without a clock, to the bit
-            where XLA compiled both (from 200 steps on, if a clock leaves time for it).
-        steps_done: Optimizer steps done, fewer if something stopped it or several devices or workers shared them.
-        stopped_by: "patience", "max_time" (which may have shortened the schedule), or None for the schedule as planned.
-        seconds: Wall time of the whole call, and of the training it went on from.
-    """
-
-    model: str
-    source: str
-    rows: int
-    modelled: list[str]
-    constants: list[str]
-    handled: dict[str, str]
-    notes: list[str]
-    held_out_rows: int
-    log_likelihood: float
-    independent_log_likelihood: float
-    epochs: int
-    steps: int
-    steps_done: int
-    stopped_by: str | None
-    seconds: float
 
 
 def fit(
@@ -219,6 +168,8 @@ def fit(
     path = _model_path(several[0], model)
     refuse_existing(path, force=True)  # what cannot be written, before anything is made beside it
     with CheckpointFolder(path) as folder, contextlib.nullcontext() if cluster is None else connected(cluster):
+        if cluster is not None and folder.path is None:
+            raise UsageError(f"{path} is a device or a pipe: on a cluster a model is written to a file.")
         if folder.has_checkpoint and not (force or resume):
             raise AugmentError(
                 f"{folder.path} is of a fit that did not end. To go on with it: {same_command('resume')}. To begin "
@@ -234,10 +185,10 @@ def fit(
         versions = {name: metadata.version(name) for name in _PACKAGES}
         fingerprint = fingerprint_of(sources, options, schema, versions)
         if resume:
-            finished = _finished(path, fingerprint, source, may_replace=force or folder.replaces)
-            if finished is not None:
+            made = finished(path, fingerprint, source, may_replace=force or folder.replaces)
+            if made is not None:
                 folder.remove()
-                return finished
+                return made
         is_resumed = resume and folder.has_checkpoint and folder.fingerprint == fingerprint
         if resume and folder.has_checkpoint and not is_resumed and not force:
             raise AugmentError(
@@ -268,7 +219,7 @@ def fit(
             steps=steps,
             patience=patience,
             with_relations=relations,
-            chosen={"batch_size": batch_size, "couplings": couplings, "width": width},
+            sizes={"batch_size": batch_size, "couplings": couplings, "width": width},
         )
 
 
@@ -294,95 +245,40 @@ def _train_and_write(
     steps: int | None,
     patience: int | None,
     with_relations: bool,
-    chosen: Mapping[str, Any],
+    sizes: Mapping[str, Any],
 ) -> FitResult:
     rng = np.random.default_rng(seed)
     encoding = Encoding.learn(source, found, rng, target=target)
     if with_relations:
         encoding = dataclasses.replace(encoding, relations=find_relations(source, found, encoding))
-    num_rows = source.table.num_rows
-    order = rng.permutation(num_rows)
-    num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
-    held, kept = order[:num_held_out], order[num_held_out:]
-    recipe = Recipe.for_table(len(kept), encoding.num_classes, len(encoding.continuous), encoding.num_ordered(found))
-    recipe = dataclasses.replace(recipe, **{key: value for key, value in chosen.items() if value is not None})
-    steps_per_pass = math.ceil(len(kept) / recipe.batch_size)
-    if steps is None and epochs is None:
-        limit = int(np.clip(recipe.passes * steps_per_pass, recipe.min_steps, _MAX_STEPS))
-    else:
-        limit = steps or (epochs or 1) * steps_per_pass
-    if recipe.transform == "affine":
-        encoding = encoding.standardised(source, found)
-    is_spread = encoding.num_classes or any(one.margin is not None and one.margin.is_spread for one in encoding.columns)
-    copies = (
-        int(np.clip(_STEPS_PER_EPOCH // steps_per_pass, 1, _MAX_COPIES)) if is_spread and encoding.continuous else 1
-    )
-    encoded = [encoding.encode(source, found, rng) for _ in range(copies)]
-    rows = _rows([part.take(kept) for part in encoded])
-    held_out = encoded[0].take(held)
-
-    # The default ends with a whole epoch, which all rows have been in equally often.
-    steps_per_epoch = math.ceil(copies * len(kept) / recipe.batch_size)
-    passes = {"steps": limit} if steps or epochs else {"epochs": math.ceil(limit / steps_per_epoch)}
-    num_steps = limit if "steps" in passes else passes["epochs"] * steps_per_epoch
+    learnt = TrainingSet.of(source, found, encoding, rng, sizes=sizes, steps=steps, epochs=epochs)
+    encoding, recipe = learnt.encoding, learnt.recipe
     try:
-        if cluster is not None:
-            if folder.path is None:
-                raise UsageError(f"{path} is a device or a pipe: on a cluster a model is written to a file.")
-            trained = train_on_ray(
-                rows,
-                held_out,
-                encoding.num_classes,
-                recipe,
-                cluster,
-                seed=seed,
-                steps=num_steps,
-                storage=folder.path / "ray",
-                on_progress=on_progress,
-            )
-        elif len(devices) > 1:
-            trained = train_on_devices(
-                rows,
-                held_out,
-                encoding.num_classes,
-                recipe,
-                devices,
-                seed=seed,
-                steps=num_steps,
-                checkpoint=folder.training,
-                resume=is_resumed,
-                on_progress=on_progress,
-                interruption=interruption,
-            )
-        else:
-            with on_device(devices):
-                trained = train(
-                    rows,
-                    held_out,
-                    encoding.num_classes,
-                    recipe,
-                    seed=seed,
-                    max_time=max_time,
-                    on_progress=on_progress,
-                    interruption=interruption,
-                    checkpoint=folder.training,
-                    resume=is_resumed,
-                    **passes,
-                    patience=patience,
-                )
+        trained = _trained(
+            learnt,
+            folder,
+            cluster,
+            devices,
+            seed=seed,
+            is_resumed=is_resumed,
+            on_progress=on_progress,
+            interruption=interruption,
+            max_time=max_time,
+            patience=patience,
+        )
     except DivergedError:
         folder.remove()  # who went on from it would end here again
         raise
     notes = [
         *source.notes,
-        *mostly_other(encoding, encoded[0].classes),
-        *rare_values(target, encoding, encoded[0].classes),
+        *mostly_other(encoding, learnt.classes),
+        *rare_values(target, encoding, learnt.classes),
         *trained.notes,
     ]
-    if max_time is not None and trained.stopped_by != "patience" and trained.steps_done < _FEW * num_steps:
+    if max_time is not None and trained.stopped_by != "patience" and trained.steps_done < _FEW * learnt.steps:
         notes.append(
-            f"the time was enough for {trained.steps_done:,} of the {num_steps:,} steps that would be made without a "
-            "clock: the model has learnt little. Allow more time; TensorFlow's start and compilation take some of it."
+            f"the time was enough for {trained.steps_done:,} of the {learnt.steps:,} steps that would be made without "
+            "a clock: the model has learnt little. Allow more time; TensorFlow's start and compilation take some of it."
         )
     is_calibrated = bool(encoding.continuous) and recipe.transform == "spline" and len(encoding.columns) > 1
     if is_calibrated or encoding.relations:
@@ -393,11 +289,11 @@ def _train_and_write(
         rows=source.num_rows,
         modelled=[column.name for column in found.modelled],
         constants=[column.name for column in found.constants],
-        handled={column.name: _handled(column, encoding) for column in found.columns},
+        handled={column.name: handled(column, encoding) for column in found.columns},
         notes=notes,
-        held_out_rows=num_held_out,
+        held_out_rows=len(learnt.held_out.classes),
         log_likelihood=trained.log_likelihood,
-        independent_log_likelihood=_independent_log_likelihood(rows, held_out, encoding.num_classes),
+        independent_log_likelihood=learnt.independent_log_likelihood(),
         epochs=trained.epochs,
         steps=trained.steps,
         steps_done=trained.steps_done,
@@ -427,34 +323,57 @@ def _train_and_write(
     return result
 
 
+def _trained(
+    learnt: TrainingSet,
+    folder: CheckpointFolder,
+    cluster: Cluster | None,
+    devices: list[str],
+    *,
+    seed: int,
+    is_resumed: bool,
+    on_progress: Callable[[Progress], None] | None,
+    interruption: Interruption | None,
+    max_time: float | None,
+    patience: int | None,
+) -> Trained:
+    """Trains a model: by a cluster's workers, on several devices together, or on one."""
+    what = learnt.rows, learnt.held_out, learnt.encoding.num_classes, learnt.recipe
+    if cluster is not None:
+        assert folder.path is not None
+        return train_on_ray(
+            *what, cluster, seed=seed, steps=learnt.steps, storage=folder.path / "ray", on_progress=on_progress
+        )
+    if len(devices) > 1:
+        return train_on_devices(
+            *what,
+            devices,
+            seed=seed,
+            steps=learnt.steps,
+            checkpoint=folder.training,
+            resume=is_resumed,
+            on_progress=on_progress,
+            interruption=interruption,
+        )
+    length: dict[str, Any] = {"steps": learnt.steps} if learnt.epochs is None else {"epochs": learnt.epochs}
+    with on_device(devices):
+        return train(
+            *what,
+            seed=seed,
+            max_time=max_time,
+            on_progress=on_progress,
+            interruption=interruption,
+            checkpoint=folder.training,
+            resume=is_resumed,
+            **length,
+            patience=patience,
+        )
+
+
 def _as_made(model: UnwrittenModel, rng: np.random.Generator, *, is_calibrated: bool) -> Encoding:
     """The encoding that knows what the model makes: so that new rows have the table's margins, and its relations."""
     classes, scores = Sampler(model).draw(rng, BLOCK_ROWS, even=True)
     encoding = model.encoding.learn_made(classes, scores) if is_calibrated else model.encoding
     return encoding.keep_attainable(classes, scores)
-
-
-def _finished(
-    path: pathlib.Path, fingerprint: Mapping[str, Any], source: Source, *, may_replace: bool
-) -> FitResult | None:
-    """What the model says that this fit has made already, or None if it is yet to be made."""
-    if not path.is_file():
-        return None
-    try:
-        opened = read_model(path)
-        was = opened.description.get("fingerprint")
-        if was == fingerprint:
-            handled = {column.name: _handled(column, opened.encoding) for column in opened.schema.columns}
-            told = opened.description["training"]
-            return FitResult(model=str(path), source=source.name, handled=handled, **told)
-        why = differences(was, fingerprint)
-    except AugmentError as error:
-        why = str(error)
-    except TypeError:
-        why = "it does not say how it was fitted"
-    if may_replace:
-        return None
-    raise UsageError(f"{path} exists, and is of another fit: {why}. To replace it: {same_command('force')}")
 
 
 def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Path:
@@ -501,43 +420,3 @@ def _check(source: Source, schema: Schema) -> None:
     if not schema.modelled:
         kinds = listed([f"{column.name} ({column.kind})" for column in schema.columns])
         raise AugmentError(f"{source.name} has no column to model: {kinds}. To model one: --type COL=categorical")
-
-
-def _rows(parts: Sequence[Rows]) -> Rows:
-    fields = [field.name for field in dataclasses.fields(Rows)]
-    return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
-
-
-def _handled(column: Column, encoding: Encoding) -> str:
-    """What was done with a column, in words."""
-    if column.kind == "constant":
-        return f"kept: always {column.value!r}"
-    if column.kind == "identifier":
-        return "made anew"
-    if column.kind == "text":
-        return "left out: free text (--type COL=categorical models it)"
-    found = next(one for one in encoding.columns if one.name == column.name)
-    values = sum(level is not None for level in found.levels) - sum(found.is_missing) - bool(found.other_count)
-    words = []
-    if found.margin is not None:
-        words.append("numbers")
-    if values:
-        words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")
-    if any(found.is_missing):
-        words.append("missing cells")
-    if found.other_count:
-        kept = OTHER if holds_text(column) else "missing cells"
-        words.append(f"{found.other_count:,} rare categories as {kept}")
-    words += [f"{words_of(one)} in every row" for one in encoding.relations if one.column == column.name]
-    return ", ".join(words)
-
-
-def _independent_log_likelihood(rows: Rows, held_out: Rows, num_classes: Sequence[int]) -> float:
-    """Mean log-density of held-out rows, nats, data units, if each column were independent of the others."""
-    total = float(held_out.log_det.mean())
-    scores = held_out.scores.astype(np.float64)
-    total -= float(np.where(held_out.is_present, 0.5 * (np.log(2 * np.pi) + scores**2), 0.0).sum(axis=1).mean())
-    for column, count in enumerate(num_classes):
-        shares = np.bincount(rows.classes[:, column], minlength=count) + 0.5
-        total += float(np.log(shares / shares.sum())[held_out.classes[:, column]].mean())
-    return total

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import pipelines
-from pipelines import AugmentError, UsageError, models
+from pipelines import AugmentError, UsageError, models, training_set
 from pipelines.model_file import read_model
 from pipelines.models import Trained
 from pipelines.tables.inference import infer_schema
@@ -221,10 +221,10 @@ def test_the_steps_are_those_asked_for_or_20_passes_within_limits(monkeypatch, t
     elif passes:
         assert steps == passes * per_pass
     else:
-        limits = recipe.min_steps, max(recipe.min_steps, fit_module._MAX_STEPS)
+        limits = recipe.min_steps, max(recipe.min_steps, training_set._MAX_STEPS)
         expected = np.clip(recipe.passes * per_pass, *limits)
         assert expected <= steps + per_epoch
-        assert steps <= expected + fit_module._MAX_COPIES * per_pass
+        assert steps <= expected + training_set._MAX_COPIES * per_pass
 
 
 # What is refused, before any training.
