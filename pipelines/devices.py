@@ -105,6 +105,7 @@ def train_on_devices(
     with quiet_native_logs():
         import tensorflow as tf
 
+        recipe = models.with_parents(recipe, rows, num_classes)
         model, weighed = models.build(rows, num_classes, recipe, seed)
         if not model.trainable_variables:
             raise UsageError("there is nothing to train in one column of numbers: name one device.")

@@ -136,6 +136,7 @@ def train(
 
         import tfp_realnvp
 
+        recipe = with_parents(recipe, rows, num_classes)
         model, weighed = build(rows, num_classes, recipe, seed)
         offsets = [offset(part) for part in (rows, held_out)]
         history = None
@@ -235,6 +236,21 @@ def _walked(model: Any, noise: np.ndarray, classes: np.ndarray) -> list[np.ndarr
     return shown
 
 
+def with_parents(recipe: Recipe, rows: Rows, num_classes: list[int]) -> Recipe:
+    """Returns the recipe that knows which of the rows' discrete columns nearly determine which."""
+    import tfp_realnvp as tfr
+
+    if not num_classes:
+        return recipe
+    parents = tfr.strong_parents(_counted(rows, recipe), num_classes)
+    return dataclasses.replace(recipe, parents=tuple(map(tuple, parents)))
+
+
+def _counted(rows: Rows, recipe: Recipe) -> np.ndarray:
+    """Returns the classes of rows, each row once."""
+    return rows.classes[: len(rows.classes) // recipe.copies]
+
+
 def build(
     rows: Rows, num_classes: list[int], recipe: Recipe, seed: int
 ) -> tuple[tfd.Distribution, Callable[[Rows], Any]]:
@@ -259,10 +275,11 @@ def build(
             num_classes,
             width=recipe.discrete_width,
             num_ordered=recipe.num_ordered,
+            parents=recipe.parents or None,
             dropout=recipe.discrete_dropout,
             seed=seed,
         )
-        discrete.initialize(rows.classes)
+        discrete.initialize(_counted(rows, recipe))
         if not size:
             return discrete, lambda part: part.classes
     elif size == 1:  # its margin is all there is to know

@@ -35,6 +35,8 @@ class Recipe:
         passes: Passes over the rows, unless a number of steps or epochs is asked for.
         min_steps: At least so many steps are made then.
         num_ordered: Of each discrete column, how many of its first classes lie in an order.
+        copies: How often the rows to train on are encoded: those of a small table several times.
+        parents: Of each discrete column, others that nearly determine it; empty where they were not looked for.
     """
 
     transform: str
@@ -53,6 +55,8 @@ class Recipe:
     passes: int
     min_steps: int
     num_ordered: tuple[int, ...]
+    copies: int = 1
+    parents: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def for_table(
@@ -108,4 +112,5 @@ class Recipe:
     @property
     def sizes(self) -> dict[str, Any]:
         """What a model file tells of it: all but what the encoding and the flow say there."""
-        return {key: value for key, value in dataclasses.asdict(self).items() if key != "num_ordered"}
+        told = dataclasses.asdict(self)
+        return {key: told[key] for key in told if key not in ("num_ordered", "copies", "parents")}

@@ -94,7 +94,7 @@ class TrainingSet:
             steps = whole * steps_per_epoch
         return cls(
             encoding=encoding,
-            recipe=recipe,
+            recipe=dataclasses.replace(recipe, copies=copies),
             rows=_joined([part.take(kept) for part in encoded]),
             held_out=encoded[0].take(held),
             classes=encoded[0].classes,

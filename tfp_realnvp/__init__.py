@@ -29,6 +29,7 @@ from tfp_realnvp.export import ExportError, export_sampler, export_scorer
 from tfp_realnvp.initialization import initialize
 from tfp_realnvp.likelihood_model import LikelihoodModel
 from tfp_realnvp.masks import Mask, alternating_mask, channel_mask, checkerboard_mask, half_mask, random_mask
+from tfp_realnvp.parents import strong_parents
 from tfp_realnvp.saved_model import export_saved_model
 from tfp_realnvp.saving import LoadError, from_config, load, save, to_config
 from tfp_realnvp.training import fit, is_worth_compiling
@@ -84,6 +85,7 @@ __all__ = [
     "real_nvp",
     "residual_mlp",
     "save",
+    "strong_parents",
     "testing",
     "to_config",
     "transforms",

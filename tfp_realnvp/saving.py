@@ -30,6 +30,7 @@ from tfp_realnvp.distributions.flow import Flow
 from tfp_realnvp.distributions.mixed import Mixed
 from tfp_realnvp.distributions.noise import Noise
 from tfp_realnvp.masks import Mask
+from tfp_realnvp.parents import checked_parents
 from tfp_realnvp.saved_classes import BIJECTORS, DISTRIBUTIONS
 
 __all__ = ["FORMAT_VERSION", "LoadError", "from_config", "load", "save", "to_config"]
@@ -433,13 +434,24 @@ def _num_weights(recipe: Mapping[str, Any], context_size: int) -> Any:
     return ends + 2 * recipe["num_blocks"] * (width + 1) * width
 
 
-def _num_weights_of_classes(num_classes: Sequence[int], width: int = 64, embedding_size: int = 8, **_: Any) -> int:
+def _num_weights_of_classes(
+    num_classes: Sequence[int],
+    width: int = 64,
+    embedding_size: int = 8,
+    parents: Sequence[Sequence[int]] | None = None,
+    **_: Any,
+) -> int:
     """How many weights an `AutoregressiveCategorical` has at least; it has less than four times as many."""
     columns, classes = len(num_classes), sum(num_classes)
     if min(num_classes) < 1:
         return -1
     within = columns * width * (embedding_size * columns + 2 * width)
-    return classes * (embedding_size + width) + within
+    tables = sum(
+        num_classes[parent] * count
+        for count, some in zip(num_classes, checked_parents(parents, num_classes), strict=True)
+        for parent in some
+    )
+    return classes * (embedding_size + width) + within + tables
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def train_on_ray(
         on_progress(Progress(0.0, 0, math.nan, math.nan))
     with connected(cluster) as workers:
         with quiet_native_logs():
+            recipe = models.with_parents(recipe, rows, num_classes)
             model, weighed = models.build(rows, num_classes, recipe, seed)
         if not model.trainable_variables:
             raise UsageError("there is nothing to train in one column of numbers: leave the engine ray away.")

@@ -26,10 +26,23 @@ UNEQUAL_SIZES = [2, 3, 17, 65, 1]
 DTYPES = pytest.mark.parametrize("dtype", [tf.float32, tf.float64], ids=lambda dtype: dtype.name)
 
 
+def neighbours(num_classes):
+    """Parents of each column: the one after it, then the one before it."""
+    columns = range(len(num_classes))
+    return [[parent for parent in (column + 1, column - 1) if parent in columns] for column in columns]
+
+
 def random_categorical(num_classes=SIZES, *, scale=2.0, seed=0, **options):
     """With weights so large that probabilities of one column differ tenfold and depend on the others."""
-    distribution = AutoregressiveCategorical(num_classes, width=8, embedding_size=3, seed=seed, **options)
+    options = {"width": 8, "embedding_size": 3, "parents": neighbours(num_classes)} | options
+    distribution = AutoregressiveCategorical(num_classes, seed=seed, **options)
     randomize(distribution, seed=seed, scale=scale)
+    rng = np.random.default_rng(seed)
+    for group in distribution.network.groups:
+        if group.tables is not None:
+            tables = rng.normal(size=group.tables.shape)
+            tables[0] = 0  # what is added where no parent is seen
+            group.tables.assign(tables)
     return distribution
 
 
@@ -491,7 +504,7 @@ def test_tf_module_and_keras_find_the_same_variables():
     distribution = random_categorical(UNEQUAL_SIZES)
     assert isinstance(distribution.network, tf_keras.Model)
     for found in (distribution.variables, distribution.network.weights):
-        assert len({variable.ref() for variable in found}) == 7 + 2 * 4 + 1  # and the counter of calls
+        assert len({variable.ref() for variable in found}) == 7 + 3 * 4 + 1  # and the counter of calls
 
 
 # Errors.
@@ -570,14 +583,53 @@ def test_what_is_learnt_of_an_ordered_class_is_learnt_of_its_neighbours():
     assert alone[1] < 0 > alone[3]
 
 
-def test_a_saved_one_comes_back_with_its_order(tmp_path):
+def test_a_saved_one_comes_back_with_its_order_and_parents(tmp_path):
     distribution = random_categorical([2, 5], num_ordered=[0, 4])
     save(distribution, tmp_path / "pets.tfr")
     loaded = load(tmp_path / "pets.tfr")
     assert loaded.parameters["num_ordered"] == [0, 4]
+    assert loaded.parameters["parents"] == [[1], [0]]
     classes = all_vectors([2, 5])
     np.testing.assert_array_equal(loaded.log_prob(classes), distribution.log_prob(classes))
-    plain = AutoregressiveCategorical([2, 5], width=8, embedding_size=3, seed=0)
+    plain = AutoregressiveCategorical([2, 5], width=8, embedding_size=3, parents=[[1], [0]], seed=0)
     for mine, other in zip(plain.variables, distribution.variables, strict=True):
         mine.assign(other)
     assert not np.allclose(plain.log_prob(classes), distribution.log_prob(classes))
+
+
+# Parents.
+
+
+def graded(num_rows, seed, exceptions=0.02):
+    """A rate of 60 classes, the grade of 12 that it is of but for exceptions, and a column of its own."""
+    rng = np.random.default_rng(seed)
+    rate = rng.integers(0, 60, num_rows)
+    grade = np.where(rng.random(num_rows) < exceptions, rng.integers(0, 12, num_rows), rate // 5)
+    return np.stack([rate, rng.integers(0, 4, num_rows), grade], axis=1).astype(np.int32)
+
+
+def test_training_starts_where_parents_say():
+    classes = graded(5_000, seed=0)
+    distribution = AutoregressiveCategorical([60, 4, 12], parents=[[2], [], [0]], seed=0)
+    distribution.initialize(classes)
+    fresh = graded(5_000, seed=1)
+    # What it costs to say the grade: the entropy of the exceptions, and a little for what 5,000 rows don't tell.
+    share = 0.02 * 11 / 12
+    entropy = -(1 - share) * np.log(1 - share) - share * np.log(share / 11)
+    rate_and_other = np.log(60) + np.log(4)
+    assert -np.mean(distribution.log_prob(fresh)) == pytest.approx(rate_and_other + entropy, abs=0.05)
+    given = distribution.log_prob_given(fresh, [False, False, True])  # 5 rates of a grade and 4 of the other
+    assert -np.mean(given) == pytest.approx(np.log(5 * 4) + entropy, abs=0.05)
+    samples = distribution.sample(5_000, seed=(0, 1)).numpy()
+    assert np.mean(samples[:, 0] // 5 == samples[:, 2]) == pytest.approx(1 - share, abs=0.02)
+
+
+def test_the_strongest_parent_that_is_seen_is_asked():
+    classes = np.array([[0, 0, 0], [1, 1, 1], [0, 1, 1], [1, 1, 1]] * 100, np.int32)  # the last is the second
+    distribution = AutoregressiveCategorical([2, 2, 2], parents=[[], [], [1, 0]], seed=0)
+    distribution.initialize(classes)
+    assert np.exp(distribution.log_prob([0, 1, 1]) - distribution.log_prob([0, 1, 0])) > 100
+    weak = distribution.log_prob_given([[0, 1, 1], [0, 1, 0]], [True, False, False])
+    assert np.isfinite(weak).all()
+    first = distribution.network(np.array([[0, 1, 1]], np.int32), is_first=tf.constant([True, False, True]))
+    assert np.exp(first[0, 2]) == pytest.approx(0.5, abs=0.01)  # of the first column only: 100 of its 200 rows

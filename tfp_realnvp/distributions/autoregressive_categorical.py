@@ -19,18 +19,15 @@ from tfp_realnvp.conditioners.layers import (
     replicas_own,
     settled_seed,
 )
+from tfp_realnvp.distributions.class_heads import ClassHeads
 from tfp_realnvp.embedding import embed
-from tfp_realnvp.orders import checked_orders, initial_embeddings, polynomials
+from tfp_realnvp.orders import checked_orders, initial_embeddings
+from tfp_realnvp.parents import checked_parents
 
 __all__ = ["AutoregressiveCategorical"]
 
 # Share of the training batches that are in the order of the columns; the others have a random subset first.
 _CANONICAL_SHARE = 0.5
-_NEVER = -1e4  # the logit of a class that does not exist
-# Of the weights of classes in an order, those along polynomials up to this degree in the class's place count so many
-# times more than the others (docs/design.md, decision 46).
-_DEGREE = 3
-_EASE = 5.0
 
 
 class AutoregressiveCategorical(tfd.Distribution):
@@ -47,6 +44,11 @@ class AutoregressiveCategorical(tfd.Distribution):
     Column `j` has a network of its own: the embeddings of the columns before it, a hidden layer, a residual block, a
     softmax. The last layer starts at zero, so all classes of a column are equally likely before training. Of classes in
     an order neighbours are alike before training, and what is learnt of one is the sooner learnt of the others.
+
+    A column may have parents, others that nearly determine it. Of those before it in an order, the strongest one's
+    class then looks up what is added to the logits, the logarithm of how much likelier each class is given that one
+    (`initialize` counts it; it is not trained): which of hundreds of classes goes with which is counted in no time, and
+    learnt by a network of few units hardly ever.
 
     #### Examples
 
@@ -65,14 +67,16 @@ class AutoregressiveCategorical(tfd.Distribution):
         embedding_size: Length of the vector that stands for a class.
         num_ordered: Of each column, how many of its first classes lie in an order, as those of a rating do. Default:
             none do.
+        parents: Of each column, others that nearly determine it, the strongest first, as `strong_parents` finds them.
+            Default: none do.
         dropout: Share of the hidden units that are dropped in training.
         seed: Integer seed of the weights, the orders and the dropout, or None for fresh ones.
         dtype: Floating dtype of the weights and of log-probabilities. Classes are int32.
         name: Name of the distribution.
 
     Raises:
-        ValueError: If there are no columns, a size is less than 1, a column has fewer classes than ordered ones, or
-            `dropout` is not in [0, 1).
+        ValueError: If there are no columns, a size is less than 1, a column has fewer classes than ordered ones,
+            `parents` are not columns, or `dropout` is not in [0, 1).
 
     References:
         Benigno Uria, Iain Murray, Hugo Larochelle. A Deep and Tractable Density Estimator. ICML 2014 (training over
@@ -88,6 +92,7 @@ class AutoregressiveCategorical(tfd.Distribution):
         width: int = 64,
         embedding_size: int = 8,
         num_ordered: Sequence[int] | None = None,
+        parents: Sequence[Sequence[int]] | None = None,
         dropout: float = 0.0,
         seed: int | None = None,
         dtype: Any = tf.float32,
@@ -98,19 +103,22 @@ class AutoregressiveCategorical(tfd.Distribution):
         check_sizes(**{f"num_classes[{index}]": count for index, count in enumerate(num_classes)})
         check_dropout(dropout)
         orders = checked_orders(num_ordered, num_classes)
+        parents = checked_parents(parents, num_classes)
         seed = settled_seed(seed)
         parameters = {
             "num_classes": num_classes,
             "width": width,
             "embedding_size": embedding_size,
             "num_ordered": orders if any(orders) else None,
+            "parents": parents if any(parents) else None,
             "dropout": dropout,
             "seed": seed,
             "dtype": tf.as_dtype(dtype),
             "name": name,
         }
         self.num_classes = tuple(num_classes)
-        self.network = _Network(num_classes, width, embedding_size, orders, dropout, seed, tf.as_dtype(dtype).name)
+        dtype_name = tf.as_dtype(dtype).name
+        self.network = _Network(num_classes, width, embedding_size, orders, parents, dropout, seed, dtype_name)
         super().__init__(
             dtype=tf.int32,
             reparameterization_type=reparameterization.NOT_REPARAMETERIZED,
@@ -139,7 +147,8 @@ class AutoregressiveCategorical(tfd.Distribution):
     def initialize(self, classes: Any) -> None:
         """Sets each column's softmax to its frequencies in `classes`, `[n, C]`: training starts at independence.
 
-        A tenth of a row is added to each class, so that none is impossible.
+        A tenth of a row is added to each class, so that none is impossible. Of a column that has parents they are the
+        frequencies given each class of its strongest parent before it, so that training starts at a tree.
 
         Raises:
             ValueError: If `classes` has another shape, or one of them does not exist.
@@ -161,6 +170,7 @@ class AutoregressiveCategorical(tfd.Distribution):
                 frequencies = np.bincount(classes[:, column], minlength=count) + 0.1
                 row[0, :count] = np.log(frequencies / frequencies.sum())
             group.bias.assign(bias)
+            group.count(classes)
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
         leading = tf.shape(value)[:-1]
@@ -213,46 +223,6 @@ class AutoregressiveCategorical(tfd.Distribution):
         return self.network.sample(tf.cast(uniforms, dtype), classes, tf.cast(is_given, dtype))
 
 
-class _Heads(tf.Module):
-    """The last layers of columns with about equally many classes, padded to as many: `[G, width, L]` and `[G, 1, L]`.
-
-    One product for a group is several times as fast as one for each column, and compiles in a tenth of the time.
-    """
-
-    def __init__(
-        self,
-        columns: Sequence[int],
-        num_classes: Sequence[int],
-        num_ordered: Sequence[int],
-        width: int,
-        dtype: str,
-    ) -> None:
-        super().__init__(name="heads")
-        self.columns = list(columns)
-        self.size = max(num_classes[column] for column in columns)
-        is_class = np.arange(self.size) < np.array([[[num_classes[column]]] for column in columns])  # [G, 1, L]
-        zeros, first = np.zeros([len(columns), width, self.size]), columns[0]
-        self.rough_kernel = tf.Variable(zeros, dtype=dtype, name=f"classes/head_kernel_{first}")
-        self.bias = tf.Variable(np.zeros(is_class.shape), dtype=dtype, name=f"classes/head_bias_{first}")
-        self._is_class = is_class.astype(dtype)
-        self._smooth = None
-        if any(num_ordered[column] for column in columns):
-            counts, orders = [num_classes[column] for column in columns], [num_ordered[column] for column in columns]
-            self._smooth = (np.sqrt(_EASE) * polynomials(counts, orders, _DEGREE)).astype(dtype)  # [G, L, degree]
-
-    @property
-    def kernel(self) -> tf.Tensor:
-        """`[G, width, L]`."""
-        kernel = tf.convert_to_tensor(self.rough_kernel)
-        if self._smooth is None:
-            return kernel
-        return kernel + tf.matmul(tf.matmul(kernel, self._smooth), self._smooth, transpose_b=True)
-
-    def __call__(self, h: tf.Tensor) -> tf.Tensor:
-        """Returns logits `[G, n, L]` from the hidden units `[G, n, width]`."""
-        return (tf.matmul(h, self.kernel) + self.bias) * self._is_class + _NEVER * (1 - self._is_class)
-
-
 class _Network(tf_keras.Model):
     """All columns' networks: classes `[n, C]` to log-probabilities `[n, C]`."""
 
@@ -262,6 +232,7 @@ class _Network(tf_keras.Model):
         width: int,
         embedding_size: int,
         num_ordered: Sequence[int],
+        parents: Sequence[Sequence[int]],
         dropout: float,
         seed: int,
         dtype: str,
@@ -292,7 +263,7 @@ class _Network(tf_keras.Model):
         self.leave_bias = variable("leave_bias", np.zeros([columns, width]))
         sizes = np.ceil(np.log2(np.array(num_classes)) / 2)  # groups by powers of four
         self.groups = [
-            _Heads(np.flatnonzero(sizes == size).tolist(), num_classes, num_ordered, width, dtype)
+            ClassHeads(np.flatnonzero(sizes == size).tolist(), num_classes, num_ordered, parents, width, dtype)
             for size in np.unique(sizes)
         ]
         # By column, the number of its group and its place in there. A checkpoint takes no dict with integer keys.
@@ -320,8 +291,8 @@ class _Network(tf_keras.Model):
         rank = tf.range(columns)
         if is_first is not None:
             rank += tf.where(is_first, 0, columns)
-        sees = tf.cast(rank[:, tf.newaxis] < rank[tf.newaxis, :], self.real_dtype)  # [from, to]
-        kernel = self.first * sees[:, tf.newaxis, :, tf.newaxis]
+        is_seen = rank[:, tf.newaxis] < rank[tf.newaxis, :]  # [from, to]
+        kernel = self.first * tf.cast(is_seen, self.real_dtype)[:, tf.newaxis, :, tf.newaxis]
         kernel = tf.reshape(kernel, [columns * self._size, columns * self._width])
         inputs = tf.reshape(self._embed(classes), [-1, columns * self._size])
         h = tf.reshape(tf.matmul(inputs, kernel), [-1, columns, self._width]) + self.first_bias
@@ -333,6 +304,8 @@ class _Network(tf_keras.Model):
         terms = []
         for group in self.groups:
             logits = group(tf.gather(h, group.columns))
+            if group.tables is not None:
+                logits += self._from_parents(group, classes, is_seen)
             index = tf.transpose(tf.gather(classes, group.columns, axis=1))
             chosen = tf.reduce_sum(logits * tf.one_hot(index, group.size, dtype=logits.dtype), axis=-1)
             terms.append(chosen - tf.reduce_logsumexp(logits, axis=-1))
@@ -358,7 +331,11 @@ class _Network(tf_keras.Model):
         if given is not None and is_given is not None:
             given = tf.where(is_given > 0.5, given, 0)
             given_embeddings = tf.reshape(self._embed(given) * is_given[:, tf.newaxis], [-1, columns * self._size])
-        drawn = []
+        later: list[tf.Tensor | None] = [None] * columns
+        is_later: list[bool | tf.Tensor] = [False] * columns
+        if given is not None and is_given is not None:
+            later, is_later = [given[:, j] for j in range(columns)], [is_given[j] > 0.5 for j in range(columns)]
+        drawn: list[tf.Tensor] = []
         log_prob = tf.zeros_like(uniforms[:, 0])
         for column in range(columns):
             h = (
@@ -367,19 +344,23 @@ class _Network(tf_keras.Model):
                 else (tf.zeros_like(uniforms[:, :1]) + first_bias[column])
             )
             if given is not None and column + 1 < columns:
-                later = slice((column + 1) * self._size, None)
-                h += tf.matmul(given_embeddings[:, later], first[column][later])
+                rest = slice((column + 1) * self._size, None)
+                h += tf.matmul(given_embeddings[:, rest], first[column][rest])
             residual = tf.nn.relu(tf.matmul(tf.nn.relu(h), enter[column]) + enter_bias[column])
             h = tf.nn.relu(h + tf.matmul(residual, leave[column]) + leave_bias[column])
             (g, index), count = self._places[column], self._counts[column]
             kernels, biases = heads[g]
-            probabilities = tf.nn.softmax(tf.matmul(h, kernels[index][:, :count]) + biases[index][:, :count])
+            logits = tf.matmul(h, kernels[index][:, :count]) + biases[index][:, :count]
+            row = self.groups[g].from_parents(index, [*drawn, *later[column:]], [True] * column + is_later[column:])
+            if row is not None:
+                logits += tf.gather(self.groups[g].tables, row)[:, :count]
+            probabilities = tf.nn.softmax(logits)
             cumulative = tf.cumsum(probabilities, axis=-1)
             # The last sum may be a hair off one. Relative to it, a class of probability zero is never reached.
             exceeded = cumulative[:, :-1] <= uniforms[:, column, tf.newaxis] * cumulative[:, -1:]
             choice = tf.reduce_sum(tf.cast(exceeded, tf.int32), axis=-1)
             if given is not None and is_given is not None:
-                stays = is_given[column] > 0.5
+                stays = is_later[column]
                 choice = tf.where(stays, given[:, column], choice)
                 chosen = tf.reduce_sum(probabilities * tf.one_hot(choice, count, dtype=self.real_dtype), axis=-1)
                 log_prob += tf.math.log(tf.where(stays, tf.ones_like(chosen), chosen))
@@ -387,6 +368,15 @@ class _Network(tf_keras.Model):
             embedding = embed(self.embeddings, choice + int(self._offsets[column]))
             seen = tf.concat([seen, embedding], axis=-1) if column else embedding
         return tf.stack(drawn, axis=-1), log_prob
+
+    def _from_parents(self, group: ClassHeads, classes: tf.Tensor, is_seen: tf.Tensor) -> tf.Tensor:
+        """Returns what a group's parents add to its logits, `[G, n, L]`; `is_seen` is `[from, to]`."""
+        known, none = tf.unstack(classes, axis=1), tf.zeros_like(classes[:, 0])
+        rows = []
+        for place, column in enumerate(group.columns):
+            row = group.from_parents(place, known, tf.unstack(is_seen[:, column]))
+            rows.append(none if row is None else row)
+        return tf.gather(tf.stop_gradient(group.tables), tf.stack(rows))
 
     def _embed(self, classes: tf.Tensor) -> tf.Tensor:
         """Returns `[n, C, embedding_size]`."""
