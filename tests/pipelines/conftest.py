@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from moto.server import ThreadedMotoServer
 from sales import sales
+from stock import stock_frame
 
 import pipelines
 from pipelines.model_file import read_model, write_model
@@ -224,6 +225,14 @@ def sales_fit(fit_shared, folder):
     path = folder / "sales.csv"
     sales().to_csv(path, index=False)
     return fit_shared(path, "sales", steps=60)[0]
+
+
+@pytest.fixture(scope="session")
+def stock_model(fit_shared, folder):
+    """A model of a table in which one column nearly determines another."""
+    path = folder / "stock.csv"
+    stock_frame().to_csv(path, index=False)
+    return pathlib.Path(fit_shared(path, "stock", steps=60)[0].model)
 
 
 @pytest.fixture(scope="session")

@@ -339,13 +339,13 @@ def test_graphs_written_anew_give_the_same_bytes(request, name):
             assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("name", ["moons", "visits", "answers"])
+@pytest.mark.parametrize("name", ["moons", "visits", "answers", "stock"])
 def test_a_model_of_another_gives_the_same_rows(request, foreign, name):
     own = request.getfixturevalue(f"{name}_model")
     other = foreign(own)
     assert not read_model(other).is_own
-    for options in ({}, {"where": ["city=Bay"]})[: 1 + (name == "visits")]:
-        frames = [pipelines.generate(path, 500, seed=4, **options) for path in (own, other)]
+    for where in ([], *{"visits": [["city=Bay"]], "stock": [["kind=C"]]}.get(name, [])):
+        frames = [pipelines.generate(path, 500, seed=4, where=where) for path in (own, other)]
         assert frames[0].equals(frames[1])
     scored = [pipelines.score(frames[0].head(50), model=path) for path in (own, other)]
     assert scored[0].equals(scored[1])

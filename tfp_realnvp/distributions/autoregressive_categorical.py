@@ -331,10 +331,10 @@ class _Network(tf_keras.Model):
         if given is not None and is_given is not None:
             given = tf.where(is_given > 0.5, given, 0)
             given_embeddings = tf.reshape(self._embed(given) * is_given[:, tf.newaxis], [-1, columns * self._size])
-        later: list[tf.Tensor | None] = [None] * columns
-        is_later: list[bool | tf.Tensor] = [False] * columns
+        later: list[tf.Tensor] = []
+        is_known: list[bool | tf.Tensor] = [False] * columns  # and used by the columns to come
         if given is not None and is_given is not None:
-            later, is_later = [given[:, j] for j in range(columns)], [is_given[j] > 0.5 for j in range(columns)]
+            later, is_known = [given[:, j] for j in range(columns)], [is_given[j] > 0.5 for j in range(columns)]
         drawn: list[tf.Tensor] = []
         log_prob = tf.zeros_like(uniforms[:, 0])
         for column in range(columns):
@@ -351,7 +351,8 @@ class _Network(tf_keras.Model):
             (g, index), count = self._places[column], self._counts[column]
             kernels, biases = heads[g]
             logits = tf.matmul(h, kernels[index][:, :count]) + biases[index][:, :count]
-            row = self.groups[g].from_parents(index, [*drawn, *later[column:]], [True] * column + is_later[column:])
+            row = self.groups[g].from_parents(index, (drawn + later[column:]).__getitem__, is_known.__getitem__)
+            is_known[column] = True
             if row is not None:
                 logits += tf.gather(self.groups[g].tables, row)[:, :count]
             probabilities = tf.nn.softmax(logits)
@@ -360,7 +361,7 @@ class _Network(tf_keras.Model):
             exceeded = cumulative[:, :-1] <= uniforms[:, column, tf.newaxis] * cumulative[:, -1:]
             choice = tf.reduce_sum(tf.cast(exceeded, tf.int32), axis=-1)
             if given is not None and is_given is not None:
-                stays = is_later[column]
+                stays = is_given[column] > 0.5
                 choice = tf.where(stays, given[:, column], choice)
                 chosen = tf.reduce_sum(probabilities * tf.one_hot(choice, count, dtype=self.real_dtype), axis=-1)
                 log_prob += tf.math.log(tf.where(stays, tf.ones_like(chosen), chosen))
@@ -371,11 +372,11 @@ class _Network(tf_keras.Model):
 
     def _from_parents(self, group: ClassHeads, classes: tf.Tensor, is_seen: tf.Tensor) -> tf.Tensor:
         """Returns what a group's parents add to its logits, `[G, n, L]`; `is_seen` is `[from, to]`."""
-        known, none = tf.unstack(classes, axis=1), tf.zeros_like(classes[:, 0])
+        by_column = tf.transpose(classes)
         rows = []
         for place, column in enumerate(group.columns):
-            row = group.from_parents(place, known, tf.unstack(is_seen[:, column]))
-            rows.append(none if row is None else row)
+            row = group.from_parents(place, by_column.__getitem__, is_seen[:, column].__getitem__)
+            rows.append(0 * by_column[0] if row is None else row)
         return tf.gather(tf.stop_gradient(group.tables), tf.stack(rows))
 
     def _embed(self, classes: tf.Tensor) -> tf.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -81,25 +81,25 @@ class ClassHeads(tf.Module):
         self.tables.assign(tables)
 
     def from_parents(
-        self, place: int, classes: Sequence[tf.Tensor | None], is_seen: Sequence[bool | tf.Tensor]
+        self, place: int, classes: Callable[[int], tf.Tensor], is_seen: Callable[[int], bool | tf.Tensor]
     ) -> tf.Tensor | None:
         """Returns the row of the tables that a column's strongest parent of those it sees tells, int32 `[n]`.
 
         Args:
             place: The column's place in this group.
-            classes: Of each column, its classes, int32 `[n]`, or None if they are not known.
-            is_seen: Of each column, whether the column sees it; boolean scalars.
+            classes: Returns the classes of a column that may be seen, int32 `[n]`.
+            is_seen: Returns whether the column sees another.
 
         Returns:
             The row, or None if it can see no parent.
         """
         row = None
         for parent, first in reversed(self._parents[place]):
-            found, seen = classes[parent], is_seen[parent]
-            if found is None or seen is False:
+            seen = is_seen(parent)
+            if seen is False:
                 continue
-            found += first
-            row = found if seen is True else tf.where(seen, found, tf.zeros_like(found) if row is None else row)
+            found = classes(parent) + first
+            row = found if seen is True else tf.where(seen, found, 0 if row is None else row)
         return row
 
     def __call__(self, h: tf.Tensor) -> tf.Tensor:
