@@ -1,4 +1,4 @@
-"""Finds which columns are functions of a column of classes in every row: a region of a city, a name of a code."""
+"""Finds which columns are functions of another in every row: a region of a city, a name of a code, a day's rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.relations import Relation
 
-__all__ = ["find_lookups"]
+__all__ = ["find_lookups", "find_tables"]
 
 _MIN_ROWS = 300  # without an exception: more than one in a hundred is then unlikely
 # The logarithm of the probability that independent columns would agree as well.
@@ -70,10 +70,7 @@ def _lookup(given: ColumnEncoding, name: str, cells: Cells, inputs: np.ndarray, 
     if (of_class[inputs[is_told]] != own[is_told]).any():
         return None
     shares = np.bincount(own[is_told]) / max(1, is_told.sum())
-    sizes = np.bincount(inputs[is_told])
-    with np.errstate(divide="ignore"):
-        log_chance = float(np.logaddexp.reduce(np.outer(sizes[sizes > 0], np.log(shares)), axis=1).sum())
-    if log_chance > _MAX_LOG_CHANCE:
+    if _log_chance(np.bincount(inputs[is_told]), shares) > _MAX_LOG_CHANCE:
         return None
     codes = np.full(levels, -1)
     codes[first >= 0] = 0 if cells.codes is None else cells.codes[first[first >= 0]]
@@ -82,6 +79,46 @@ def _lookup(given: ColumnEncoding, name: str, cells: Cells, inputs: np.ndarray, 
         is_number = (codes >= 0) & np.array([not cells.levels or cells.levels[code] is None for code in codes])
         numbers = [float(cells.values[row]) if flag else None for row, flag in zip(first, is_number, strict=True)]
     return Relation(name, (given.name,), "lookup", tuple(numbers), tuple(codes.tolist()))
+
+
+def find_tables(
+    numbers: Mapping[str, np.ndarray], columns: Mapping[str, ColumnEncoding]
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yields columns of numbers that are functions of another, that one, and the known numbers, then theirs.
+
+    The other is a column whose new numbers are all ones that it had before, of not fewer different ones.
+
+    Args:
+        numbers: Of each column, float64 `[n]`, NaN where there is none.
+        columns: How each is seen.
+    """
+    known = {name: np.unique(values, return_inverse=True) for name, values in numbers.items()}  # NaN is the last
+    order = list(numbers)
+    for given, (distinct, groups) in known.items():
+        margin = columns[given].margin
+        if (
+            margin is None
+            or not len(margin.support)
+            or not np.isin(distinct[~np.isnan(distinct)], margin.support).all()
+        ):
+            continue
+        first = np.unique(groups, return_index=True)[1]
+        for name, (values, own) in known.items():
+            is_before = (len(values), order.index(given)) <= (len(distinct), order.index(name))
+            if name == given or not is_before or (own[first][groups] != own).any():
+                continue
+            sizes, shares = np.bincount(groups), np.bincount(own) / len(own)
+            if sizes.sum() < _MIN_ROWS or _log_chance(sizes, shares) > _MAX_LOG_CHANCE:
+                continue
+            is_number = ~np.isnan(distinct) & ~np.isnan(values[own[first]])
+            if is_number.any():
+                yield name, given, np.r_[distinct[is_number], values[own[first]][is_number]]
+
+
+def _log_chance(sizes: np.ndarray, shares: np.ndarray) -> float:
+    """The logarithm of the probability that rows in groups of these sizes agree, each with its own, by chance."""
+    with np.errstate(divide="ignore"):
+        return float(np.logaddexp.reduce(np.outer(sizes[sizes > 0], np.log(shares)), axis=1).sum())
 
 
 def _entropy(labels: np.ndarray) -> float:

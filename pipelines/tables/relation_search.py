@@ -12,7 +12,7 @@ import numpy as np
 
 from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.lookup_search import find_lookups
+from pipelines.tables.lookup_search import find_lookups, find_tables
 from pipelines.tables.precision import Precision
 from pipelines.tables.reading import Source
 from pipelines.tables.relations import DATE_PARTS, Relation, values_of
@@ -32,6 +32,8 @@ _LOST = 1e-13  # of a sum of squares, by float64
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact relation may leave of it in the probe
 _ROUNDED = 3.0  # times a column's rounding, that of up to 20 others as fine and its own may leave
 _WIDER, _SIGMAS = 1.15, 4.0  # than rounding may a sum of rounded parts be off, and its mean in standard errors
+_BESIDE = 1.2  # times a column's rounding, what the best fit may be off by where the true sum is off by it once
+_TYPICAL = 0.8  # of a column's rounding: rounding leaves a half on average, halves that are rounded either way as much
 _SHIFTS = (0.0, 1.0)  # log x, log(1 + x)
 
 
@@ -40,7 +42,7 @@ def find_relations(source: Source, schema: Schema, encoding: Encoding) -> tuple[
 
     They are looked for in this order, and a column follows by the first that is found: a function of one column of
     classes; a weighted sum of columns of numbers; a logarithm; a product or quotient of two, or a square; a number
-    without its sign; a part of a date.
+    without its sign; a part of a date; a sum of shares; a function of a column of numbers, known by its numbers.
 
     Args:
         source: A table; of a large one, an even selection of rows.
@@ -78,6 +80,8 @@ class _Search:
         for candidates in (self._sums, self._logarithms, self._products, self._absolutes, self._date_parts):
             self._keep_best(map(self._checked, candidates()))
         self._keep_best(map(self._checked_shares, self._sums()))
+        for relation in self._tables():
+            self._keep(relation)
         order = TopologicalSorter({name: relation.inputs for name, relation in self._relations.items()}).static_order()
         return tuple(self._relations[name] for name in order if name in self._relations)
 
@@ -102,15 +106,16 @@ class _Search:
             return None
         for rows in (self._probe, slice(None)):
             relation = dataclasses.replace(relation, otherwise=self._otherwise(relation, rows))
-            error, may_be_missing = self._error(relation, rows, slack)
-            if not error <= 1.0:  # nor if it is NaN
+            error, mean, may_be_missing = self._error(relation, rows, slack)
+            if not error <= 1.0 or (relation.kind == "sum" and mean > _TYPICAL):  # nor if it is NaN
                 return None
         return dataclasses.replace(relation, may_be_missing=may_be_missing)
 
-    def _error(self, relation: Relation, rows: np.ndarray | slice, slack: float = 0.0) -> tuple[float, bool]:
+    def _error(self, relation: Relation, rows: np.ndarray | slice, slack: float = 0.0) -> tuple[float, float, bool]:
         """By how much a relation is off at most before its rounding, as a share of what rounding, and slack, may be.
 
-        It is NaN if a number is there that does not follow. And whether one that would follow is missing.
+        It is NaN if a number is there that does not follow. And by how much on average, and whether one that would
+        follow is missing.
         """
         own = self._numbers[relation.column][rows]
         # Halves are rounded either way.
@@ -119,7 +124,8 @@ class _Search:
         is_there = ~np.isnan(own)
         allowed = self._precisions[relation.column].tolerance(own[is_there]) + slack
         errors = np.abs(found[is_there] - own[is_there]) / allowed
-        return float(errors.max(initial=0.0)), bool((~np.isnan(found) & ~is_there).any())
+        mean = float(errors.mean()) if len(errors) else 0.0
+        return float(errors.max(initial=0.0)), mean, bool((~np.isnan(found) & ~is_there).any())
 
     def _otherwise(self, relation: Relation, rows: np.ndarray | slice) -> float | None:
         """The one number that a column has wherever a relation gives none though its inputs are there, if it is one."""
@@ -220,17 +226,52 @@ class _Search:
         A total follows from its parts, as these would be negative now and then if they followed from it; and a column
         of few values does not follow if another can, as there are few numbers it can be.
         """
+        *inputs, place = members
+        inputs, *_ = self._needed(names[place], inputs, table, place)
+        members = [*inputs, place]
         ways = []
         for target in reversed(members):
             inputs = sorted(set(members) - {target})
             design = np.column_stack([np.ones(len(table)), table[:, inputs]])
             found = np.linalg.lstsq(design, table[:, target], rcond=None)[0]
             is_few = self._columns[names[target]].margin is None
-            ways.append((is_few, int((found[1:] < 0).sum()), target, inputs, found))
-        for *_, target, inputs, found in sorted(ways, key=lambda way: way[:2])[:_MAX_WAYS]:
-            scales = np.r_[1.0, table[:, inputs].std(axis=0)] / table[:, target].std()
-            for numbers in _simple(found, scales, noise):
+            ways.append((is_few, int((found[1:] < 0).sum()), target, inputs))
+        for *_, target, inputs in sorted(ways, key=lambda way: way[:2])[:_MAX_WAYS]:
+            inputs, found, error = self._needed(names[target], inputs, table, target)
+            deviation = table[:, target].std()
+            scales = np.r_[1.0, table[:, inputs].std(axis=0)] / deviation
+            for numbers in _simple(found, scales, max(noise, 10 * error / deviation / math.sqrt(len(table)))):
                 yield self._relation(names[target], [names[i] for i in inputs], "sum", numbers)
+
+    def _needed(
+        self, name: str, inputs: Sequence[int], table: np.ndarray, target: int
+    ) -> tuple[list[int], np.ndarray, float]:
+        """The inputs of a sum that are needed, its constant and their weights, and by how much it is off on average.
+
+        Of what rounding left of a column, others that have nothing to do with it explain a little, and cancel each
+        other: those without which the sum is right to the rounding are left away.
+        """
+        wanted, allowed = table[:, target], _BESIDE * self._precisions[name].tolerance(table[:, target])
+        columns = np.column_stack([np.ones(len(table)), table[:, inputs]])
+        scaled = columns / np.linalg.norm(columns, axis=0)
+        kept = list(range(columns.shape[1]))
+        is_reduced = True
+        while is_reduced and len(kept) > 1:
+            is_reduced = False
+            inverse = np.linalg.pinv(scaled[:, kept].T @ scaled[:, kept])
+            weights = inverse @ (scaled[:, kept].T @ wanted)
+            errors = np.sqrt(weights**2 / np.diag(inverse) / len(wanted))  # more, without each
+            for index in np.argsort(errors).tolist():
+                rest = kept[:index] + kept[index + 1 :]
+                found = np.linalg.lstsq(scaled[:, rest], wanted, rcond=None)[0]
+                if errors[index] <= allowed.max() and (np.abs(scaled[:, rest] @ found - wanted) <= allowed).all():
+                    kept, is_reduced = rest, True
+                    break
+        numbers = np.zeros(columns.shape[1])
+        numbers[kept] = np.linalg.lstsq(columns[:, kept], wanted, rcond=None)[0]
+        chosen = [index for index in kept if index]
+        error = float(np.sqrt(np.mean((columns @ numbers - wanted) ** 2)))
+        return [inputs[index - 1] for index in chosen], numbers[[0, *chosen]], error
 
     def _logarithms(self) -> Iterator[Relation]:
         names, table = self._complete(list(self._numbers), _MAX_COLUMNS_OF_SUMS)
@@ -308,6 +349,10 @@ class _Search:
                     if len(offset) and (offset == offset[0]).all():
                         yield self._relation(name, [given], part, [float(offset[0]), unit])
 
+    def _tables(self) -> Iterator[Relation]:
+        for name, given, numbers in find_tables({name: self._numbers[name] for name in self._free}, self._columns):
+            yield self._relation(name, [given], "table", numbers)
+
     def _complete(self, names: Sequence[str], most: int) -> tuple[list[str], np.ndarray]:
         """The columns of numbers that vary in the rows where none is missing, and these rows.
 
@@ -365,7 +410,8 @@ def _simple(numbers: np.ndarray, scales: np.ndarray, noise: float) -> Iterator[n
     for close in (noise, 1e-9):
         found = numbers.copy()
         for place, (number, scale) in enumerate(zip(numbers.tolist(), scales.tolist(), strict=True)):
-            for near in (float(fractions.Fraction(number).limit_denominator(100)), round(number, 6)):
+            fraction = float(fractions.Fraction(number).limit_denominator(100))
+            for near in (fraction, *(round(number, decimals) for decimals in range(1, 7))):
                 if abs(near - number) * scale <= close * max(1.0, abs(number) * scale):
                     found[place] = near
                     break

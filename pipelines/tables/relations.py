@@ -37,7 +37,7 @@ DATE_PARTS = {
     "dayofyear": "day_of_year",
     "weekday": "day_of_week",
 }
-_KINDS = ("lookup", "sum", "product", "log", "exp", "abs", *DATE_PARTS)
+_KINDS = ("lookup", "table", "sum", "product", "log", "exp", "abs", *DATE_PARTS)
 _CHECKS = {
     "column": TEXT,
     "inputs": TEXTS,
@@ -63,6 +63,7 @@ class Relation:
     - "log": `numbers[0] + numbers[1] log(x_1 + numbers[2])`;
     - "exp": `exp(numbers[0] + numbers[1] x_1) - numbers[2]`;
     - "abs": `|x_1 - numbers[0]|`;
+    - "table": of each known `x_1` one; `numbers` are the known ones in order, then theirs;
     - one of `DATE_PARTS`: that of `x_1`, a date counted in units of `numbers[1]` seconds, plus `numbers[0]`. A weekday
       is 0 on Mondays.
 
@@ -119,6 +120,10 @@ class Relation:
                 found = np.exp(numbers[0] + numbers[1] * inputs[0]) - numbers[2]
             elif self.kind == "abs":
                 found = np.abs(inputs[0] - numbers[0])
+            elif self.kind == "table":
+                known, theirs = np.split(numbers, 2)
+                places = np.searchsorted(known, inputs[0]).clip(max=len(known) - 1)
+                found = np.where(known[places] == inputs[0], theirs[places], np.nan)
             else:
                 found = numbers[0] + date_part(inputs[0] * numbers[1], self.kind)
             if self.is_single:
@@ -255,7 +260,7 @@ def words(relation: Relation) -> str:
 
 
 def _formula(relation: Relation) -> str:
-    if relation.kind == "lookup":
+    if relation.kind in ("lookup", "table"):
         return f"a function of {relation.inputs[0]}"
     start, *rest = [0.0 if number is None else number for number in relation.numbers]
     if relation.kind == "product":
@@ -313,12 +318,16 @@ def _problem(relation: Relation, columns: Mapping[str, ColumnEncoding], before: 
     wanted = {"sum": len(names), "product": len(names), "log": 3, "exp": 3, "abs": 1}.get(relation.kind, 2)
     if relation.kind == "lookup":
         return _lookup_problem(relation, own, first)
-    if relation.kind in ("log", "exp", "abs", *DATE_PARTS) and len(relation.inputs) != 1:
+    if relation.kind in ("table", "log", "exp", "abs", *DATE_PARTS) and len(relation.inputs) != 1:
         return "has more than one input"
+    if relation.kind == "table":
+        wanted = max(2, 2 * (len(relation.numbers) // 2))
     if len(relation.numbers) != wanted or None in relation.numbers or relation.classes:
         return "has other numbers than it needs"
     if any(columns[name].margin is None and not columns[name].values for name in names):
         return "is of columns without numbers"
+    if relation.kind == "table" and not (np.diff(np.split(np.array(relation.numbers, float), 2)[0]) > 0).all():
+        return "has numbers in no order"
     return None
 
 

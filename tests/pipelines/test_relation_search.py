@@ -206,3 +206,53 @@ def test_missing_cells(tmp_path):
     is_there = new["late"].notna()
     assert 0.5 < is_there.mean() < 1
     np.testing.assert_array_equal(new["late"][is_there], 2 * new["c"][is_there])
+
+
+def days(rows=ROWS):
+    """Bookings on 300 days, whose temperature all rows of a day have, and a price that has nothing to do with them."""
+    rng = np.random.default_rng(21)
+    day, price = rng.integers(0, 300, rows), rng.gamma(5.0, 10.0, rows).round(2)
+    dates = (np.datetime64("2023-01-01") + day.astype("timedelta64[D]")).astype(str)
+    return pd.DataFrame({"day": dates, "price": price, "warmth": rng.normal(10.0, 6.0, 300).round(2)[day]})
+
+
+def test_a_number_that_all_rows_of_a_day_have_is_a_function_of_it(tmp_path):
+    frame = days()
+    assert found_in(frame, tmp_path / "t.csv") == {"warmth": "a function of day"}
+    gaps = frame.assign(warmth=frame["warmth"].mask(frame["day"] < "2023-02-01"))
+    assert found_in(gaps, tmp_path / "t.csv") == {"warmth": "a function of day"}
+    frame.loc[7, "warmth"] += 1
+    assert found_in(frame, tmp_path / "t.csv") == {}
+    model = pipelines.fit(gaps, model=tmp_path / "m.augment", steps=2, couplings=2, width=8).model
+    new = pipelines.generate(model, 2_000, seed=0)
+    warmth = gaps.groupby("day")["warmth"].first()
+    np.testing.assert_array_equal(new["warmth"], warmth[new["day"]])
+    filled = pipelines.impute(gaps.assign(warmth=np.nan)[:200], model=model)
+    is_known = gaps["warmth"][:200].notna()
+    np.testing.assert_array_equal(filled["warmth"][is_known], gaps["warmth"][:200][is_known])
+
+
+def test_of_a_number_that_is_new_in_each_row_nothing_is_a_function(tmp_path):
+    """Each number then says all of a row; there are no two rows that it could have told apart."""
+    rng = np.random.default_rng(22)
+    frame = pd.DataFrame({"x": rng.normal(size=ROWS), "y": rng.normal(size=ROWS).round(2)})
+    assert found_in(frame, tmp_path / "t.csv") == {}
+
+
+def test_what_rounding_left_is_not_explained_by_others(tmp_path):
+    """Of charges of calls by the minute two that cancel each other explain a little of another's rounding.
+
+    So does a number of accounts of a payment that has half a cent more in some rows.
+    """
+    rng = np.random.default_rng(23)
+    minutes = {name: rng.normal(200.0, 50.0, ROWS).clip(1).round(1) for name in ("day", "evening", "night", "abroad")}
+    rates = {"day": 0.17, "evening": 0.085, "night": 0.045, "abroad": 0.27}
+    charges = {f"{name}_charge": (rates[name] * minutes[name]).round(2) for name in rates}
+    accounts = rng.poisson(10, ROWS)
+    paid = {"principal": rng.gamma(4.0, 100.0, ROWS).round(2), "interest": rng.gamma(4.0, 20.0, ROWS).round(2)}
+    half = np.where(accounts > 17, 0.005, 0.0)
+    paid["paid"] = (paid["principal"] + paid["interest"] + half).round(3)
+    found = found_in(pd.DataFrame(minutes | charges | {"accounts": accounts} | paid), tmp_path / "t.csv")
+    expected = {f"{name}_charge": f"{rate} * {name}" for name, rate in rates.items()}
+    assert {name: text for name, text in found.items() if name in expected} == expected
+    assert not any("accounts" in text for text in found.values())

@@ -38,9 +38,11 @@ def test_a_class_of_which_there_is_one_follows_from_what_it_is_looked_up_by(sale
 
 
 def test_what_may_be_several_is_guessed(tmp_path):
-    """Of a rate that few had, of nothing over nothing, of a name that rare classes share: draws differ by the seed."""
+    """Of a rate that few had, of nothing over nothing, of a name that several share: draws differ by the seed."""
     rng = np.random.default_rng(15)
-    town = np.where(rng.random(ROWS) < 0.05, np.array([f"v{k}" for k in range(ROWS)]), rng.choice(["A", "B"], ROWS))
+    town = np.where(
+        rng.random(ROWS) < 0.05, np.array([f"v{k}" for k in range(ROWS)]), rng.choice(["A", "B", "C"], ROWS)
+    )
     visitors = np.where(rng.random(ROWS) < 0.1, 0, rng.integers(20, 90_000, ROWS))
     frame = pd.DataFrame({"town": town, "side": np.where(town == "A", "west", "east"), "visitors": visitors})
     frame["buyers"] = np.where(

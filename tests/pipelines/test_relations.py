@@ -87,10 +87,15 @@ def test_numbers_stay_within_what_was_seen(sales_fit):
 
 
 def test_they_can_be_left_out(fit_tiny):
-    """Then a model that has hardly learnt breaks each of them, which shows what the other tests see."""
+    """Then a model that has hardly learnt breaks each of them, which shows what the other tests see.
+
+    But for the region of a city: that one class determines another is counted, not learnt (tfp_realnvp/parents.py).
+    """
     result = fit_tiny(sales(), "unrelated", relations=False)
     assert read_model(result.model).encoding.relations == ()
-    assert min(problems(pipelines.generate(result.model, 1_000, seed=5)).values()) > 100
+    found = problems(pipelines.generate(result.model, 1_000, seed=5))
+    assert found.pop("region") < 20
+    assert min(found.values()) > 100
 
 
 def test_relations_that_a_model_cannot_fulfil_are_dropped(sales_fit):
@@ -138,6 +143,10 @@ def edited(name, **entries):
         (edited("total", digits=99), "whole number"),
         (edited("log_price", inputs=["price", "shipping"]), "more than one input"),
         (edited("log_price", kind="abs"), "other numbers"),
+        (edited("log_price", kind="table", numbers=[1.0, 2.0, 3.0]), "other numbers"),
+        (edited("log_price", kind="table", numbers=[]), "other numbers"),
+        (edited("log_price", kind="table", numbers=[2.0, 1.0, 3.0, 4.0]), "in no order"),
+        (edited("rate", kind="table", numbers=[1.0, 2.0, 3.0, 4.0]), "more than one input"),
         (edited("rate", otherwise="0"), "otherwise"),
         (edited("region", inputs=["price"]), "no class"),
         (edited("region", classes=[0]), "no class"),
