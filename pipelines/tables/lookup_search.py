@@ -82,37 +82,31 @@ def _lookup(given: ColumnEncoding, name: str, cells: Cells, inputs: np.ndarray, 
 
 
 def find_tables(
-    numbers: Mapping[str, np.ndarray], columns: Mapping[str, ColumnEncoding]
+    numbers: Mapping[str, np.ndarray], classes: Mapping[str, np.ndarray], columns: Mapping[str, ColumnEncoding]
 ) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Yields columns of numbers that are functions of another, that one, and the known numbers, then theirs.
+    """Yields columns that are functions of a column of numbers, that one, and a row for each of its numbers, in order.
 
-    The other is a column whose new numbers are all ones that it had before, of not fewer different ones.
+    It is a column whose new numbers are all ones that it had before, of not fewer different ones than the other has.
 
     Args:
-        numbers: Of each column, float64 `[n]`, NaN where there is none.
+        numbers: Of each column of numbers, float64 `[n]`, NaN where there is none.
+        classes: Of other columns, their classes, int `[n]`.
         columns: How each is seen.
     """
-    known = {name: np.unique(values, return_inverse=True) for name, values in numbers.items()}  # NaN is the last
-    order = list(numbers)
-    for given, (distinct, groups) in known.items():
-        margin = columns[given].margin
-        if (
-            margin is None
-            or not len(margin.support)
-            or not np.isin(distinct[~np.isnan(distinct)], margin.support).all()
-        ):
+    known = {name: np.unique(values, return_inverse=True)[1] for name, values in {**numbers, **classes}.items()}
+    order = list(known)
+    for given, values in numbers.items():
+        margin, groups = columns[given].margin, known[given]
+        if margin is None or not np.isin(values[~np.isnan(values)], margin.support).all():
             continue
         first = np.unique(groups, return_index=True)[1]
-        for name, (values, own) in known.items():
-            is_before = (len(values), order.index(given)) <= (len(distinct), order.index(name))
+        for name, own in known.items():
+            is_before = (own.max(), order.index(given)) <= (groups.max(), order.index(name))
             if name == given or not is_before or (own[first][groups] != own).any():
                 continue
-            sizes, shares = np.bincount(groups), np.bincount(own) / len(own)
-            if sizes.sum() < _MIN_ROWS or _log_chance(sizes, shares) > _MAX_LOG_CHANCE:
+            if len(own) < _MIN_ROWS or _log_chance(np.bincount(groups), np.bincount(own) / len(own)) > _MAX_LOG_CHANCE:
                 continue
-            is_number = ~np.isnan(distinct) & ~np.isnan(values[own[first]])
-            if is_number.any():
-                yield name, given, np.r_[distinct[is_number], values[own[first]][is_number]]
+            yield name, given, first[~np.isnan(values[first])]
 
 
 def _log_chance(sizes: np.ndarray, shares: np.ndarray) -> float:

@@ -42,7 +42,7 @@ def find_relations(source: Source, schema: Schema, encoding: Encoding) -> tuple[
 
     They are looked for in this order, and a column follows by the first that is found: a function of one column of
     classes; a weighted sum of columns of numbers; a logarithm; a product or quotient of two, or a square; a number
-    without its sign; a part of a date; a sum of shares; a function of a column of numbers, known by its numbers.
+    without its sign; a part of a date; a sum of shares; a function of a column of numbers that repeat.
 
     Args:
         source: A table; of a large one, an even selection of rows.
@@ -350,8 +350,22 @@ class _Search:
                         yield self._relation(name, [given], part, [float(offset[0]), unit])
 
     def _tables(self) -> Iterator[Relation]:
-        for name, given, numbers in find_tables({name: self._numbers[name] for name in self._free}, self._columns):
-            yield self._relation(name, [given], "table", numbers)
+        numbers = {name: self._numbers[name] for name in self._free}
+        classes = {
+            name: cells.codes
+            for name, cells in self._cells.items()
+            if cells.codes is not None and cells.values is None and (cells.codes >= 0).all()
+            if name not in self._numbers and name not in self._relations
+        }
+        for name, given, rows in find_tables(numbers, classes, self._columns):
+            if name in classes:
+                yield Relation(
+                    name, (given,), "names", tuple(numbers[given][rows]), tuple(classes[name][rows].tolist())
+                )
+                continue
+            rows = rows[~np.isnan(numbers[name][rows])]
+            if len(rows):
+                yield self._relation(name, [given], "table", [*numbers[given][rows], *numbers[name][rows]])
 
     def _complete(self, names: Sequence[str], most: int) -> tuple[list[str], np.ndarray]:
         """The columns of numbers that vary in the rows where none is missing, and these rows.

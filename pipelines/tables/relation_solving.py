@@ -94,6 +94,8 @@ def _backwards(
     own, input_, column = cells[relation.column], cells[name], columns[name]
     if relation.kind == "lookup":
         return _looked_back(relation, own, input_, column)
+    if relation.kind == "names":
+        return input_, np.zeros(len(own), bool)
     wanted = values_of(own, columns[relation.column])
     inputs = [values_of(cells[other], columns[other]) for other in relation.inputs]
     place, decimals = relation.inputs.index(name), decimals_of(schema[name])

@@ -37,7 +37,7 @@ DATE_PARTS = {
     "dayofyear": "day_of_year",
     "weekday": "day_of_week",
 }
-_KINDS = ("lookup", "table", "sum", "product", "log", "exp", "abs", *DATE_PARTS)
+_KINDS = ("lookup", "names", "table", "sum", "product", "log", "exp", "abs", *DATE_PARTS)
 _CHECKS = {
     "column": TEXT,
     "inputs": TEXTS,
@@ -67,14 +67,16 @@ class Relation:
     - one of `DATE_PARTS`: that of `x_1`, a date counted in units of `numbers[1]` seconds, plus `numbers[0]`. A weekday
       is 0 on Mondays.
 
-    A "lookup" has a cell for each class of its input.
+    A "lookup" has a cell for each class of its input, "names" a class for each known number of it.
 
     Attributes:
         column: The column that follows.
         inputs: Those it follows from.
         kind: One of these.
-        numbers: As above; of a lookup, the number for each class of the input, None where the cell is none.
-        classes: Of a lookup, the class for each class of the input: -1 where it is not known.
+        numbers: As above; of a lookup, the number for each class of the input, None where the cell is none; of names,
+            the known numbers in order.
+        classes: Of a lookup, the class for each class of the input: -1 where it is not known; of names, that for each
+            number.
         decimals: To how many the number is rounded, or None.
         digits: To how many significant digits if these are fewer, or None.
         is_single: Whether it is a float32, rounded to the nearest.
@@ -122,8 +124,8 @@ class Relation:
                 found = np.abs(inputs[0] - numbers[0])
             elif self.kind == "table":
                 known, theirs = np.split(numbers, 2)
-                places = np.searchsorted(known, inputs[0]).clip(max=len(known) - 1)
-                found = np.where(known[places] == inputs[0], theirs[places], np.nan)
+                places = _places(known, inputs[0])
+                found = np.where(places < 0, np.nan, theirs[places])
             else:
                 found = numbers[0] + date_part(inputs[0] * numbers[1], self.kind)
             if self.is_single:
@@ -162,6 +164,8 @@ class Relation:
         own, column = cells[self.column], columns[self.column]
         if self.kind == "lookup":
             return self._looked_up(cells[self.inputs[0]], own), np.ones(len(own), bool)
+        if self.kind == "names":
+            return self._named(values_of(cells[self.inputs[0]], columns[self.inputs[0]]), own)
         numbers = self.number([values_of(cells[name], columns[name]) for name in self.inputs])
         is_missing = own.are_missing
         if self.may_be_missing:
@@ -174,6 +178,12 @@ class Relation:
             is_right |= lacks
         return placed, is_right
 
+    def _named(self, given: np.ndarray, own: Cells) -> tuple[Cells, np.ndarray]:
+        assert own.codes is not None
+        places = _places(self._numbers, given)
+        codes = np.where(places < 0, own.codes, np.array(self.classes)[places]).astype(own.codes.dtype)
+        return dataclasses.replace(own, codes=codes), (places >= 0) | np.isnan(given)
+
     def _looked_up(self, given: Cells, own: Cells) -> Cells:
         assert given.codes is not None
         classes = np.array([*self.classes, -1])[given.codes]
@@ -185,6 +195,12 @@ class Relation:
             numbers = np.array([*self._numbers, np.nan])[given.codes]
             values = np.where(is_known & ~np.isnan(numbers), numbers, values)
         return dataclasses.replace(own, codes=codes, values=values)
+
+
+def _places(known: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Returns where numbers are among known ones, which are in order: int `[n]`, -1 where they are not."""
+    places = np.searchsorted(known, numbers).clip(max=len(known) - 1)
+    return np.where(known[places] == numbers, places, -1)
 
 
 def date_part(seconds: np.ndarray, part: str) -> np.ndarray:
@@ -260,7 +276,7 @@ def words(relation: Relation) -> str:
 
 
 def _formula(relation: Relation) -> str:
-    if relation.kind in ("lookup", "table"):
+    if relation.kind in ("lookup", "names", "table"):
         return f"a function of {relation.inputs[0]}"
     start, *rest = [0.0 if number is None else number for number in relation.numbers]
     if relation.kind == "product":
@@ -318,16 +334,32 @@ def _problem(relation: Relation, columns: Mapping[str, ColumnEncoding], before: 
     wanted = {"sum": len(names), "product": len(names), "log": 3, "exp": 3, "abs": 1}.get(relation.kind, 2)
     if relation.kind == "lookup":
         return _lookup_problem(relation, own, first)
-    if relation.kind in ("table", "log", "exp", "abs", *DATE_PARTS) and len(relation.inputs) != 1:
+    if relation.kind in ("names", "table", "log", "exp", "abs", *DATE_PARTS) and len(relation.inputs) != 1:
         return "has more than one input"
+    if relation.kind == "names":
+        return _names_problem(relation, own, first)
     if relation.kind == "table":
         wanted = max(2, 2 * (len(relation.numbers) // 2))
     if len(relation.numbers) != wanted or None in relation.numbers or relation.classes:
         return "has other numbers than it needs"
     if any(columns[name].margin is None and not columns[name].values for name in names):
         return "is of columns without numbers"
-    if relation.kind == "table" and not (np.diff(np.split(np.array(relation.numbers, float), 2)[0]) > 0).all():
+    if relation.kind == "table" and not _are_in_order(relation.numbers[: wanted // 2]):
         return "has numbers in no order"
+    return None
+
+
+def _are_in_order(numbers: Sequence[float | None]) -> bool:
+    return None not in numbers and bool((np.diff(np.array(numbers, float)) > 0).all())
+
+
+def _names_problem(relation: Relation, own: ColumnEncoding, first: ColumnEncoding) -> str | None:
+    if own.margin is not None or (first.margin is None and not first.values):
+        return "is of columns with other cells than it needs"
+    if not relation.numbers or not _are_in_order(relation.numbers):
+        return "has numbers in no order"
+    if len(relation.classes) != len(relation.numbers) or not all(0 <= c < len(own.levels) for c in relation.classes):
+        return "has classes that there are not"
     return None
 
 

@@ -209,27 +209,34 @@ def test_missing_cells(tmp_path):
 
 
 def days(rows=ROWS):
-    """Bookings on 300 days, whose temperature all rows of a day have, and a price that has nothing to do with them."""
+    """Bookings on 300 days, whose weather all rows of a day have, and a price that has nothing to do with them."""
     rng = np.random.default_rng(21)
     day, price = rng.integers(0, 300, rows), rng.gamma(5.0, 10.0, rows).round(2)
     dates = (np.datetime64("2023-01-01") + day.astype("timedelta64[D]")).astype(str)
-    return pd.DataFrame({"day": dates, "price": price, "warmth": rng.normal(10.0, 6.0, 300).round(2)[day]})
+    warmth, sky = rng.normal(10.0, 6.0, 300).round(2)[day], rng.choice(["clear", "grey", "rain"], 300)[day]
+    return pd.DataFrame({"day": dates, "price": price, "warmth": warmth, "sky": sky})
 
 
-def test_a_number_that_all_rows_of_a_day_have_is_a_function_of_it(tmp_path):
+def test_what_all_rows_of_a_day_have_is_a_function_of_it(tmp_path):
     frame = days()
-    assert found_in(frame, tmp_path / "t.csv") == {"warmth": "a function of day"}
-    gaps = frame.assign(warmth=frame["warmth"].mask(frame["day"] < "2023-02-01"))
-    assert found_in(gaps, tmp_path / "t.csv") == {"warmth": "a function of day"}
+    both = {"warmth": "a function of day", "sky": "a function of day"}
+    assert found_in(frame, tmp_path / "t.csv") == both
+    is_gap = frame["day"] < "2023-02-01"
+    gaps = frame.assign(warmth=frame["warmth"].mask(is_gap), sky=frame["sky"].mask(is_gap))
+    assert found_in(gaps, tmp_path / "t.csv") == both
     frame.loc[7, "warmth"] += 1
+    frame.loc[8, "sky"] = "grey" if frame.loc[8, "sky"] == "rain" else "rain"
     assert found_in(frame, tmp_path / "t.csv") == {}
     model = pipelines.fit(gaps, model=tmp_path / "m.augment", steps=2, couplings=2, width=8).model
-    new = pipelines.generate(model, 2_000, seed=0)
-    warmth = gaps.groupby("day")["warmth"].first()
-    np.testing.assert_array_equal(new["warmth"], warmth[new["day"]])
-    filled = pipelines.impute(gaps.assign(warmth=np.nan)[:200], model=model)
-    is_known = gaps["warmth"][:200].notna()
-    np.testing.assert_array_equal(filled["warmth"][is_known], gaps["warmth"][:200][is_known])
+    new, filled = pipelines.generate(model, 2_000, seed=0), gaps.assign(warmth=np.nan, sky=None)[:200]
+    filled = pipelines.impute(filled, model=model)
+    for name in both:
+        of_day = gaps.groupby("day")[name].first()
+        np.testing.assert_array_equal(new[name].fillna("gap"), of_day[new["day"]].fillna("gap"))
+        is_known = gaps[name][:200].notna()
+        np.testing.assert_array_equal(filled[name][is_known], gaps[name][:200][is_known])
+    rainy = pipelines.generate(model, 200, seed=0, where=["sky=rain"])
+    assert (gaps.groupby("day")["sky"].first()[rainy["day"]] == "rain").all()
 
 
 def test_of_a_number_that_is_new_in_each_row_nothing_is_a_function(tmp_path):

@@ -1,0 +1,63 @@
+"""Measures what it does to new rows that classes which nearly determine others start from counted tables.
+
+    python benchmarks/parents.py --data FOLDER --score SCORE.py --draws 3
+
+FOLDER has a train.csv. Two models are fitted with `--max-time 60s --seed 0`, without and with the tables. Printed are
+the columns that have parents, the held-out rows' mean log-density (nats), and means of what SCORE.py prints
+(`python benchmarks/tables.py --help` says what that is) of as many new rows as there are real ones.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import scored
+from figures import aligned
+
+import pipelines
+from pipelines import models
+from pipelines.model_file import read_model
+
+FIGURES = ("shape", "trend", "c2st", "tstr", "trtr", "memorised")
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
+    parser.add_argument("--draws", type=int, default=3, help="of each (3)")
+    options = parser.parse_args()
+    target = json.loads((options.data / "meta.json").read_text())["target"]
+    shown = [("parents", "log-density", *FIGURES)]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, found_by in (("without", lambda recipe, *_: recipe), ("with", models.with_parents)):
+            model = Path(folder) / f"{name}.augment"
+            with mock.patch.object(models, "with_parents", found_by):
+                fitted = pipelines.fit(options.data / "train.csv", model=model, target=target, max_time=60.0)
+            found = []
+            for seed in range(options.draws):
+                output = Path(folder) / "rows.csv"
+                pipelines.generate(model, fitted.rows, output=output, seed=seed, force=True)
+                found.append(scored.score(options.score, options.data, output))
+            means = [np.mean([figures[figure] for figures in found]) for figure in FIGURES]
+            shown.append((name, f"{fitted.log_likelihood:.2f}", *(f"{mean:.4g}" for mean in means)))
+        flow, encoding = read_model(model).description["flow"], read_model(model).encoding
+    names = [column.name for column in encoding.discrete]
+    for name, parents in zip(names, _parents(flow) or [[] for _ in names], strict=True):
+        if parents:
+            print(f"{name}: {', '.join(names[parent] for parent in parents)}")
+    print(aligned(shown))
+
+
+def _parents(flow: dict) -> list[list[int]] | None:
+    """The parents of the classes of a model, as its configuration has them."""
+    arguments = flow["arguments"]
+    return (arguments if "num_classes" in arguments else arguments["discrete"]["arguments"])["parents"]
+
+
+if __name__ == "__main__":
+    main()
