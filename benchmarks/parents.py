@@ -1,4 +1,4 @@
-"""Measures what it does to new rows that classes which nearly determine others start from counted tables.
+"""Measures what it does to new rows that classes which tell much of others start from counted tables.
 
     python benchmarks/parents.py --data FOLDER --score SCORE.py --draws 3
 

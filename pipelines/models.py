@@ -237,7 +237,7 @@ def _walked(model: Any, noise: np.ndarray, classes: np.ndarray) -> list[np.ndarr
 
 
 def with_parents(recipe: Recipe, rows: Rows, num_classes: list[int]) -> Recipe:
-    """Returns the recipe that knows which of the rows' discrete columns nearly determine which."""
+    """Returns the recipe that knows which of the rows' discrete columns tell much of which."""
     import tfp_realnvp as tfr
 
     if not num_classes:

@@ -36,7 +36,7 @@ class Recipe:
         min_steps: At least so many steps are made then.
         num_ordered: Of each discrete column, how many of its first classes lie in an order.
         copies: How often the rows to train on are encoded: those of a small table several times.
-        parents: Of each discrete column, others that nearly determine it; empty where they were not looked for.
+        parents: Of each discrete column, others that tell much of it; empty where they were not looked for.
     """
 
     transform: str

@@ -1,4 +1,4 @@
-"""Classes that nearly determine those of another column: which columns these are, and what they say of it."""
+"""Columns whose classes tell much of another column's: which these are, and tables of what they tell."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _MAX_CELLS = 1 << 20  # of a table
 _MAX_ROWS = 20_000  # to find parents by
 
 
-def strong_parents(classes: np.ndarray, num_classes: Sequence[int], *, least: float = 0.3) -> list[list[int]]:
-    """Returns of each column those that nearly determine it, the strongest first, for `AutoregressiveCategorical`.
+def strong_parents(classes: np.ndarray, num_classes: Sequence[int], *, least: float = 0.1) -> list[list[int]]:
+    """Returns of each column the columns that tell much of it, the strongest first: its parents.
 
     A column is a parent of another if the other's classes are likelier by `least` of their entropy where that column's
     class is known. Three are returned at most, and one more if it is the first that comes before the column.

@@ -1,4 +1,4 @@
-"""Which columns nearly determine which, and the tables that say so."""
+"""Which columns tell much of which, and the tables of what they tell."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def table_of(rows, seed=0, exceptions=0.05):
     return np.stack([code, coin, group, biased], axis=1), [40, 2, 8, 2]
 
 
-def test_what_nearly_determines_a_column_is_its_parent():
+def test_what_tells_much_of_a_column_is_its_parent():
     assert strong_parents(*table_of(2_000)) == [[2], [], [0], []]
 
 

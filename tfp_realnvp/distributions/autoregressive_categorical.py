@@ -45,7 +45,7 @@ class AutoregressiveCategorical(tfd.Distribution):
     softmax. The last layer starts at zero, so all classes of a column are equally likely before training. Of classes in
     an order neighbours are alike before training, and what is learnt of one is the sooner learnt of the others.
 
-    A column may have parents, others that nearly determine it. Of those before it in an order, the strongest one's
+    A column may have parents, others that tell much of it. Of those before it in an order, the strongest one's
     class then looks up what is added to the logits, the logarithm of how much likelier each class is given that one
     (`initialize` counts it; it is not trained): which of hundreds of classes goes with which is counted in no time, and
     learnt by a network of few units hardly ever.
@@ -67,7 +67,7 @@ class AutoregressiveCategorical(tfd.Distribution):
         embedding_size: Length of the vector that stands for a class.
         num_ordered: Of each column, how many of its first classes lie in an order, as those of a rating do. Default:
             none do.
-        parents: Of each column, others that nearly determine it, the strongest first, as `strong_parents` finds them.
+        parents: Of each column, others that tell much of it, the strongest first, as `strong_parents` finds them.
             Default: none do.
         dropout: Share of the hidden units that are dropped in training.
         seed: Integer seed of the weights, the orders and the dropout, or None for fresh ones.
