@@ -71,9 +71,9 @@ def finished(
         opened = read_model(path)
         was = opened.description.get("fingerprint")
         if was == fingerprint:
-            handled = {column.name: handled(column, opened.encoding) for column in opened.schema.columns}
+            words = {column.name: handled(column, opened.encoding) for column in opened.schema.columns}
             told = opened.description["training"]
-            return FitResult(model=str(path), source=source.name, handled=handled, **told)
+            return FitResult(model=str(path), source=source.name, handled=words, **told)
         why = differences(was, fingerprint)
     except AugmentError as error:
         why = str(error)

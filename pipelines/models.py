@@ -248,7 +248,7 @@ def with_parents(recipe: Recipe, rows: Rows, num_classes: list[int]) -> Recipe:
 
 def _counted(rows: Rows, recipe: Recipe) -> np.ndarray:
     """Returns the classes of rows, each row once."""
-    return rows.classes[: len(rows.classes) // recipe.copies]
+    return rows.classes[: max(1, len(rows.classes) // recipe.copies)]
 
 
 def build(

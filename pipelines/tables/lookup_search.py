@@ -82,7 +82,10 @@ def _lookup(given: ColumnEncoding, name: str, cells: Cells, inputs: np.ndarray, 
 
 
 def find_tables(
-    numbers: Mapping[str, np.ndarray], classes: Mapping[str, np.ndarray], columns: Mapping[str, ColumnEncoding]
+    numbers: Mapping[str, np.ndarray],
+    classes: Mapping[str, np.ndarray],
+    columns: Mapping[str, ColumnEncoding],
+    probe: np.ndarray,
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yields columns that are functions of a column of numbers, that one, and a row for each of its numbers, in order.
 
@@ -92,21 +95,30 @@ def find_tables(
         numbers: Of each column of numbers, float64 `[n]`, NaN where there is none.
         classes: Of other columns, their classes, int `[n]`.
         columns: How each is seen.
+        probe: The rows that functions are first tried in.
     """
-    known = {name: np.unique(values, return_inverse=True)[1] for name, values in {**numbers, **classes}.items()}
-    order = list(known)
-    for given, values in numbers.items():
-        margin, groups = columns[given].margin, known[given]
-        if margin is None or not np.isin(values[~np.isnan(values)], margin.support).all():
+    names = [*numbers, *classes]
+    labels = [np.unique(values, return_inverse=True)[1] for values in (*numbers.values(), *classes.values())]
+    most = [int(own.max()) for own in labels]
+    for place, (given, values) in enumerate(numbers.items()):
+        margin, is_there = columns[given].margin, ~np.isnan(values)
+        if margin is None or not len(margin.support) or len(values) < _MIN_ROWS:
             continue
+        seen = np.array(columns[given].values)  # of the classes that are numbers
+        if not np.array_equal(np.unique(values[is_there]), np.union1d(margin.support, seen[~np.isnan(seen)])):
+            continue  # of one that is not here, nothing would be known
+        groups = labels[place]
         first = np.unique(groups, return_index=True)[1]
-        for name, own in known.items():
-            is_before = (own.max(), order.index(given)) <= (groups.max(), order.index(name))
-            if name == given or not is_before or (own[first][groups] != own).any():
+        for index, (name, own) in enumerate(zip(names, labels, strict=True)):
+            if index == place or (most[index], place) > (most[place], index):
                 continue
-            if len(own) < _MIN_ROWS or _log_chance(np.bincount(groups), np.bincount(own) / len(own)) > _MAX_LOG_CHANCE:
+            if (own[first][groups[probe]] != own[probe]).any() or (own[first][groups] != own).any():
                 continue
-            yield name, given, first[~np.isnan(values[first])]
+            # What stands beside a missing number follows from nothing: it has to be missing too.
+            if not is_there.all() and (name in classes or not np.isnan(numbers[name][~is_there]).all()):
+                continue
+            if _log_chance(np.bincount(groups), np.bincount(own) / len(own)) <= _MAX_LOG_CHANCE:
+                yield name, given, first[is_there[first]]
 
 
 def _log_chance(sizes: np.ndarray, shares: np.ndarray) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import fractions
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -17,6 +16,8 @@ from pipelines.tables.precision import Precision
 from pipelines.tables.reading import Source
 from pipelines.tables.relations import DATE_PARTS, Relation, values_of
 from pipelines.tables.schema import Schema
+from pipelines.tables.simple_numbers import simple_numbers
+from pipelines.tables.sum_search import find_sums
 
 __all__ = ["find_relations"]
 
@@ -24,15 +25,11 @@ _MAX_ROWS, _MAX_CELLS = 200_000, 5_000_000  # that a relation has to hold in
 _PROBE_ROWS = 2_000  # that it is looked for in
 # A relation is told from chance by rows whose number is not the column's most frequent one.
 _MIN_ROWS, _MIN_ROWS_PER_INPUT = 30, 10
-_MAX_INPUTS = 20  # of a sum
-_MAX_WAYS = 3  # of solving one for a column
 _MAX_COLUMNS_OF_SUMS, _MAX_COLUMNS_OF_PRODUCTS = 300, 100
 _MAX_NUMBER = 1e50  # whose product with another has a square
 _LOST = 1e-13  # of a sum of squares, by float64
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact relation may leave of it in the probe
-_ROUNDED = 3.0  # times a column's rounding, that of up to 20 others as fine and its own may leave
 _WIDER, _SIGMAS = 1.15, 4.0  # than rounding may a sum of rounded parts be off, and its mean in standard errors
-_BESIDE = 1.2  # times a column's rounding, what the best fit may be off by where the true sum is off by it once
 _TYPICAL = 0.8  # of a column's rounding: rounding leaves a half on average, halves that are rounded either way as much
 _SHIFTS = (0.0, 1.0)  # log x, log(1 + x)
 
@@ -182,96 +179,11 @@ class _Search:
         return [name for name in self._numbers if name not in self._relations]
 
     def _sums(self) -> Iterator[Relation]:
-        """Weighted sums: columns that are linearly dependent on those before them, in two orders.
-
-        A total is found after its parts, narrow ones first, and what is narrow and rounded after what it is a share of.
-        """
         names, table = self._complete(self._free, _MAX_COLUMNS_OF_SUMS)
-        if len(names) < 2:
-            return
-        deviation = table.std(axis=0)
-        for order in (np.argsort(deviation, kind="stable"), np.argsort(-deviation, kind="stable")):
-            yield from self._dependent(order.tolist(), names, table)
-
-    def _dependent(self, order: Sequence[int], names: Sequence[str], table: np.ndarray) -> Iterator[Relation]:
-        """Sums of columns before others in an order (Gram-Schmidt)."""
-        deviation = table.std(axis=0)
-        centred = (table - table.mean(axis=0)) / deviation
-        basis, upper = np.empty((len(table), 0)), np.empty((0, 0))  # of the columns kept: basis @ upper
-        kept: list[int] = []
-        for place in order:
-            rest, parts = centred[:, place], np.zeros(len(kept))
-            for _ in range(2):  # once more for what rounding left
-                further = basis.T @ rest
-                rest, parts = rest - basis @ further, parts + further
-            norm = float(np.linalg.norm(rest)) / math.sqrt(len(table))
-            precision = float(self._precisions[names[place]].tolerance(table[:, place]).max() / deviation[place])
-            if kept and norm <= max(_NEARLY, _ROUNDED * precision):
-                weights = np.linalg.solve(upper, parts)
-                noise = 1e-9 + 10 * norm / math.sqrt(len(table))
-                members = [kept[index] for index in np.flatnonzero(np.abs(weights) > noise)]
-                if 0 < len(members) <= _MAX_INPUTS:
-                    yield from self._sums_of([*members, place], names, table, noise)
-            if norm > _NEARLY:
-                length = norm * math.sqrt(len(table))
-                basis = np.column_stack([basis, rest / length])
-                upper = np.block([[upper, parts[:, None]], [np.zeros((1, len(kept))), length]])
-                kept.append(place)
-
-    def _sums_of(
-        self, members: Sequence[int], names: Sequence[str], table: np.ndarray, noise: float
-    ) -> Iterator[Relation]:
-        """Columns that are linearly dependent but for some noise, each as a sum of the others, the best ways first.
-
-        A total follows from its parts, as these would be negative now and then if they followed from it; and a column
-        of few values does not follow if another can, as there are few numbers it can be.
-        """
-        *inputs, place = members
-        inputs, *_ = self._needed(names[place], inputs, table, place)
-        members = [*inputs, place]
-        ways = []
-        for target in reversed(members):
-            inputs = sorted(set(members) - {target})
-            design = np.column_stack([np.ones(len(table)), table[:, inputs]])
-            found = np.linalg.lstsq(design, table[:, target], rcond=None)[0]
-            is_few = self._columns[names[target]].margin is None
-            ways.append((is_few, int((found[1:] < 0).sum()), target, inputs))
-        for *_, target, inputs in sorted(ways, key=lambda way: way[:2])[:_MAX_WAYS]:
-            inputs, found, error = self._needed(names[target], inputs, table, target)
-            deviation = table[:, target].std()
-            scales = np.r_[1.0, table[:, inputs].std(axis=0)] / deviation
-            for numbers in _simple(found, scales, max(noise, 10 * error / deviation / math.sqrt(len(table)))):
-                yield self._relation(names[target], [names[i] for i in inputs], "sum", numbers)
-
-    def _needed(
-        self, name: str, inputs: Sequence[int], table: np.ndarray, target: int
-    ) -> tuple[list[int], np.ndarray, float]:
-        """The inputs of a sum that are needed, its constant and their weights, and by how much it is off on average.
-
-        Of what rounding left of a column, others that have nothing to do with it explain a little, and cancel each
-        other: those without which the sum is right to the rounding are left away.
-        """
-        wanted, allowed = table[:, target], _BESIDE * self._precisions[name].tolerance(table[:, target])
-        columns = np.column_stack([np.ones(len(table)), table[:, inputs]])
-        scaled = columns / np.linalg.norm(columns, axis=0)
-        kept = list(range(columns.shape[1]))
-        is_reduced = True
-        while is_reduced and len(kept) > 1:
-            is_reduced = False
-            inverse = np.linalg.pinv(scaled[:, kept].T @ scaled[:, kept])
-            weights = inverse @ (scaled[:, kept].T @ wanted)
-            errors = np.sqrt(weights**2 / np.diag(inverse) / len(wanted))  # more, without each
-            for index in np.argsort(errors).tolist():
-                rest = kept[:index] + kept[index + 1 :]
-                found = np.linalg.lstsq(scaled[:, rest], wanted, rcond=None)[0]
-                if errors[index] <= allowed.max() and (np.abs(scaled[:, rest] @ found - wanted) <= allowed).all():
-                    kept, is_reduced = rest, True
-                    break
-        numbers = np.zeros(columns.shape[1])
-        numbers[kept] = np.linalg.lstsq(columns[:, kept], wanted, rcond=None)[0]
-        chosen = [index for index in kept if index]
-        error = float(np.sqrt(np.mean((columns @ numbers - wanted) ** 2)))
-        return [inputs[index - 1] for index in chosen], numbers[[0, *chosen]], error
+        allowed = [self._precisions[name].tolerance(table[:, place]) for place, name in enumerate(names)]
+        is_few = [self._columns[name].margin is None for name in names]
+        for place, inputs, numbers in find_sums(table, allowed, is_few):
+            yield self._relation(names[place], [names[index] for index in inputs], "sum", numbers)
 
     def _logarithms(self) -> Iterator[Relation]:
         names, table = self._complete(list(self._numbers), _MAX_COLUMNS_OF_SUMS)
@@ -282,7 +194,7 @@ class _Search:
             for place, given, slope, start in _lines(logs[:, usable], table):
                 pair = names[place], names[usable[given]]
                 line = np.array([start, slope])
-                for numbers in _simple(line, np.ones(2), 10 * _NEARLY):
+                for numbers in simple_numbers(line, np.ones(2), 10 * _NEARLY):
                     yield self._relation(pair[0], pair[1:], "log", [*numbers, shift])
                     yield self._relation(pair[1], pair[:1], "exp", [-numbers[0] / numbers[1], 1.0 / numbers[1], shift])
 
@@ -315,7 +227,7 @@ class _Search:
                     if first == second:
                         inputs, powers = inputs[:1], [2.0]
                     factor = shared[place, index : index + 1] / scale[index]
-                    for (number,) in _simple(factor, np.ones(1), 10 * _NEARLY):
+                    for (number,) in simple_numbers(factor, np.ones(1), 10 * _NEARLY):
                         found.append(self._relation(names[place], inputs, "product", [number, *powers]))
         yield from sorted(found, key=lambda relation: -(relation.numbers[-1] or 0))  # products first
 
@@ -333,7 +245,7 @@ class _Search:
                 zero, signed = -0.5 * found[1, place], table[:, given]
                 zeros = signed - np.where(signed < zero, -1, 1) * table[:, place]  # each but for rounding
                 middle = np.array([0.5 * (zeros.min() + zeros.max())])
-                for numbers in _simple(middle, 1.0 / table[:, place].std(keepdims=True), 10 * _NEARLY):
+                for numbers in simple_numbers(middle, 1.0 / table[:, place].std(keepdims=True), 10 * _NEARLY):
                     yield self._relation(names[place], [name], "abs", numbers)
 
     def _date_parts(self) -> Iterator[Relation]:
@@ -357,7 +269,7 @@ class _Search:
             if cells.codes is not None and cells.values is None and (cells.codes >= 0).all()
             if name not in self._numbers and name not in self._relations
         }
-        for name, given, rows in find_tables(numbers, classes, self._columns):
+        for name, given, rows in find_tables(numbers, classes, self._columns, self._probe):
             if name in classes:
                 yield Relation(
                     name, (given,), "names", tuple(numbers[given][rows]), tuple(classes[name][rows].tolist())
@@ -409,27 +321,6 @@ def _rows_of_others(numbers: np.ndarray) -> int:
 def _evenly(rows: int, most: int) -> np.ndarray:
     """The numbers of at most so many rows, evenly spread over all."""
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
-
-
-def _simple(numbers: np.ndarray, scales: np.ndarray, noise: float) -> Iterator[np.ndarray]:
-    """Yields numbers with simple ones, of six decimals or fractions, in the place of those that are nearly such.
-
-    First of those that may be such but for the rounding of what they were found from, then but for that of float64.
-
-    Args:
-        numbers: Any.
-        scales: By how much a result changes with each, in its standard deviations.
-        noise: What they may be off by, in the same.
-    """
-    for close in (noise, 1e-9):
-        found = numbers.copy()
-        for place, (number, scale) in enumerate(zip(numbers.tolist(), scales.tolist(), strict=True)):
-            fraction = float(fractions.Fraction(number).limit_denominator(100))
-            for near in (fraction, *(round(number, decimals) for decimals in range(1, 7))):
-                if abs(near - number) * scale <= close * max(1.0, abs(number) * scale):
-                    found[place] = near
-                    break
-        yield found
 
 
 def _lines(inputs: np.ndarray, outputs: np.ndarray) -> Iterator[tuple[int, int, float, float]]:

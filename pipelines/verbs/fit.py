@@ -140,6 +140,9 @@ def fit(
         )
     if len(devices) > 1 and (max_time is not None or patience is not None):
         raise UsageError("several devices train for a number of steps or epochs: leave max_time and patience away.")
+    for name, number in (("steps", steps), ("epochs", epochs)):
+        if number is not None and number < 1:
+            raise UsageError(f"{name} must be at least 1, got {number}.")
     if cluster is not None and workers is None:
         raise UsageError("say how many workers are to train together: each sees a batch of its own in a step.")
     options: dict[str, Any] = {

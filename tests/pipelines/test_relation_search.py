@@ -239,6 +239,22 @@ def test_what_all_rows_of_a_day_have_is_a_function_of_it(tmp_path):
     assert (gaps.groupby("day")["sky"].first()[rainy["day"]] == "rain").all()
 
 
+def test_what_stands_beside_a_missing_number_follows_from_nothing(tmp_path):
+    frame = days()
+    is_gone = np.random.default_rng(24).random(ROWS) < 0.2
+    gone = frame.assign(day=frame["day"].mask(is_gone))
+    assert found_in(gone.assign(warmth=frame["warmth"].mask(is_gone, 0.0)), tmp_path / "t.csv") == {}
+    both_gone = gone.assign(warmth=frame["warmth"].mask(is_gone))
+    assert found_in(both_gone, tmp_path / "t.csv") == {"warmth": "a function of day"}
+
+
+def test_a_day_of_many_rows_is_a_day_like_others(tmp_path):
+    """It is a class, as its rows are more than 2 % and ten times as many as others'."""
+    frame = days(4_000)
+    frame = pd.concat([frame, frame[frame["day"] == frame["day"][0]].sample(400, replace=True, random_state=0)])
+    assert found_in(frame, tmp_path / "t.csv") == {"warmth": "a function of day", "sky": "a function of day"}
+
+
 def test_of_a_number_that_is_new_in_each_row_nothing_is_a_function(tmp_path):
     """Each number then says all of a row; there are no two rows that it could have told apart."""
     rng = np.random.default_rng(22)

@@ -145,10 +145,10 @@ class AutoregressiveCategorical(tfd.Distribution):
         return tf.constant([], tf.int32)
 
     def initialize(self, classes: Any) -> None:
-        """Sets each column's softmax to its frequencies in `classes`, `[n, C]`: training starts at independence.
+        """Sets each column's softmax to its frequencies in `classes`, `[n, C]`.
 
-        A tenth of a row is added to each class, so that none is impossible. Of a column that has parents they are the
-        frequencies given each class of its strongest parent before it, so that training starts at a tree.
+        A tenth of a row is added to each class, so that none is impossible. Training starts at independence, and of
+        columns that have parents at their frequencies given each class of the strongest one that they see.
 
         Raises:
             ValueError: If `classes` has another shape, or one of them does not exist.
@@ -288,10 +288,10 @@ class _Network(tf_keras.Model):
             draws = tf.random.stateless_uniform([columns + 2], seed=[self._seed, step])
             share = tf.where(draws[0] < _CANONICAL_SHARE, 0.0, draws[1])
             is_first = draws[2:] < share
-        rank = tf.range(columns)
+        rank = np.arange(columns, dtype=np.int32)
         if is_first is not None:
             rank += tf.where(is_first, 0, columns)
-        is_seen = rank[:, tf.newaxis] < rank[tf.newaxis, :]  # [from, to]
+        is_seen = rank[:, np.newaxis] < rank[np.newaxis, :]  # [from, to]
         kernel = self.first * tf.cast(is_seen, self.real_dtype)[:, tf.newaxis, :, tf.newaxis]
         kernel = tf.reshape(kernel, [columns * self._size, columns * self._width])
         inputs = tf.reshape(self._embed(classes), [-1, columns * self._size])
@@ -305,7 +305,7 @@ class _Network(tf_keras.Model):
         for group in self.groups:
             logits = group(tf.gather(h, group.columns))
             if group.tables is not None:
-                logits += self._from_parents(group, classes, is_seen)
+                logits += group.from_parents(tf.transpose(classes), is_seen)
             index = tf.transpose(tf.gather(classes, group.columns, axis=1))
             chosen = tf.reduce_sum(logits * tf.one_hot(index, group.size, dtype=logits.dtype), axis=-1)
             terms.append(chosen - tf.reduce_logsumexp(logits, axis=-1))
@@ -351,7 +351,7 @@ class _Network(tf_keras.Model):
             (g, index), count = self._places[column], self._counts[column]
             kernels, biases = heads[g]
             logits = tf.matmul(h, kernels[index][:, :count]) + biases[index][:, :count]
-            row = self.groups[g].from_parents(index, (drawn + later[column:]).__getitem__, is_known.__getitem__)
+            row = self.groups[g].parent_row(index, (drawn + later[column:]).__getitem__, is_known.__getitem__)
             is_known[column] = True
             if row is not None:
                 logits += tf.gather(self.groups[g].tables, row)[:, :count]
@@ -369,15 +369,6 @@ class _Network(tf_keras.Model):
             embedding = embed(self.embeddings, choice + int(self._offsets[column]))
             seen = tf.concat([seen, embedding], axis=-1) if column else embedding
         return tf.stack(drawn, axis=-1), log_prob
-
-    def _from_parents(self, group: ClassHeads, classes: tf.Tensor, is_seen: tf.Tensor) -> tf.Tensor:
-        """Returns what a group's parents add to its logits, `[G, n, L]`; `is_seen` is `[from, to]`."""
-        by_column = tf.transpose(classes)
-        rows = []
-        for place, column in enumerate(group.columns):
-            row = group.from_parents(place, by_column.__getitem__, is_seen[:, column].__getitem__)
-            rows.append(0 * by_column[0] if row is None else row)
-        return tf.gather(tf.stop_gradient(group.tables), tf.stack(rows))
 
     def _embed(self, classes: tf.Tensor) -> tf.Tensor:
         """Returns `[n, C, embedding_size]`."""

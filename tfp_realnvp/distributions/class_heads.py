@@ -56,6 +56,13 @@ class ClassHeads(tf.Module):
             for parent in parents[column]:
                 self._parents[-1].append((parent, rows))
                 rows += num_classes[parent]
+        # The same, padded to as many: a column is none of its own parents, and never seen by itself.
+        shape = len(columns), max(1, *(len(parents[column]) for column in columns), 1)
+        self._parent_columns = np.tile(np.array(columns, np.int32)[:, np.newaxis], [1, shape[1]])
+        self._first_rows = np.zeros(shape, np.int32)
+        for place, some in enumerate(self._parents):
+            for index, (parent, row) in enumerate(some):
+                self._parent_columns[place, index], self._first_rows[place, index] = parent, row
         self.tables = None
         if rows > 1:
             zeros = np.zeros([rows, self.size])
@@ -80,7 +87,28 @@ class ClassHeads(tf.Module):
                 tables[row : row + table.shape[0], : table.shape[1]] = table
         self.tables.assign(tables)
 
-    def from_parents(
+    def from_parents(self, classes: tf.Tensor, is_seen: np.ndarray | tf.Tensor) -> tf.Tensor:
+        """Returns what is added to the logits, `[G, n, L]`: what each column's strongest parent of those it sees tells.
+
+        Args:
+            classes: int32 `[C, n]`.
+            is_seen: Which column, `[from, to]`, sees which; as an array if that is known when the graph is made.
+        """
+        pairs = np.stack([self._parent_columns, np.tile(self.columns, [self._first_rows.shape[1], 1]).T], axis=-1)
+        if isinstance(is_seen, np.ndarray):
+            seen = is_seen[pairs[..., 0], pairs[..., 1]]
+            order = np.arange(len(seen)), seen.argmax(axis=1)
+            row = tf.gather(classes, self._parent_columns[order]) + self._first_rows[order][:, np.newaxis]
+            row *= seen.any(axis=1, keepdims=True).astype(np.int32)
+        else:
+            seen = tf.gather_nd(is_seen, pairs)
+            strongest = tf.argmax(tf.cast(seen, tf.int32), axis=1)
+            row = tf.gather(classes, tf.gather(self._parent_columns, strongest, batch_dims=1))
+            row += tf.gather(self._first_rows, strongest, batch_dims=1)[:, tf.newaxis]
+            row = tf.where(tf.reduce_any(seen, axis=1)[:, tf.newaxis], row, 0)
+        return tf.gather(tf.stop_gradient(self.tables), row)
+
+    def parent_row(
         self, place: int, classes: Callable[[int], tf.Tensor], is_seen: Callable[[int], bool | tf.Tensor]
     ) -> tf.Tensor | None:
         """Returns the row of the tables that a column's strongest parent of those it sees tells, int32 `[n]`.
