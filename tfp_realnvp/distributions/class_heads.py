@@ -57,7 +57,7 @@ class ClassHeads(tf.Module):
                 self._parents[-1].append((parent, rows))
                 rows += num_classes[parent]
         # The same, padded to as many: a column is none of its own parents, and never seen by itself.
-        shape = len(columns), max(1, *(len(parents[column]) for column in columns), 1)
+        shape = len(columns), max(1, *(len(parents[column]) for column in columns))
         self._parent_columns = np.tile(np.array(columns, np.int32)[:, np.newaxis], [1, shape[1]])
         self._first_rows = np.zeros(shape, np.int32)
         for place, some in enumerate(self._parents):
