@@ -26,10 +26,10 @@ def test_few_points_in_the_plane_are_not_learnt_by_heart():
     assert [Recipe.for_table(rows, [], 2).transform for rows in (300, 2_999, 3_000)] == ["spline", "spline", "affine"]
 
 
-def test_which_classes_lie_in_an_order_is_not_among_the_sizes_that_a_model_file_tells():
+def test_what_follows_from_the_table_is_not_among_the_sizes_that_a_model_file_tells():
     recipe = Recipe.for_table(1000, [5, 3], 2, [4, 0])
     assert recipe.num_ordered == (4, 0)
-    assert set(dataclasses.asdict(recipe)) - set(recipe.sizes) == {"num_ordered"}
+    assert set(dataclasses.asdict(recipe)) - set(recipe.sizes) == {"num_ordered", "copies", "parents"}
 
 
 def test_recipes_for_more_columns_are_not_larger_by_column():
