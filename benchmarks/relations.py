@@ -12,15 +12,12 @@ import json
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import scored
 from figures import aligned
 
 import pipelines
 from pipelines.model_file import read_model
 from pipelines.tables.relations import words
-
-FIGURES = ("shape", "trend", "c2st", "tstr", "trtr", "memorised")
 
 
 def main() -> None:
@@ -31,18 +28,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3, help="of each (3)")
     options = parser.parse_args()
     target = json.loads((options.data / "meta.json").read_text())["target"]
-    shown = [("relations", *FIGURES)]
+    shown = [("relations", *scored.FIGURES)]
     with tempfile.TemporaryDirectory() as folder:
         for relations in (False, True):
             model = Path(folder) / f"{relations}.augment"
             rows = pipelines.fit(options.data / "train.csv", model=model, target=target, relations=relations).rows
-            found = []
-            for seed in range(options.draws):
-                output = Path(folder) / "rows.csv"
-                pipelines.generate(model, rows, output=output, seed=seed, force=True)
-                found.append(scored.score(options.score, options.data, output))
-            means = [np.mean([figures[name] for figures in found]) for name in FIGURES]
-            shown.append(("in new rows" if relations else "learnt", *(f"{mean:.4g}" for mean in means)))
+            means = scored.mean_figures(options.score, options.data, model, rows, options.draws)
+            shown.append(("in new rows" if relations else "learnt", *means))
         for relation in read_model(model).encoding.relations:
             print(f"{relation.column}: {words(relation)}")
     print(aligned(shown))

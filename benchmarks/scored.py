@@ -6,6 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import pipelines
+
+FIGURES = ("shape", "trend", "c2st", "tstr", "trtr", "memorised")
+
 
 def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
     """What the scoring script says of a file of rows.
@@ -21,3 +27,13 @@ def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr.strip()[-2000:]}")
     scored: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return scored
+
+
+def mean_figures(script: Path, table: Path, model: Path, rows: int, draws: int) -> list[str]:
+    """Means of `FIGURES` over so many draws of new rows of a model, of four digits."""
+    found = []
+    for seed in range(draws):
+        output = model.with_suffix(".csv")
+        pipelines.generate(model, rows, output=output, seed=seed, force=True)
+        found.append(score(script, table, output))
+    return [f"{np.mean([figures[name] for figures in found]):.4g}" for name in FIGURES]

@@ -43,7 +43,8 @@ def strong_parents(classes: np.ndarray, num_classes: Sequence[int], *, least: fl
         classes = classes[np.random.default_rng(0).choice(len(classes), _MAX_ROWS, replace=False)]
     entropies = [_entropy(np.bincount(classes[:, column])) for column in range(columns)]
     found: list[list[tuple[float, int]]] = [[] for _ in range(columns)]
-    for first, second in _likely_pairs(classes[:_FEW_ROWS], num_classes, least):
+    few = classes[:: -(-len(classes) // _FEW_ROWS)]  # evenly, as rows may be in an order
+    for first, second in _likely_pairs(few, num_classes, least):
         counts = _counts(classes, first, second, num_classes)
         for parent, column, table in ((first, second, counts), (second, first, counts.T)):
             gain = _likeliest(table)[1] / len(classes)

@@ -30,6 +30,12 @@ def test_of_many_rows_some_are_looked_at():
     assert strong_parents(*table_of(50_000)) == [[2], [], [0], []]
 
 
+def test_rows_may_be_in_an_order():
+    classes, sizes = table_of(15_000)
+    assert strong_parents(classes[np.lexsort(classes.T)], sizes) == [[2], [], [0], []]
+    assert strong_parents(classes[np.argsort(classes[:, 0])], sizes) == [[2], [], [0], []]
+
+
 def test_a_weaker_parent_is_kept_if_it_is_the_first_before_the_column():
     rng = np.random.default_rng(0)
     first = rng.integers(0, 4, 4_000)

@@ -47,22 +47,17 @@ class ClassHeads(tf.Module):
         if any(num_ordered[column] for column in columns):
             counts, orders = [num_classes[column] for column in columns], [num_ordered[column] for column in columns]
             self._smooth = (np.sqrt(_EASE) * polynomials(counts, orders, _DEGREE)).astype(dtype)  # [G, L, degree]
-        # Of each column its parents, each with the first of its rows in the tables: one for each of the parent's
-        # classes. Row 0 is that of a column that sees none.
-        self._parents: list[list[tuple[int, int]]] = []
+        # Of each column its parents, `[G, P]`, and the first of each one's rows in the tables: one for each of the
+        # parent's classes. Row 0 is that of a column that sees none, and of what pads: the column, which never sees
+        # itself.
+        most = max(1, *(len(parents[column]) for column in columns))
+        self._parents = np.array([[*parents[column], *[column] * most][:most] for column in columns], np.int32)
+        self._first_rows = np.zeros_like(self._parents)
         rows = 1
-        for column in columns:
-            self._parents.append([])
-            for parent in parents[column]:
-                self._parents[-1].append((parent, rows))
+        for place, column in enumerate(columns):
+            for index, parent in enumerate(parents[column]):
+                self._first_rows[place, index] = rows
                 rows += num_classes[parent]
-        # The same, padded to as many: a column is none of its own parents, and never seen by itself.
-        shape = len(columns), max(1, *(len(parents[column]) for column in columns))
-        self._parent_columns = np.tile(np.array(columns, np.int32)[:, np.newaxis], [1, shape[1]])
-        self._first_rows = np.zeros(shape, np.int32)
-        for place, some in enumerate(self._parents):
-            for index, (parent, row) in enumerate(some):
-                self._parent_columns[place, index], self._first_rows[place, index] = parent, row
         self.tables = None
         if rows > 1:
             zeros = np.zeros([rows, self.size])
@@ -81,8 +76,8 @@ class ClassHeads(tf.Module):
         if self.tables is None:
             return
         tables = np.zeros(self.tables.shape)
-        for column, parents in zip(self.columns, self._parents, strict=True):
-            for parent, row in parents:
+        for place, column in enumerate(self.columns):
+            for parent, row in self._rows_of_parents(place):
                 table = parent_table(classes, parent, column, self._counts)
                 tables[row : row + table.shape[0], : table.shape[1]] = table
         self.tables.assign(tables)
@@ -94,16 +89,16 @@ class ClassHeads(tf.Module):
             classes: int32 `[C, n]`.
             is_seen: Which column, `[from, to]`, sees which; as an array if that is known when the graph is made.
         """
-        pairs = np.stack([self._parent_columns, np.tile(self.columns, [self._first_rows.shape[1], 1]).T], axis=-1)
+        pairs = np.stack(np.broadcast_arrays(self._parents, np.array(self.columns)[:, np.newaxis]), axis=-1)
         if isinstance(is_seen, np.ndarray):
             seen = is_seen[pairs[..., 0], pairs[..., 1]]
             order = np.arange(len(seen)), seen.argmax(axis=1)
-            row = tf.gather(classes, self._parent_columns[order]) + self._first_rows[order][:, np.newaxis]
+            row = tf.gather(classes, self._parents[order]) + self._first_rows[order][:, np.newaxis]
             row *= seen.any(axis=1, keepdims=True).astype(np.int32)
         else:
             seen = tf.gather_nd(is_seen, pairs)
             strongest = tf.argmax(tf.cast(seen, tf.int32), axis=1)
-            row = tf.gather(classes, tf.gather(self._parent_columns, strongest, batch_dims=1))
+            row = tf.gather(classes, tf.gather(self._parents, strongest, batch_dims=1))
             row += tf.gather(self._first_rows, strongest, batch_dims=1)[:, tf.newaxis]
             row = tf.where(tf.reduce_any(seen, axis=1)[:, tf.newaxis], row, 0)
         return tf.gather(tf.stop_gradient(self.tables), row)
@@ -122,13 +117,18 @@ class ClassHeads(tf.Module):
             The row, or None if it can see no parent.
         """
         row = None
-        for parent, first in reversed(self._parents[place]):
+        for parent, first in reversed(self._rows_of_parents(place)):
             seen = is_seen(parent)
             if seen is False:
                 continue
             found = classes(parent) + first
             row = found if seen is True else tf.where(seen, found, 0 if row is None else row)
         return row
+
+    def _rows_of_parents(self, place: int) -> list[tuple[int, int]]:
+        """A column's parents, the strongest first, and the first row of each one's table."""
+        pairs = zip(self._parents[place].tolist(), self._first_rows[place].tolist(), strict=True)
+        return [(parent, row) for parent, row in pairs if row]
 
     def __call__(self, h: tf.Tensor) -> tf.Tensor:
         """Returns logits `[G, n, L]` from the hidden units `[G, n, width]`."""
