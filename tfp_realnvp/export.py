@@ -174,6 +174,7 @@ def _to_litert(function: Function, specs: Sequence[tf.TensorSpec]) -> bytes:
         # Takes a graph as it is. TensorFlow 2's would freeze it once more: half as much time again.
         converter = tf.compat.v1.lite.TFLiteConverter(*prepared(traced))
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.exclude_conversion_metadata = True  # which Python adds slowly
         graph: Any = converter.convert()
     except ExportError:
         raise

@@ -400,3 +400,13 @@ def test_variables_become_constants_whatever_a_network_does_with_them(network, i
     assert len(calls) == (0 if is_only_read else 1)
     kernel.assign(-kernel)  # the graph has the weights of when it was made
     assert_accurate(run(export_sampler(flow), x), flow.bijector.forward(x).numpy())
+
+
+@pytest.mark.parametrize("with_given", [False, True])
+def test_samplers_of_classes_only_read_their_variables(with_given, monkeypatch):
+    def slow(traced):
+        raise AssertionError("the slow way to constants")
+
+    monkeypatch.setattr(export_rewrites, "convert_variables_to_constants_v2", slow)
+    distribution = AutoregressiveCategorical([3, 4], parents=[[1], [0]], seed=0)
+    assert export_sampler(distribution, with_given=with_given)

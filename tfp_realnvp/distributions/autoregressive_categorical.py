@@ -327,6 +327,8 @@ class _Network(tf_keras.Model):
         enter, enter_bias = tf.unstack(self.enter), tf.unstack(self.enter_bias)
         leave, leave_bias = tf.unstack(self.leave), tf.unstack(self.leave_bias)
         heads = [(tf.unstack(group.kernel), tf.unstack(group.bias)) for group in self.groups]
+        # Read once: to gather from a variable is an operation that takes the slow way into the converter.
+        tables = [None if group.tables is None else tf.convert_to_tensor(group.tables) for group in self.groups]
         seen = tf.zeros([tf.shape(uniforms)[0], 0], self.real_dtype)
         if given is not None and is_given is not None:
             given = tf.where(is_given > 0.5, given, 0)
@@ -354,7 +356,7 @@ class _Network(tf_keras.Model):
             row = self.groups[g].parent_row(index, (drawn + later[column:]).__getitem__, is_known.__getitem__)
             is_known[column] = True
             if row is not None:
-                logits += tf.gather(self.groups[g].tables, row)[:, :count]
+                logits += tf.gather(tables[g], row)[:, :count]
             probabilities = tf.nn.softmax(logits)
             cumulative = tf.cumsum(probabilities, axis=-1)
             # The last sum may be a hair off one. Relative to it, a class of probability zero is never reached.
