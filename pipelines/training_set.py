@@ -12,6 +12,7 @@ import numpy as np
 from pipelines.recipe import Recipe
 from pipelines.tables.encoding import Encoding, Rows
 from pipelines.tables.reading import Source
+from pipelines.tables.repeated_rows import groups_of_copies
 from pipelines.tables.schema import Schema
 
 __all__ = ["TrainingSet"]
@@ -71,7 +72,7 @@ class TrainingSet:
             epochs: Passes over the rows. Default: as the recipe says.
         """
         num_rows = source.table.num_rows
-        order = rng.permutation(num_rows)
+        order = _together(rng.permutation(num_rows), groups_of_copies(encoding.cells(source, schema), encoding))
         num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
         held, kept = order[:num_held_out], order[num_held_out:]
         recipe = Recipe.for_table(
@@ -112,6 +113,15 @@ class TrainingSet:
             shares = np.bincount(self.rows.classes[:, column], minlength=count) + 0.5
             total += float(np.log(shares / shares.sum())[self.held_out.classes[:, column]].mean())
         return total
+
+
+def _together(order: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """The rows in this order, but copies after the first of them: rows judge nothing that copies of them taught."""
+    if groups is None:
+        return order
+    first = np.empty(groups.max() + 1, np.int64)
+    first[groups[order[::-1]]] = np.arange(len(order))[::-1]
+    return order[np.argsort(first[groups[order]], kind="stable")]
 
 
 def _copies(encoding: Encoding, steps_per_pass: int) -> int:

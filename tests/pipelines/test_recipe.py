@@ -26,6 +26,10 @@ def test_few_points_in_the_plane_are_not_learnt_by_heart():
     assert [Recipe.for_table(rows, [], 2).transform for rows in (300, 2_999, 3_000)] == ["spline", "spline", "affine"]
 
 
+def test_splines_are_finer_where_there_are_rows_to_learn_them_from():
+    assert [Recipe.for_table(rows, [3], 4).bins for rows in (500, 16_000, 16_001, 10**6)] == [8, 8, 16, 16]
+
+
 def test_what_follows_from_the_table_is_not_among_the_sizes_that_a_model_file_tells():
     recipe = Recipe.for_table(1000, [5, 3], 2, [4, 0])
     assert recipe.num_ordered == (4, 0)
