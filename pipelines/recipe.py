@@ -11,7 +11,7 @@ __all__ = ["Recipe"]
 
 # To learn from: of fewer the affine couplings learn each row by heart (docs/design.md, decision 25).
 _MIN_ROWS_IN_THE_PLANE = 3_000
-_MIN_ROWS_OF_MORE_BINS = 16_000
+_MIN_ROWS_OF_MORE_BINS, _MAX_NUMBERS_OF_MORE_BINS = 16_001, 64  # docs/design.md, decision 28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Recipe:
         recipe = cls(
             transform="spline",
             couplings=2 if continuous == 1 else 7 if is_large else 5,
-            bins=16 if rows > _MIN_ROWS_OF_MORE_BINS else 8,
+            bins=16 if rows >= _MIN_ROWS_OF_MORE_BINS and continuous <= _MAX_NUMBERS_OF_MORE_BINS else 8,
             width=96,
             dropout=0.2 if is_large else 0.3,
             embedding_size=2 if columns > 32 else 8 if is_large else 4,

@@ -72,9 +72,9 @@ class TrainingSet:
             epochs: Passes over the rows. Default: as the recipe says.
         """
         num_rows = source.table.num_rows
-        order = _together(rng.permutation(num_rows), groups_of_copies(encoding.cells(source, schema), encoding))
         num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
-        held, kept = order[:num_held_out], order[num_held_out:]
+        groups = groups_of_copies(encoding.cells(source, schema), encoding)
+        held, kept = _split(rng.permutation(num_rows), num_held_out, groups)
         recipe = Recipe.for_table(
             len(kept), encoding.num_classes, len(encoding.continuous), encoding.num_ordered(schema)
         )
@@ -115,13 +115,20 @@ class TrainingSet:
         return total
 
 
-def _together(order: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """The rows in this order, but copies after the first of them: rows judge nothing that copies of them taught."""
-    if groups is None:
-        return order
-    first = np.empty(groups.max() + 1, np.int64)
-    first[groups[order[::-1]]] = np.arange(len(order))[::-1]
-    return order[np.argsort(first[groups[order]], kind="stable")]
+def _split(order: np.ndarray, num_held_out: int, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The rows to hold out and those to train on: rows of a group are on one side, so that none judges its copies.
+
+    Each group stands where the first of its rows in the table does in the order, so that copied rows are as frequent on
+    both sides.
+    """
+    if groups is not None:
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        order = order[np.argsort(place[first][group][order], kind="stable")]
+        while num_held_out < len(order) - 1 and groups[order[num_held_out]] == groups[order[num_held_out - 1]]:
+            num_held_out += 1
+    return order[:num_held_out], order[num_held_out:]
 
 
 def _copies(encoding: Encoding, steps_per_pass: int) -> int:

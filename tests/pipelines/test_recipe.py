@@ -28,6 +28,7 @@ def test_few_points_in_the_plane_are_not_learnt_by_heart():
 
 def test_splines_are_finer_where_there_are_rows_to_learn_them_from():
     assert [Recipe.for_table(rows, [3], 4).bins for rows in (500, 16_000, 16_001, 10**6)] == [8, 8, 16, 16]
+    assert Recipe.for_table(10**6, [3], 65).bins == 8  # of so many numbers they would need much memory
 
 
 def test_what_follows_from_the_table_is_not_among_the_sizes_that_a_model_file_tells():

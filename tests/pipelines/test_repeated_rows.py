@@ -36,7 +36,8 @@ def measured(rows=ROWS, seed=0):
     frame = pd.DataFrame({"x": rng.normal(size=rows).round(3), "y": rng.gamma(2.0, 3.0, rows).round(2)})
     frame["z"] = np.where(rng.random(rows) < 0.4, 0.0, frame.y.round(1) + 1)
     frame.loc[rng.random(rows) < 0.1, "y"] = np.nan
-    return frame.assign(w=rng.normal(size=rows).round(2), color=rng.choice(["red", "blue"], rows))
+    frame[["u", "v", "w"]] = rng.normal(size=(rows, 3)).round(2)
+    return frame.assign(color=rng.choice(["red", "blue"], rows))
 
 
 def test_each_row_and_its_copies_are_a_group(tmp_path):
@@ -49,12 +50,27 @@ def test_each_row_and_its_copies_are_a_group(tmp_path):
     assert pd.Series(expected).groupby(found).nunique().eq(1).all()
 
 
-def test_a_frequent_row_is_no_copy(tmp_path):
+@pytest.mark.parametrize(("times", "is_frequent"), [(10, False), (11, True), (41, True)])
+def test_a_frequent_row_is_no_copy(times, is_frequent, tmp_path):
     """A meter that stands still for a while."""
-    frame = pd.concat([measured(), measured()[:50], pd.concat([measured()[70:71]] * 40)], ignore_index=True)
+    frame = pd.concat([measured(), measured()[:50], *[measured()[70:71]] * (times - 1)], ignore_index=True)
     found = groups(frame, tmp_path)
-    assert len(np.unique(found)) == ROWS - 1 + 41
-    assert len(np.unique(found[-40:])) == 40
+    assert (found == found[70]).sum() == (1 if is_frequent else times)
+    assert len(np.unique(found)) == ROWS + (times - 1) * is_frequent
+
+
+def test_rows_without_answers_do_not_hide_copies(tmp_path):
+    """They have all in common but the time at which they were sent."""
+    frame = measured().assign(time=np.random.default_rng(4).permutation(ROWS))
+    blank = pd.DataFrame(
+        {"x": 0.0, "y": 0.0, "z": 0.0, "u": 0.0, "v": 0.0, "w": 0.0, "color": "red", "time": range(ROWS, ROWS + 40)}
+    )
+    assert len(np.unique(groups(pd.concat([frame, frame[:100], blank], ignore_index=True), tmp_path))) == ROWS + 40
+
+
+def births(rng, exceptions):
+    age = rng.integers(18, 90, ROWS)
+    return pd.DataFrame({"age": age, "born": 2026 - age - (rng.random(ROWS) < exceptions)})
 
 
 @pytest.mark.parametrize(
@@ -62,33 +78,45 @@ def test_a_frequent_row_is_no_copy(tmp_path):
     [
         lambda _: measured(),  # no row twice
         lambda rng: pd.DataFrame({"age": rng.integers(18, 90, ROWS), "sex": rng.choice(["f", "m"], ROWS)}),
-        lambda rng: pd.DataFrame({"age": (age := rng.integers(18, 90, ROWS)), "born": 2026 - age}),
+        lambda rng: births(rng, 0.0),
+        lambda rng: births(rng, 0.3),
+        lambda rng: births(rng, 0.0).assign(sex=rng.choice(["f", "m"], ROWS)),
+        lambda rng: births(rng, 0.3).assign(sex=rng.choice(["f", "m"], ROWS)),
         lambda rng: pd.DataFrame({"length": rng.integers(0, 300, ROWS)}),
         lambda rng: pd.DataFrame({"a": rng.integers(0, 9, ROWS), "b": rng.choice(["f", "m"], ROWS)}),
+        lambda rng: pd.concat([measured(99)] * 2),  # each row is needed
     ],
-    ids=["all differ", "few columns", "one of which follows", "one column", "classes only"],
+    ids=["differ", "two", "follows", "nearly follows", "follows, three", "nearly, three", "one", "classes", "few rows"],
 )
-def test_rows_that_are_alike_by_chance_are_no_copies(made, tmp_path):
-    assert groups(made(np.random.default_rng(2)), tmp_path) is None
+@pytest.mark.parametrize("with_relations", [True, False])
+def test_rows_that_are_alike_by_chance_are_no_copies(made, with_relations, tmp_path):
+    source, schema, encoding = learnt(made(np.random.default_rng(2)), tmp_path)
+    encoding = encoding if with_relations else dataclasses.replace(encoding, relations=())
+    assert groups_of_copies(encoding.cells(source, schema), encoding) is None
 
 
-@pytest.mark.parametrize("copied", [0, ROWS])
+def training_sets(frame, tmp_path, seeds):
+    """The rows that are trained on, and those held out, of numbers that are as they are in the table."""
+    source, schema, encoding = learnt(frame, tmp_path)
+    for seed in seeds:
+        made = TrainingSet.of(source, schema, encoding, np.random.default_rng(seed), sizes={})
+        yield [[tuple(row) for row in part.scores.tolist()] for part in (made.rows, made.held_out)]
+
+
+@pytest.mark.parametrize("copied", [0, 1])
 def test_no_copy_of_a_row_that_judges_is_learnt_from(copied, tmp_path):
-    rng = np.random.default_rng(3)
-    frame = pd.DataFrame(rng.normal(size=(ROWS, 3)), columns=list("abc"))
-    source, schema, encoding = learnt(pd.concat([frame, frame[:copied]], ignore_index=True), tmp_path)
-    made = TrainingSet.of(source, schema, encoding, np.random.default_rng(0), sizes={})
-    taught, judges = ({tuple(row) for row in part.scores.tolist()} for part in (made.rows, made.held_out))
-    assert len(made.held_out.scores) == round(0.1 * (ROWS + copied))
-    assert len(taught) + len(judges) == ROWS + len(taught & judges)
-    assert len(taught & judges) <= 1  # where the line is drawn
+    frame = pd.DataFrame(np.random.default_rng(3).normal(size=(ROWS, 3)), columns=list("abc"))
+    for taught, judges in training_sets(pd.concat([frame] * (1 + copied)), tmp_path, range(3)):
+        assert 0 <= len(judges) - ROWS * (1 + copied) // 10 <= copied
+        assert not {*taught} & {*judges}
+        assert len({*taught} | {*judges}) == ROWS
 
 
-def test_copies_stay_in_an_order_that_is_random(tmp_path):
-    frame = measured()
-    source, schema, encoding = learnt(pd.concat([frame, frame[:200]], ignore_index=True), tmp_path)
-    held = [
-        TrainingSet.of(source, schema, encoding, np.random.default_rng(seed), sizes={}).held_out.classes.tolist()
-        for seed in (0, 0, 1)
-    ]
-    assert held[0] == held[1] != held[2]
+def test_copied_rows_are_as_frequent_among_those_that_judge(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(3).normal(size=(ROWS, 3)), columns=list("abc"))
+    frame = pd.concat([frame, *[frame[:60]] * 9], ignore_index=True)  # 600 of 1,140 rows
+    found = [judges for _, judges in training_sets(frame, tmp_path, range(40))]
+    shares = [sum(judges.count(row) > 1 for row in judges) / len(judges) for judges in found]
+    assert len({tuple(judges) for judges in found}) == len(found)
+    assert abs(np.mean(shares) - 600 / 1140) < 5 * np.std(shares) / len(shares) ** 0.5
+    assert abs(np.mean(shares) - 600 / 1140) < 0.1
