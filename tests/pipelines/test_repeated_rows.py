@@ -84,7 +84,7 @@ def births(rng, exceptions):
         lambda rng: births(rng, 0.3).assign(sex=rng.choice(["f", "m"], ROWS)),
         lambda rng: pd.DataFrame({"length": rng.integers(0, 300, ROWS)}),
         lambda rng: pd.DataFrame({"a": rng.integers(0, 9, ROWS), "b": rng.choice(["f", "m"], ROWS)}),
-        lambda rng: pd.concat([measured(99)] * 2),  # each row is needed
+        lambda _: pd.concat([measured(99)] * 2),  # each row is needed
     ],
     ids=["differ", "two", "follows", "nearly follows", "follows, three", "nearly, three", "one", "classes", "few rows"],
 )
