@@ -73,7 +73,7 @@ class TrainingSet:
         """
         num_rows = source.table.num_rows
         num_held_out = min(_MAX_HELD_OUT, max(1, round(_HELD_OUT * num_rows)))
-        groups = groups_of_copies(encoding.cells(source, schema), encoding)
+        groups = groups_of_copies(source, schema, encoding)
         held, kept = _split(rng.permutation(num_rows), num_held_out, groups)
         recipe = Recipe.for_table(
             len(kept), encoding.num_classes, len(encoding.continuous), encoding.num_ordered(schema)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.reading import Source
+from pipelines.tables.schema import Schema
 
 __all__ = ["groups_of_copies"]
 
@@ -16,7 +18,7 @@ _SHARE = 0.5  # of the pairs of rows that are alike in all else
 _MIN_ROWS = 100  # that differ: of fewer, all are needed to learn from
 
 
-def groups_of_copies(cells: Mapping[str, Cells], encoding: Encoding) -> np.ndarray | None:
+def groups_of_copies(source: Source, schema: Schema, encoding: Encoding) -> np.ndarray | None:
     """Returns a number for each row, int64 `[n]`, which copies have in common, or None if there are none.
 
     Rows of few columns, or of few values, are alike by chance. Copies are told from them by the two columns with the
@@ -25,15 +27,18 @@ def groups_of_copies(cells: Mapping[str, Cells], encoding: Encoding) -> np.ndarr
     common with more than nine others say nothing of it. Columns that follow from others are not looked at.
 
     Args:
-        cells: The cells of each column.
+        source: The table.
+        schema: What its columns are.
         encoding: How they are seen.
     """
     following = {relation.column for relation in encoding.relations}
-    parts = {column.name: _parts(cells[column.name]) for column in encoding.columns if column.name not in following}
-    kinds = {name: len(np.unique(part[-1])) for name, part in parts.items() if cells[name].values is not None}
-    if not kinds:
+    numbers = [column.name for column in encoding.continuous if column.name not in following]
+    if not numbers:
         return None
-    finest = [part for name in sorted(kinds, key=lambda name: -kinds[name])[:2] for part in parts.pop(name)]
+    cells = encoding.cells(source, schema)
+    parts = {name: _parts(some) for name, some in cells.items() if name not in following}
+    numbers.sort(key=lambda name: -len(np.unique(parts[name][-1])))
+    finest = [part for name in numbers[:2] for part in parts.pop(name)]
     rest = _groups([part for one in parts.values() for part in one], len(finest[0]))
     groups = _groups([rest, *finest], len(rest))
     counts = np.bincount(groups)
@@ -55,13 +60,13 @@ def _parts(cells: Cells) -> list[np.ndarray]:
 
 def _groups(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
     """A number for each row, int64 `[n]`, which those have in common that are alike in these columns."""
-    groups = np.zeros(rows, np.int64)
-    for column in columns:
-        if groups.max() + 1 == rows:  # all differ
-            break
-        own = np.unique(column, return_inverse=True)[1]
-        groups = np.unique(groups * (own.max() + 1) + own, return_inverse=True)[1]
-    return groups
+    import pandas as pd  # as TensorFlow does later
+
+    if not columns:
+        return np.zeros(rows, np.int64)
+    grouped = pd.DataFrame(dict(enumerate(columns))).groupby([*range(len(columns))], dropna=False)
+    found: np.ndarray = grouped.ngroup().to_numpy()
+    return found
 
 
 def _pairs(groups: np.ndarray) -> int:

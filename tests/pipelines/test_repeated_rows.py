@@ -26,8 +26,7 @@ def learnt(frame, tmp_path):
 
 
 def groups(frame, tmp_path):
-    source, schema, encoding = learnt(frame, tmp_path)
-    return groups_of_copies(encoding.cells(source, schema), encoding)
+    return groups_of_copies(*learnt(frame, tmp_path))
 
 
 def measured(rows=ROWS, seed=0):
@@ -92,7 +91,7 @@ def births(rng, exceptions):
 def test_rows_that_are_alike_by_chance_are_no_copies(made, with_relations, tmp_path):
     source, schema, encoding = learnt(made(np.random.default_rng(2)), tmp_path)
     encoding = encoding if with_relations else dataclasses.replace(encoding, relations=())
-    assert groups_of_copies(encoding.cells(source, schema), encoding) is None
+    assert groups_of_copies(source, schema, encoding) is None
 
 
 def training_sets(frame, tmp_path, seeds):
