@@ -89,7 +89,9 @@ def _sums_of(
         error = np.std(found[0] + columns @ found[1:] - table[:, target])
         scales = np.r_[1.0, columns.std(axis=0)] / deviation
         for numbers in simple_numbers(found, scales, max(noise, 10 * error / deviation / math.sqrt(len(table)))):
-            yield target, inputs, numbers
+            used = np.flatnonzero(numbers[1:])  # a weight may be nothing but for what rounding left
+            if len(used):
+                yield target, [inputs[place] for place in used], numbers[[0, *(1 + used)]]
 
 
 def _needed(

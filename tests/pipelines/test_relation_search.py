@@ -13,6 +13,7 @@ from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
 from pipelines.tables.relation_search import find_relations
 from pipelines.tables.relations import from_json, words
+from pipelines.tables.sum_search import find_sums
 
 
 def found_in(frame, path):
@@ -279,3 +280,21 @@ def test_what_rounding_left_is_not_explained_by_others(tmp_path):
     expected = {f"{name}_charge": f"{rate} * {name}" for name, rate in rates.items()}
     assert {name: text for name, text in found.items() if name in expected} == expected
     assert not any("accounts" in text for text in found.values())
+
+
+def test_an_input_of_no_weight_is_none(monkeypatch):
+    """A number of accounts may be needed by the best fit, and be given no weight when this is written simply."""
+
+    def all_needed(inputs, target, table, allowed):
+        columns = np.column_stack([np.ones(len(table)), table[:, inputs]])
+        return list(inputs), np.linalg.lstsq(columns, table[:, target], rcond=None)[0]
+
+    monkeypatch.setattr("pipelines.tables.sum_search._dependent", lambda *_: [([0, 1, 2, 3], 1e-5)])
+    monkeypatch.setattr("pipelines.tables.sum_search._needed", all_needed)
+    rng = np.random.default_rng(24)
+    accounts = rng.poisson(10, 400)
+    principal, interest = rng.gamma(4.0, 100.0, 400).round(2), rng.gamma(4.0, 20.0, 400).round(2)
+    table = np.column_stack([accounts, principal, interest, principal + interest + 1e-5 * accounts])
+    found = list(find_sums(table, [np.full(400, 0.005)] * 4, [False] * 4))
+    assert all(numbers[1:].all() and len(numbers) == 1 + len(inputs) for _, inputs, numbers in found)
+    assert any({target, *inputs} == {1, 2, 3} for target, inputs, _ in found)
