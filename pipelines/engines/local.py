@@ -206,7 +206,7 @@ class Sampler:
         given = {encoding.discrete[place].name: value for place, value in self._given.items()}
 
         def decode(classes: np.ndarray, scores: np.ndarray) -> dict[str, Cells]:
-            return encoding.decode(classes, encoding.calibrated(scores))
+            return encoding.decode(classes, encoding.reconciled(classes, encoding.calibrated(scores)))
 
         def settled(cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], np.ndarray]:
             """The cells as the relations have them, and which rows are within what was seen and as given."""

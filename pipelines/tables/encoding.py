@@ -26,6 +26,7 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
+from pipelines.tables.reconciliation import reconciled
 from pipelines.tables.relations import Relation
 from pipelines.tables.schema import Schema
 
@@ -130,7 +131,7 @@ class Encoding:
             scores: float32 `[n, D]`, likewise.
         """
         by_name = {column.name: column for column in self.columns}
-        cells = self.decode(classes, self.calibrated(scores))
+        cells = self.decode(classes, self.reconciled(classes, self.calibrated(scores)))
         is_right = self.are_inside(cells)
         share = float(is_right.mean())
         least = max(_LEAST_ATTAINABLE * share, min(_LEAST_AT_ALL, share))
@@ -147,6 +148,26 @@ class Encoding:
         """Returns scores, float64 `[n, D]`, whose margins are Gaussian, of those that the flow made."""
         columns = [calibration.gaussian(scores[:, d], column.made) for d, column in enumerate(self.continuous)]
         return np.stack(columns, axis=1) if columns else scores.astype(np.float64)
+
+    def reconciled(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Returns scores, float64 `[n, D]`, moved as little as brings the numbers near to what relations ask of them.
+
+        Args:
+            classes: int32 `[n, C]`, which stay.
+            scores: float64 `[n, D]`.
+        """
+        if not self.relations:
+            return scores
+        columns = {column.name: column for column in self.columns}
+        named = {column.name: scores[:, d] for d, column in enumerate(self.continuous)}
+        numbers = {name: np.full(len(scores), np.inf) for name in named}
+        for c, column in enumerate(self.discrete):
+            values = np.array(column.values or [np.nan] * len(column.levels))
+            if column.margin is not None:
+                values = np.where([level is None for level in column.levels], np.inf, values)
+            numbers[column.name] = values[classes[:, c]]
+        moved = reconciled(named, numbers, columns, self.relations)
+        return np.stack([moved[column.name] for column in self.continuous], axis=1) if moved else scores
 
     @property
     def discrete(self) -> list[ColumnEncoding]:

@@ -1,0 +1,98 @@
+"""Scores are moved to where relations hold, by as little as it takes, so that what follows keeps its margin."""
+
+import numpy as np
+import pandas as pd
+from sales import sales
+from scipy.stats import ks_2samp
+
+from pipelines.tables.encoding import Encoding
+from pipelines.tables.inference import infer_schema
+from pipelines.tables.reading import read_source
+from pipelines.tables.relation_search import find_relations
+from pipelines.tables.relations import values_of
+
+KINDS = {"sum", "product", "log", "exp", "abs"}  # that have derivatives
+
+
+def made_from(frame, path, noise=0.2, seed=0):
+    """A table's encoding with its relations, its rows, and their scores beside what a flow would make, with noise."""
+    frame.to_csv(path, index=False)
+    source = read_source(path)
+    schema = infer_schema(source)
+    rng = np.random.default_rng(seed)
+    encoding = Encoding.learn(source, schema, rng)
+    encoding = Encoding(encoding.columns, find_relations(source, schema, encoding))
+    rows = encoding.encode(source, schema, rng)
+    return encoding, rows, rows.scores + noise * rng.standard_normal(rows.scores.shape)
+
+
+def numbers(encoding, cells):
+    return {column.name: values_of(cells[column.name], column) for column in encoding.columns if column.margin}
+
+
+def test_shares_of_a_whole_keep_their_margins(tmp_path):
+    """Of shares that make one, mostly small, the last would take the errors of the large ones if it alone moved."""
+    rng = np.random.default_rng(1)
+    shares = rng.dirichlet(np.full(5, 0.2), 3_000).clip(0.02, None)
+    frame = pd.DataFrame(shares / shares.sum(axis=1, keepdims=True), columns=list("abcde"))
+    encoding, rows, made = made_from(frame, tmp_path / "t.csv")
+    (relation,) = encoding.relations
+    worst = {}
+    for name, scores in (("alone", made), ("together", encoding.reconciled(rows.classes, made))):
+        cells, _ = encoding.related(encoding.decode(rows.classes, scores))
+        new = numbers(encoding, cells)
+        assert np.abs(sum(new.values()) - 1).max() < 1e-9
+        worst[name] = max(ks_2samp(new[column], frame[column], method="asymp").statistic for column in frame)
+    # 0.29 and 0.05 when this was written; noise of 0.2 standard deviations alone is good for 0.02.
+    assert worst["together"] < 0.1 < 0.2 < worst["alone"]
+    assert relation.kind == "sum"
+
+
+def test_every_kind_comes_nearer_by_short_steps(tmp_path):
+    rng = np.random.default_rng(2)
+    frame = sales()
+    frame["signed"] = rng.normal(size=len(frame)).round(4)
+    frame["size"] = frame["signed"].abs()
+    encoding, rows, made = made_from(frame, tmp_path / "t.csv")
+    margins = {column.name: column.margin for column in encoding.continuous}
+    smooth = [relation.column for relation in encoding.relations if relation.kind in KINDS]
+    assert {relation.kind for relation in encoding.relations} >= {"sum", "product", "abs"}
+
+    def misses(scores):
+        """By how much, in its scores, each column that follows is not what its own score says (root mean squares)."""
+        cells = encoding.decode(rows.classes, scores)
+        said, asked = numbers(encoding, cells), numbers(encoding, encoding.related(cells)[0])
+        with np.errstate(invalid="ignore"):
+            off = {name: margins[name].encode(said[name]) - margins[name].encode(asked[name]) for name in smooth}
+        return {name: np.sqrt(np.nanmean(np.clip(values, -3, 3) ** 2)) for name, values in off.items()}
+
+    found = encoding.reconciled(rows.classes, made)
+    before, after = misses(made), misses(found)
+    # 0.23 to 2.1 before and 0.01 to 0.24 after when this was written.
+    assert all(after[name] < 0.5 * before[name] for name in smooth), (before, after)
+    assert np.sqrt(np.mean((found - made) ** 2)) < 0.2  # the noise
+    again = encoding.reconciled(rows.classes, rows.scores)  # what fulfils them stays, but for its place in its cells
+    assert np.sqrt(np.mean((again - rows.scores) ** 2)) < 0.02
+
+
+def test_classes_and_missing_cells_stay(tmp_path):
+    """A bonus that most have none of is a class; a total is missing where a part is."""
+    rng = np.random.default_rng(3)
+    rows = 2_000
+    frame = pd.DataFrame({"pay": rng.gamma(9.0, 300.0, rows).round(2), "bonus": rng.gamma(2.0, 200.0, rows).round(2)})
+    frame.loc[rng.random(rows) < 0.6, "bonus"] = 0.0
+    frame.loc[rng.random(rows) < 0.1, "pay"] = np.nan
+    frame["total"] = (frame["pay"] + frame["bonus"]).round(2)
+    encoding, coded, made = made_from(frame, tmp_path / "t.csv")
+    assert [relation.column for relation in encoding.relations] == ["total"]
+    found = encoding.reconciled(coded.classes, made)
+    np.testing.assert_array_equal(found[~coded.is_present], made[~coded.is_present])
+    places = {column.name: place for place, column in enumerate(encoding.continuous)}
+    np.testing.assert_array_equal((found != made).all(axis=1), (frame["pay"].notna() & (frame["bonus"] > 0)).to_numpy())
+    assert (found != made)[frame["pay"].notna(), places["total"]].all()
+
+
+def test_without_relations_scores_are_as_they_were(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(4).normal(size=(500, 2)), columns=["x", "y"])
+    encoding, rows, made = made_from(frame, tmp_path / "t.csv")
+    assert encoding.reconciled(rows.classes, made) is made
