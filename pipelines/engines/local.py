@@ -205,8 +205,9 @@ class Sampler:
         encoding = self._model.encoding
         given = {encoding.discrete[place].name: value for place, value in self._given.items()}
 
-        def decode(classes: np.ndarray, scores: np.ndarray) -> dict[str, Cells]:
-            return encoding.decode(classes, encoding.reconciled(classes, encoding.calibrated(scores)))
+        def drawn(rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
+            classes, scores = self.draw(rng, rows, even=even)
+            return classes, encoding.reconciled(classes, encoding.calibrated(scores))
 
         def settled(cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], np.ndarray]:
             """The cells as the relations have them, and which rows are within what was seen and as given."""
@@ -217,27 +218,27 @@ class Sampler:
             return found, is_right
 
         rng = generator(seed, number)
-        classes, scores = self.draw(rng, BLOCK_ROWS, even=self._even)
-        cells = decode(classes, scores)
+        classes, scores = drawn(BLOCK_ROWS, even=self._even)
+        cells = encoding.decode(classes, scores)
         if encoding.are_inside(cells).mean() < _LEAST_INSIDE:
             bounded, moved = encoding.bounded(cells)
             if moved < _MAX_MOVED:
                 bounded, _ = encoding.related(bounded, skip=given)
                 return {name: part.between(0, rows) for name, part in bounded.items()}
         cells, is_right = settled(cells)
-        drawn = found = rounds = 0
+        tried = found = rounds = 0
         while len(outside := np.flatnonzero(~is_right)):
-            if rounds == _MAX_ROUNDS or (drawn >= _TRIAL_ROWS and found < _LEAST_RIGHT * drawn):
+            if rounds == _MAX_ROUNDS or (tried >= _TRIAL_ROWS and found < _LEAST_RIGHT * tried):
                 raise self._hopeless()
-            share = max(found / drawn, _LEAST_RIGHT) if drawn else 1.0
+            share = max(found / tried, _LEAST_RIGHT) if tried else 1.0
             again = max(64, math.ceil(len(outside) / share))  # a shape of its own costs the graph a new plan
-            new_classes, new_scores = self.draw(rng, min(1 << (again - 1).bit_length(), BLOCK_ROWS))
-            _, is_good = settled(decode(new_classes, new_scores))
-            rounds, drawn, found = rounds + 1, drawn + len(is_good), found + int(is_good.sum())
+            new_classes, new_scores = drawn(min(1 << (again - 1).bit_length(), BLOCK_ROWS))
+            _, is_good = settled(encoding.decode(new_classes, new_scores))
+            rounds, tried, found = rounds + 1, tried + len(is_good), found + int(is_good.sum())
             good = np.flatnonzero(is_good)[: len(outside)]
             classes[outside[: len(good)]] = new_classes[good]
             scores[outside[: len(good)]] = new_scores[good]
-            cells, is_right = settled(decode(classes, scores))
+            cells, is_right = settled(encoding.decode(classes, scores))
         return {name: part.between(0, rows) for name, part in cells.items()}
 
     def _hopeless(self) -> AugmentError:

@@ -63,12 +63,20 @@ class ColumnEncoding:
         # The last of the classes that are not missing; a column may have a category of that name besides.
         return self.is_missing.count(False) - 1 if self.other_count else -1
 
+    def are_numbers(self, cells: Cells) -> np.ndarray:
+        """Returns which cells are numbers and no classes, bool `[n]`."""
+        if cells.codes is None or self.margin is None:
+            return np.full(len(cells), self.margin is not None)
+        found: np.ndarray = cells.codes == self.levels.index(None)
+        return found
+
     def is_beyond(self, cells: Cells) -> np.ndarray:
         """Returns which cells are numbers beyond what was seen, or none at all, bool `[n]`."""
         if self.margin is None or cells.values is None:
             return np.zeros(len(cells), bool)
         is_beyond: np.ndarray = ~((cells.values >= self.margin.low) & (cells.values <= self.margin.high))
-        return is_beyond if cells.codes is None else is_beyond & (cells.codes == self.levels.index(None))
+        is_beyond &= self.are_numbers(cells)
+        return is_beyond
 
     def log_shares(self, classes: np.ndarray) -> np.ndarray:
         """Returns the logarithm of the share of the probability of its class that each cell has, `[n]`, nats.

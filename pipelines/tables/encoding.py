@@ -27,7 +27,7 @@ from pipelines.tables.entry_checks import (
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.reconciliation import reconciled
-from pipelines.tables.relations import Relation
+from pipelines.tables.relations import SMOOTH, Relation, values_of
 from pipelines.tables.schema import Schema
 
 __all__ = ["Encoding", "Rows"]
@@ -131,10 +131,11 @@ class Encoding:
             scores: float32 `[n, D]`, likewise.
         """
         by_name = {column.name: column for column in self.columns}
-        cells = self.decode(classes, self.reconciled(classes, self.calibrated(scores)))
-        is_right = self.are_inside(cells)
-        share = float(is_right.mean())
+        made = self.calibrated(scores)
+        share = float(self.are_inside(self.decode(classes, made)).mean())
         least = max(_LEAST_ATTAINABLE * share, min(_LEAST_AT_ALL, share))
+        cells = self.decode(classes, self.reconciled(classes, made))
+        is_right = self.are_inside(cells)
         kept = []
         for relation in self.relations:
             placed, is_placed = relation.place(cells, by_name)
@@ -142,7 +143,9 @@ class Encoding:
             if is_placed.mean() >= least:
                 kept.append(relation)
                 cells, is_right = cells | {relation.column: placed}, is_placed
-        return dataclasses.replace(self, relations=tuple(kept))
+        found = dataclasses.replace(self, relations=tuple(kept))
+        # Those that are dropped moved the rows that the others were judged by.
+        return found if len(kept) == len(self.relations) else found.keep_attainable(classes, scores)
 
     def calibrated(self, scores: np.ndarray) -> np.ndarray:
         """Returns scores, float64 `[n, D]`, whose margins are Gaussian, of those that the flow made."""
@@ -152,22 +155,34 @@ class Encoding:
     def reconciled(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Returns scores, float64 `[n, D]`, moved as little as brings the numbers near to what relations ask of them.
 
+        What is looked up stays as it is found, and so do numbers that are classes.
+
         Args:
-            classes: int32 `[n, C]`, which stay.
+            classes: int32 `[n, C]`.
             scores: float64 `[n, D]`.
         """
-        if not self.relations:
+        smooth = [relation for relation in self.relations if relation.kind in SMOOTH]
+        if not smooth:
             return scores
         columns = {column.name: column for column in self.columns}
-        named = {column.name: scores[:, d] for d, column in enumerate(self.continuous)}
-        numbers = {name: np.full(len(scores), np.inf) for name in named}
-        for c, column in enumerate(self.discrete):
-            values = np.array(column.values or [np.nan] * len(column.levels))
-            if column.margin is not None:
-                values = np.where([level is None for level in column.levels], np.inf, values)
-            numbers[column.name] = values[classes[:, c]]
-        moved = reconciled(named, numbers, columns, self.relations)
-        return np.stack([moved[column.name] for column in self.continuous], axis=1) if moved else scores
+        cells, looked_up = self.decode(classes, scores), set()
+        for relation in self.relations:
+            if relation.kind not in SMOOTH:
+                cells[relation.column], _ = relation.place(cells, columns)
+                looked_up.add(relation.column)
+        names = {name for relation in smooth for name in (relation.column, *relation.inputs)}
+        places = {column.name: d for d, column in enumerate(self.continuous) if column.name in names - looked_up}
+        moved = reconciled(
+            {name: scores[:, d] for name, d in places.items()},
+            {name: values_of(cells[name], columns[name]) for name in names},
+            {name: columns[name].are_numbers(cells[name]) for name in places},
+            columns,
+            smooth,
+        )
+        found = scores.copy()
+        for name, column in moved.items():
+            found[:, places[name]] = column
+        return found
 
     @property
     def discrete(self) -> list[ColumnEncoding]:

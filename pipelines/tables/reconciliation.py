@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.margins import Margin
 from pipelines.tables.relations import Relation
 
 __all__ = ["reconciled"]
 
-_SMOOTH = ("sum", "product", "log", "exp", "abs")
 _SWEEPS = 4
 _REACH = 0.1  # of a score to either side: the slope of a margin is that of the line between, not that at one knot
 _LONGEST = 0.5  # step of a score
@@ -21,61 +21,79 @@ _LONGEST = 0.5  # step of a score
 def reconciled(
     scores: Mapping[str, np.ndarray],
     numbers: Mapping[str, np.ndarray],
+    is_free: Mapping[str, np.ndarray],
     columns: Mapping[str, ColumnEncoding],
     relations: Sequence[Relation],
 ) -> dict[str, np.ndarray]:
     """Returns scores, float64 `[n]` of each column, near to given ones, with whose numbers relations nearly hold.
 
-    Each relation in turn takes the shortest step of the scores to where it holds by its derivatives, several times
-    over: by Newton, and Kaczmarz (1937) where relations share columns.
+    Each relation in turn takes the shortest step of the scores to where it holds, but for rounding, by its derivatives,
+    several times over: by Newton, and Kaczmarz (1937) where relations share columns. Rows in which a number is missing,
+    or a relation gives none, stay.
 
     Args:
-        scores: Of each column with a margin, float64 `[n]`.
-        numbers: Of each column of numbers, float64 `[n]`: infinite where a cell's number is what its score says, else
-            the number of its class, which stays, or NaN if it is missing.
+        scores: Of each column whose cells may move, float64 `[n]`.
+        numbers: Of each column that a relation is of, float64 `[n]`, NaN where it is missing.
+        is_free: Of each column of `scores`, bool `[n]`: where its number is what its score says, whatever `numbers`
+            has, and may move.
         columns: How the columns are seen.
-        relations: What is asked. Those that have no derivative are not looked at.
+        relations: What is asked, of the kinds `SMOOTH`.
     """
     found = dict(scores)
-    smooth = [
+    bare = [
         dataclasses.replace(relation, decimals=None, digits=None, is_single=False, otherwise=None)
         for relation in relations
-        if relation.kind in _SMOOTH and any(name in scores for name in (relation.column, *relation.inputs))
+        if any(name in scores for name in (relation.column, *relation.inputs))
     ]
-    for _ in range(_SWEEPS):
-        for relation in smooth:
-            found |= _stepped(found, numbers, columns, relation)
+    with np.errstate(all="ignore"):
+        for _ in range(_SWEEPS):
+            for relation in bare:
+                found |= _stepped(found, numbers, is_free, columns, relation)
     return found
 
 
 def _stepped(
     scores: Mapping[str, np.ndarray],
     numbers: Mapping[str, np.ndarray],
+    is_free: Mapping[str, np.ndarray],
     columns: Mapping[str, ColumnEncoding],
     relation: Relation,
 ) -> dict[str, np.ndarray]:
-    """The scores that one relation is of after a step, which is left out where it leads no nearer."""
+    """The scores that one relation is of after a step, which is left out in rows where it leads no nearer."""
+    names = [relation.column, *relation.inputs]
+    moved = [name for name in names if name in scores]
 
-    def places(name: str, further: np.ndarray | float) -> np.ndarray:
-        margin = columns[name].margin
-        if margin is None:  # all cells are of classes
-            return numbers[name]
-        return np.where(np.isinf(numbers[name]), margin.place(scores[name] + further), numbers[name])
+    def placed(further: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+        """The number of the column that follows, and of those it follows from."""
+        own, *inputs = (
+            np.where(is_free[name], _margin(columns, name).place(scores[name] + further[name]), numbers[name])
+            if name in further
+            else numbers[name]
+            for name in names
+        )
+        return own, inputs
 
-    def gap(at: Mapping[str, np.ndarray]) -> np.ndarray:
-        missed: np.ndarray = at[relation.column] - relation.number([at[name] for name in relation.inputs])
-        return missed
-
-    here = {name: places(name, 0.0) for name in (relation.column, *relation.inputs)}
-    before = gap(here)
-    moved = [name for name in here if name in scores]
-    with np.errstate(all="ignore"):
-        slopes = {
-            name: (gap(here | {name: places(name, _REACH)}) - gap(here | {name: places(name, -_REACH)})) / (2 * _REACH)
-            for name in moved
-        }
-        size = np.sum([slope**2 for slope in slopes.values()], axis=0)
-        steps = {name: np.clip(np.nan_to_num(-before * slopes[name] / size), -_LONGEST, _LONGEST) for name in moved}
-        after = gap(here | {name: places(name, steps[name]) for name in moved})
-    is_nearer = np.abs(after) < np.abs(before)
+    own, inputs = placed(dict.fromkeys(moved, np.zeros(())))
+    asked = relation.number(inputs)
+    before = own - asked
+    slopes = {}
+    for name in moved:
+        margin = _margin(columns, name)
+        slope = (margin.place(scores[name] + _REACH) - margin.place(scores[name] - _REACH)) / (2 * _REACH)
+        if name != relation.column:
+            slope = -slope * relation.slope(relation.inputs.index(name), inputs, asked)
+        slopes[name] = np.where(is_free[name], slope, 0.0)
+    largest = np.max([np.abs(slope) for slope in slopes.values()], axis=0)  # so that no square overflows
+    size = np.sum([(slope / largest) ** 2 for slope in slopes.values()], axis=0)
+    steps = {name: -before / largest * (slope / largest) / size for name, slope in slopes.items()}
+    shorter = np.minimum(1.0, _LONGEST / np.max([np.abs(step) for step in steps.values()], axis=0))
+    steps = {name: np.nan_to_num(step * shorter) for name, step in steps.items()}
+    own, inputs = placed(steps)
+    is_nearer = np.abs(own - relation.number(inputs)) < np.abs(before)
     return {name: np.where(is_nearer, scores[name] + steps[name], scores[name]) for name in moved}
+
+
+def _margin(columns: Mapping[str, ColumnEncoding], name: str) -> Margin:
+    margin = columns[name].margin
+    assert margin is not None
+    return margin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.precision import rounded
 
-__all__ = ["DATE_PARTS", "Relation", "from_json", "placed_numbers", "values_of", "words"]
+__all__ = ["DATE_PARTS", "MAX_INPUTS", "SMOOTH", "Relation", "from_json", "placed_numbers", "values_of", "words"]
 
 # A number that differs by so much of itself from one that counts for itself is that one: of a rounded column, and of
 # one of full precision, which may have been made in float32. A sum of large numbers loses so much of the largest.
@@ -37,7 +37,9 @@ DATE_PARTS = {
     "dayofyear": "day_of_year",
     "weekday": "day_of_week",
 }
-_KINDS = ("lookup", "names", "table", "sum", "product", "log", "exp", "abs", *DATE_PARTS)
+SMOOTH = ("sum", "product", "log", "exp", "abs")  # these have derivatives
+_KINDS = ("lookup", "names", "table", *SMOOTH, *DATE_PARTS)
+MAX_INPUTS = {"sum": 20, "product": 2}
 _CHECKS = {
     "column": TEXT,
     "inputs": TEXTS,
@@ -102,7 +104,7 @@ class Relation:
 
     @property
     def _numbers(self) -> np.ndarray:
-        return np.array([np.nan if number is None else number for number in self.numbers])
+        return np.array([np.nan if number is None else float(number) for number in self.numbers])
 
     def number(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Returns its number in each row, float64 `[n]`, NaN where it has none.
@@ -135,6 +137,24 @@ class Relation:
         if self.otherwise is not None:
             found = np.where(np.isnan(found) & ~np.isnan(inputs).any(axis=0), self.otherwise, found)
         return found
+
+    def slope(self, place: int, inputs: Sequence[np.ndarray], found: np.ndarray) -> np.ndarray | float:
+        """Returns the derivative of its number, before rounding, by one input, float64 `[n]` or the same for all rows.
+
+        Args:
+            place: Of this input.
+            inputs: As for `number`.
+            found: Its number in each row, not rounded, float64 `[n]`.
+        """
+        numbers, x = self._numbers, inputs[place]
+        slopes: dict[str, Callable[[], np.ndarray | float]] = {
+            "sum": lambda: float(numbers[1 + place]),
+            "product": lambda: found * numbers[1 + place] / x,
+            "log": lambda: numbers[1] / (x + numbers[2]),
+            "exp": lambda: numbers[1] * (found + numbers[2]),
+            "abs": lambda: np.sign(x - numbers[0]),
+        }
+        return slopes[self.kind]()
 
     def solve(self, place: int, own: np.ndarray, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the number that one input must be, float64 `[n]`, NaN where there is none or several.
@@ -342,6 +362,8 @@ def _problem(relation: Relation, columns: Mapping[str, ColumnEncoding], before: 
         wanted = max(2, 2 * (len(relation.numbers) // 2))
     if len(relation.numbers) != wanted or None in relation.numbers or relation.classes:
         return "has other numbers than it needs"
+    if len(relation.inputs) > MAX_INPUTS.get(relation.kind, 1):
+        return "is of more columns than it can be"
     if any(columns[name].margin is None and not columns[name].values for name in names):
         return "is of columns without numbers"
     if relation.kind == "table" and not _are_in_order(relation.numbers[: wanted // 2]):

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from pipelines.tables.relations import MAX_INPUTS
 from pipelines.tables.simple_numbers import simple_numbers
 
 __all__ = ["find_sums"]
 
-_MAX_INPUTS = 20
 _MAX_WAYS = 3  # of solving one for a column
 _NEARLY = 1e-5  # of a column's standard deviation: what an exact sum may leave of it
 _ROUNDED = 3.0  # times a column's rounding, that of up to 20 others as fine and its own may leave
@@ -58,7 +58,7 @@ def _dependent(
             weights = np.linalg.solve(upper, parts)
             noise = 1e-9 + 10 * norm / math.sqrt(len(table))
             members = [kept[index] for index in np.flatnonzero(np.abs(weights) > noise)]
-            if 0 < len(members) <= _MAX_INPUTS:
+            if 0 < len(members) <= MAX_INPUTS["sum"]:
                 yield [*members, place], noise
         if norm > _NEARLY:
             length = norm * math.sqrt(len(table))

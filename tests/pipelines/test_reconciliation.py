@@ -1,7 +1,11 @@
 """Scores are moved to where relations hold, by as little as it takes, so that what follows keeps its margin."""
 
+import dataclasses
+import warnings
+
 import numpy as np
 import pandas as pd
+import pytest
 from sales import sales
 from scipy.stats import ks_2samp
 
@@ -9,7 +13,7 @@ from pipelines.tables.encoding import Encoding
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
 from pipelines.tables.relation_search import find_relations
-from pipelines.tables.relations import values_of
+from pipelines.tables.relations import Relation, values_of
 
 KINDS = {"sum", "product", "log", "exp", "abs"}  # that have derivatives
 
@@ -56,7 +60,7 @@ def test_every_kind_comes_nearer_by_short_steps(tmp_path):
     encoding, rows, made = made_from(frame, tmp_path / "t.csv")
     margins = {column.name: column.margin for column in encoding.continuous}
     smooth = [relation.column for relation in encoding.relations if relation.kind in KINDS]
-    assert {relation.kind for relation in encoding.relations} >= {"sum", "product", "abs"}
+    assert {relation.kind for relation in encoding.relations} >= {"sum", "product", "log", "abs"}
 
     def misses(scores):
         """By how much, in its scores, each column that follows is not what its own score says (root mean squares)."""
@@ -73,6 +77,64 @@ def test_every_kind_comes_nearer_by_short_steps(tmp_path):
     assert np.sqrt(np.mean((found - made) ** 2)) < 0.2  # the noise
     again = encoding.reconciled(rows.classes, rows.scores)  # what fulfils them stays, but for its place in its cells
     assert np.sqrt(np.mean((again - rows.scores) ** 2)) < 0.02
+
+
+@pytest.mark.parametrize(
+    "relation",
+    [
+        Relation("z", ("x", "y"), "sum", (1.0, 2.0, -3.0)),
+        Relation("z", ("x", "y"), "product", (2.0, 1.0, -1.0)),
+        Relation("z", ("x",), "product", (2.0, 2.0)),
+        Relation("z", ("x",), "log", (1.0, 2.0, 1.0)),
+        Relation("z", ("x",), "exp", (0.5, 0.25, 1.0)),
+        Relation("z", ("x",), "abs", (3.0,)),
+    ],
+    ids=str,
+)
+def test_slopes_are_derivatives(relation):
+    rng = np.random.default_rng(5)
+    inputs = [rng.gamma(9.0, 0.5, 100) for _ in relation.inputs]
+    for place, x in enumerate(inputs):
+        ends = [relation.number([*inputs[:place], x + by, *inputs[place + 1 :]]) for by in (-1e-5, 1e-5)]
+        slope = np.broadcast_to(relation.slope(place, inputs, relation.number(inputs)), 100)
+        np.testing.assert_allclose(slope, (ends[1] - ends[0]) / 2e-5, rtol=1e-5)
+
+
+def test_what_is_looked_up_stays(tmp_path):
+    """Of an amount the pieces take the error where the price is that of the product."""
+    rng = np.random.default_rng(6)
+    product, kg = rng.integers(0, 150, 6_000), rng.gamma(9.0, 1.0, 6_000).round(1)
+    price = rng.gamma(9.0, 3.0, 150).round(2)[product]
+    frame = pd.DataFrame({"product": product, "price": price, "kg": kg, "amount": (price * kg).round(2)})
+    frame["product"] = frame["product"].map("p{}".format)
+    encoding, rows, made = made_from(frame, tmp_path / "t.csv")
+    assert {relation.column: relation.kind for relation in encoding.relations} == {
+        "price": "lookup",
+        "amount": "product",
+    }
+    margin = next(column.margin for column in encoding.columns if column.name == "amount")
+    exchanged = {}
+    for name, scores in (("alone", made), ("together", encoding.reconciled(rows.classes, made))):
+        cells = encoding.decode(rows.classes, scores)
+        said, asked = cells["amount"].values, encoding.related(cells)[0]["amount"].values
+        exchanged[name] = np.sqrt(np.mean((margin.encode(said) - margin.encode(asked)) ** 2))
+    assert exchanged["together"] < 0.02 < 0.2 < exchanged["alone"]
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e160])
+def test_numbers_of_any_size(tmp_path, size):
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame(rng.gamma(4.0, size, (500, 2)), columns=["a", "b"])
+    frame["total"] = frame["a"] + frame["b"]
+    encoding, rows, made = made_from(frame, tmp_path / "t.csv")
+    total = Relation("total", ("a", "b"), "sum", (0.0, 1.0, 1.0))
+    encoding = dataclasses.replace(encoding, relations=(total,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = numbers(encoding, encoding.decode(rows.classes, encoding.reconciled(rows.classes, made)))
+        encoding.reconciled(rows.classes, np.full_like(made, 1e30))  # far beyond all numbers
+    off = np.abs(found["a"] + found["b"] - found["total"]) / size
+    assert np.median(off) < 0.01
 
 
 def test_classes_and_missing_cells_stay(tmp_path):

@@ -11,6 +11,7 @@ import pipelines
 from pipelines import AugmentError
 from pipelines.engines.local import Sampler
 from pipelines.model_file import read_model
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.relations import Relation, date_part
 
 
@@ -29,6 +30,15 @@ def test_new_rows_fulfil_them(sales_fit, tmp_path):
     new = pd.read_csv(out)
     assert problems(new) == dict.fromkeys(problems(new), 0)
     assert new["region"].value_counts().tolist() == [167, 167, 166]
+
+
+def test_rows_are_moved_to_where_they_hold(sales_fit, monkeypatch):
+    moved = pipelines.generate(sales_fit.model, 500, seed=2)
+    monkeypatch.setattr(Encoding, "reconciled", lambda _encoding, _classes, scores: scores)
+    alone = pipelines.generate(sales_fit.model, 500, seed=2)
+    assert problems(alone) == problems(moved) == dict.fromkeys(problems(moved), 0)
+    assert (alone["shipping"] != moved["shipping"]).mean() > 0.5
+    assert (alone["noise"] == moved["noise"]).mean() > 0.5  # nothing follows from it; some rows are drawn again
 
 
 def test_rare_classes_that_follow_can_be_given(tmp_path):
@@ -139,6 +149,7 @@ def edited(name, **entries):
         (edited("total", inputs=["amount", "city"]), "without numbers"),
         (edited("total", numbers=[0.0, 1.0]), "other numbers"),
         (edited("total", numbers=[0.0, 1.0, None]), "other numbers"),
+        (edited("rate", inputs=["buyers", "visitors", "price"], numbers=[1.0] * 4), "more columns than"),
         (edited("total", kind="eval"), "one of"),
         (edited("total", digits=99), "whole number"),
         (edited("log_price", inputs=["price", "shipping"]), "more than one input"),
