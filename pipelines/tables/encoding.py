@@ -27,7 +27,7 @@ from pipelines.tables.entry_checks import (
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.reconciliation import reconciled
-from pipelines.tables.relations import SMOOTH, Relation, values_of
+from pipelines.tables.relations import Relation
 from pipelines.tables.schema import Schema
 
 __all__ = ["Encoding", "Rows"]
@@ -155,34 +155,16 @@ class Encoding:
     def reconciled(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """Returns scores, float64 `[n, D]`, moved as little as brings the numbers near to what relations ask of them.
 
-        What is looked up stays as it is found, and so do numbers that are classes.
-
         Args:
-            classes: int32 `[n, C]`.
+            classes: int32 `[n, C]`, which stay.
             scores: float64 `[n, D]`.
         """
-        smooth = [relation for relation in self.relations if relation.kind in SMOOTH]
-        if not smooth:
+        if not self.relations or not scores.shape[1]:
             return scores
         columns = {column.name: column for column in self.columns}
-        cells, looked_up = self.decode(classes, scores), set()
-        for relation in self.relations:
-            if relation.kind not in SMOOTH:
-                cells[relation.column], _ = relation.place(cells, columns)
-                looked_up.add(relation.column)
-        names = {name for relation in smooth for name in (relation.column, *relation.inputs)}
-        places = {column.name: d for d, column in enumerate(self.continuous) if column.name in names - looked_up}
-        moved = reconciled(
-            {name: scores[:, d] for name, d in places.items()},
-            {name: values_of(cells[name], columns[name]) for name in names},
-            {name: columns[name].are_numbers(cells[name]) for name in places},
-            columns,
-            smooth,
-        )
-        found = scores.copy()
-        for name, column in moved.items():
-            found[:, places[name]] = column
-        return found
+        named = {column.name: scores[:, d] for d, column in enumerate(self.continuous)}
+        moved = reconciled(named, self.decode(classes, scores), columns, self.relations)
+        return np.stack([moved[name] for name in named], axis=1)
 
     @property
     def discrete(self) -> list[ColumnEncoding]:

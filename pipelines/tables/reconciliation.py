@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.margins import Margin
-from pipelines.tables.relations import Relation
+from pipelines.tables.nearest_known import nearest_known
+from pipelines.tables.relations import SMOOTH, Relation, values_of
 
 __all__ = ["reconciled"]
 
@@ -20,35 +22,58 @@ _LONGEST = 0.5  # step of a score
 
 def reconciled(
     scores: Mapping[str, np.ndarray],
-    numbers: Mapping[str, np.ndarray],
-    is_free: Mapping[str, np.ndarray],
+    cells: Mapping[str, Cells],
     columns: Mapping[str, ColumnEncoding],
     relations: Sequence[Relation],
 ) -> dict[str, np.ndarray]:
     """Returns scores, float64 `[n]` of each column, near to given ones, with whose numbers relations nearly hold.
 
-    Each relation in turn takes the shortest step of the scores to where it holds, but for rounding, by its derivatives,
-    several times over: by Newton, and Kaczmarz (1937) where relations share columns. Rows in which a number is missing,
-    or a relation gives none, stay.
+    A number that classes follow from goes to the nearest with which these stay as they are. What is looked up then is
+    as it is found. Each relation that has derivatives takes the shortest step of the scores to where it holds, but for
+    rounding, several times over: by Newton, and Kaczmarz (1937) where relations share columns. Rows in which a number
+    is missing, or a relation gives none, stay, and so do numbers that are classes.
 
     Args:
-        scores: Of each column whose cells may move, float64 `[n]`.
-        numbers: Of each column that a relation is of, float64 `[n]`, NaN where it is missing.
-        is_free: Of each column of `scores`, bool `[n]`: where its number is what its score says, whatever `numbers`
-            has, and may move.
+        scores: Of each column with a margin, float64 `[n]`.
+        cells: The cells of each column, with the numbers that the scores say.
         columns: How the columns are seen.
-        relations: What is asked, of the kinds `SMOOTH`.
+        relations: What is asked.
     """
-    found = dict(scores)
+    found, cells, fixed = dict(scores), dict(cells), set()
+    for given, theirs in _told_by_numbers(columns, relations).items():
+        own, margin = cells[given], _margin(columns, given)
+        assert own.values is not None
+        known = nearest_known(own.values, cells, columns, theirs)
+        is_known = ~np.isnan(known) & columns[given].are_numbers(own)
+        found[given] = np.where(is_known, margin.encode(known), found[given])
+        cells[given] = dataclasses.replace(own, values=np.where(is_known, known, own.values))
+        fixed.add(given)
+    for relation in relations:
+        if relation.kind not in SMOOTH:
+            cells[relation.column], _ = relation.place(cells, columns)
+            fixed.add(relation.column)
     bare = [
         dataclasses.replace(relation, decimals=None, digits=None, is_single=False, otherwise=None)
         for relation in relations
-        if any(name in scores for name in (relation.column, *relation.inputs))
+        if relation.kind in SMOOTH
     ]
+    names = {name for relation in bare for name in (relation.column, *relation.inputs)}
+    numbers = {name: values_of(cells[name], columns[name]) for name in names}
+    is_free = {name: columns[name].are_numbers(cells[name]) for name in (names & found.keys()) - fixed}
     with np.errstate(all="ignore"):
         for _ in range(_SWEEPS):
             for relation in bare:
                 found |= _stepped(found, numbers, is_free, columns, relation)
+    return found
+
+
+def _told_by_numbers(columns: Mapping[str, ColumnEncoding], relations: Sequence[Relation]) -> dict[str, list[Relation]]:
+    """By column of numbers, the relations by which columns of classes follow from it."""
+    found: dict[str, list[Relation]] = {}
+    for relation in relations:
+        given = relation.inputs[0]
+        if relation.kind in ("names", "table") and columns[relation.column].margin is None and columns[given].margin:
+            found.setdefault(given, []).append(relation)
     return found
 
 
@@ -59,9 +84,19 @@ def _stepped(
     columns: Mapping[str, ColumnEncoding],
     relation: Relation,
 ) -> dict[str, np.ndarray]:
-    """The scores that one relation is of after a step, which is left out in rows where it leads no nearer."""
+    """The scores that one relation is of after a step, which is left out in rows where it leads no nearer.
+
+    Args:
+        scores: Of each column with a margin, float64 `[n]`.
+        numbers: Of each column that a relation is of, float64 `[n]`, NaN where it is missing.
+        is_free: Of each column whose numbers may move, bool `[n]`: where they are what the scores say.
+        columns: How the columns are seen.
+        relation: One that has derivatives, without rounding.
+    """
     names = [relation.column, *relation.inputs]
-    moved = [name for name in names if name in scores]
+    moved = [name for name in names if name in is_free]
+    if not moved:
+        return {}
 
     def placed(further: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """The number of the column that follows, and of those it follows from."""

@@ -9,8 +9,11 @@ import pytest
 from sales import sales
 from scipy.stats import ks_2samp
 
+from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.inference import infer_schema
+from pipelines.tables.nearest_known import nearest_known
 from pipelines.tables.reading import read_source
 from pipelines.tables.relation_search import find_relations
 from pipelines.tables.relations import Relation, values_of
@@ -119,6 +122,44 @@ def test_what_is_looked_up_stays(tmp_path):
         said, asked = cells["amount"].values, encoding.related(cells)[0]["amount"].values
         exchanged[name] = np.sqrt(np.mean((margin.encode(said) - margin.encode(asked)) ** 2))
     assert exchanged["together"] < 0.02 < 0.2 < exchanged["alone"]
+
+
+def test_a_day_is_the_nearest_of_its_weekday(tmp_path):
+    """What a row says of its weekday stays, and the day moves by a few at most; where no day would do, it stays."""
+    rng = np.random.default_rng(8)
+    rows = 6_000
+    day = rng.integers(0, 600, rows)
+    weekday = np.array(["mon", "tue", "wed", "thu", "fri", "sat", "sun"])[day % 7]
+    frame = pd.DataFrame({"weekday": weekday, "half": day % 7 // 5, "day": day, "noise": rng.normal(size=rows)})
+    encoding, coded, made = made_from(frame, tmp_path / "t.csv")
+    kinds = {relation.column: (relation.kind, relation.inputs) for relation in encoding.relations}
+    assert kinds["weekday"] == ("names", ("day",))
+    assert kinds["half"][0] in ("table", "lookup")
+    before = encoding.decode(coded.classes, made)
+    after, is_right = encoding.related(encoding.decode(coded.classes, encoding.reconciled(coded.classes, made)))
+    np.testing.assert_array_equal(after["weekday"].codes[is_right], before["weekday"].codes[is_right])
+    moved = np.abs(after["day"].values - np.clip(before["day"].values, 0, 599))
+    assert moved.max() <= 6
+    assert 1.5 < moved.mean() < 2.1  # 12 / 7 if days and weekdays had nothing to do with each other
+    alone, _ = encoding.related(before)
+    assert (alone["weekday"].codes != before["weekday"].codes).mean() > 0.5
+
+
+def test_numbers_stay_where_no_known_one_would_do():
+    columns = {"code": ColumnEncoding("code", ("a", "b", "c"), (), (False, False, False), None)}
+    columns["flag"] = ColumnEncoding("flag", ("0", "5"), (0.0, 5.0), (False, False), None)
+    relations = [
+        Relation("code", ("x",), "names", (1.0, 2.0, 4.0, 8.0), (0, 0, 1, 1)),
+        Relation("flag", ("x",), "table", (1.0, 2.0, 8.0, 0.0, 5.0, 5.0)),
+    ]
+    asked = {"code": np.array([0, 0, 1, 1, 2, 0]), "flag": np.array([0, 1, 0, 1, 0, 1])}
+    cells = {name: Cells(codes, columns[name].levels, columns[name].is_missing, None) for name, codes in asked.items()}
+    found = nearest_known(np.array([9.0, 9.0, 9.0, 0.0, 1.0, -1.0]), cells, columns, relations)
+    np.testing.assert_array_equal(found, [1.0, 2.0, np.nan, 8.0, np.nan, 2.0])
+    only = nearest_known(
+        np.array([2.9, 3.1, 5.9, 6.1]), {"code": Cells(np.array([0, 0, 1, 1]), (), (), None)}, columns, relations[:1]
+    )
+    np.testing.assert_array_equal(only, [2.0, 2.0, 4.0, 8.0])
 
 
 @pytest.mark.parametrize("size", [1e-170, 1e160])
