@@ -22,7 +22,7 @@ from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.outputs import open_output
-from pipelines.tables.relations import from_json as read_relations
+from pipelines.tables.relation_checks import read_relations
 from pipelines.tables.schema import Schema
 
 __all__ = [

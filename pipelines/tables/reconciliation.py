@@ -15,7 +15,7 @@ from pipelines.tables.relations import SMOOTH, Relation, values_of
 
 __all__ = ["reconciled"]
 
-_SWEEPS = 4
+_SWEEPS = 4  # twice as many brought new rows no nearer to the table
 _REACH = 0.1  # of a score to either side: the slope of a margin is that of the line between, not that at one knot
 _LONGEST = 0.5  # step of a score
 

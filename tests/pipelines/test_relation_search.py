@@ -11,8 +11,9 @@ import pipelines
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
+from pipelines.tables.relation_checks import read_relations
 from pipelines.tables.relation_search import find_relations
-from pipelines.tables.relations import from_json, words
+from pipelines.tables.relations import words
 from pipelines.tables.sum_search import find_sums
 
 
@@ -24,7 +25,7 @@ def found_in(frame, path):
     encoding = Encoding.learn(source, schema, np.random.default_rng(0))
     relations = find_relations(source, schema, encoding)
     written = json.loads(json.dumps([relation.to_json() for relation in relations]))
-    assert from_json(written, encoding.columns) == relations
+    assert read_relations(written, encoding.columns) == relations
     return {relation.column: words(relation) for relation in relations}
 
 
