@@ -97,6 +97,8 @@ def handled(column: Column, encoding: Encoding) -> str:
     words = []
     if found.margin is not None:
         words.append("numbers")
+    if found.rhythm is not None:
+        words[-1] += f" by {' and '.join(found.rhythm.names)}"
     if values:
         words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")
     if any(found.is_missing):

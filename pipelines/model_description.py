@@ -124,7 +124,7 @@ def check_members(encoding: Encoding, names: Mapping[str, Any]) -> None:
     wanted = {"weights.safetensors"}
     if encoding.continuous:
         wanted |= {"sampler.tflite", "scorer.tflite"}
-    if encoding.discrete:
+    if encoding.num_classes:
         wanted |= {"discrete_sampler.tflite", "discrete_sampler_given.tflite", "discrete_scorer.tflite"}
     if wrong := wanted ^ (set(names) - {"history.csv"}):
         raise AugmentError(f"its columns and its members do not go together: {min(wrong)}.")

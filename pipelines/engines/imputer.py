@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class _State:
     Attributes:
         classes: int32 `[n, C]`.
         scores: float32 `[n, D]`.
-        hidden: bool `[n, P]`: the cells that are not known, by column.
+        hidden: bool `[n, P]`: the cells that are not known, by column, then by phase of a rhythm.
         mass: For each column with classes, float64 `[n, K]`: the mean probability of each class.
         total: For each column with numbers, float64 `[n]`: the mean of the number times its probability.
     """
@@ -58,6 +58,7 @@ class Imputer:
     - of a discrete column, all its classes but "missing" are tried, so it is exact;
     - of a number, three rounds of stratified points over its range are, so it is a quadrature;
     - of a number with special values, both, and the noise in the number's place is integrated out.
+    - of a moment, its hour, weekday and minute are such classes, and the seconds beside them such a number.
 
     If only one cell of a row is hidden, that is its posterior under the model. With several, each is drawn given the
     others in turn (Gibbs sampling; for numbers Ritter & Tanner, 1992, "Facilitating the Gibbs Sampler: The Gibbs
@@ -70,18 +71,22 @@ class Imputer:
     """
 
     def __init__(self, model: ModelFile) -> None:
-        self._columns = model.encoding.columns
+        columns = model.encoding.columns
+        self._columns = [*columns, *model.encoding.phases]
+        owners = [place for place, column in enumerate(columns) for _ in column.phases]
+        self._owners = dict(enumerate(owners, start=len(columns)))  # of each phase, whose it is, by their places
         self._scorer, self._decoder = local.Scorer(model), local.Decoder(model)
-        self._sampler = local.Graph(model, "discrete_sampler_given.tflite") if model.encoding.discrete else None
+        self._sampler = local.Graph(model, "discrete_sampler_given.tflite") if model.encoding.num_classes else None
         self._flow = local.Graph(model, "scorer.tflite") if model.has("scorer.tflite") else None
         # Of each column, its place among the classes and among the scores.
         self._class_of: list[int | None] = []
         self._score_of: list[int | None] = []
-        discrete = [column.name for column in model.encoding.discrete]
-        continuous = [column.name for column in model.encoding.continuous]
+        num_classes = num_scores = 0
         for column in self._columns:
-            self._class_of.append(discrete.index(column.name) if column.is_discrete else None)
-            self._score_of.append(continuous.index(column.name) if column.margin is not None else None)
+            self._class_of.append(num_classes if column.is_discrete else None)
+            self._score_of.append(num_scores if column.margin is not None else None)
+            num_classes += column.is_discrete
+            num_scores += column.margin is not None
         self._allowed = [_allowed(column) for column in self._columns]
 
     def fill(
@@ -102,12 +107,12 @@ class Imputer:
             draw: Whether to draw from the posterior; else the most probable class or, for numbers, the posterior mean.
             tell: Called with the share that is done, up to 1.
         """
-        hidden = missing.copy()
+        hidden = np.concatenate([missing, missing[:, [*self._owners.values()]]], axis=1)
         for place, index in enumerate(self._class_of):
             if index is not None:
                 hidden[:, place] |= rows.classes[:, index] < 0
         several = hidden.sum(axis=1) > 1
-        found: dict[str, Cells] = {}
+        found: dict[int, Cells] = {}
         groups = [
             (np.flatnonzero(~several), 1, 1, 0),
             (np.flatnonzero(several), 1 if draw else _CHAINS, _SWEEPS, _BURN_IN),
@@ -129,7 +134,16 @@ class Imputer:
                     done += int(state.hidden[:, place].sum())
                     tell(done / cells)
             self._collect(found, state, chosen, chains, len(missing), draw)
-        return found
+        return {self._columns[place].name: self._whole(place, found) for place in found if place < missing.shape[1]}
+
+    def _whole(self, place: int, found: Mapping[int, Cells]) -> Cells:
+        """The cells of a column, whose numbers are moments if it has a rhythm."""
+        column, cells = self._columns[place], found[place]
+        if column.rhythm is None or cells.values is None:
+            return cells
+        phases = [found[at].codes for at, owner in self._owners.items() if owner == place]
+        moments = column.rhythm.unfold(cells.values, np.stack([codes for codes in phases if codes is not None], axis=1))
+        return dataclasses.replace(cells, values=np.clip(moments, *column.range))
 
     def _start(self, state: _State, rng: np.random.Generator) -> None:
         """Completes rows: hidden classes given the known ones, hidden scores from the flow."""
@@ -255,7 +269,7 @@ class Imputer:
             state.classes[rows, index] = level_of[chosen]
 
     def _collect(
-        self, found: dict[str, Cells], state: _State, chosen: np.ndarray, chains: int, rows: int, draw: bool
+        self, found: dict[int, Cells], state: _State, chosen: np.ndarray, chains: int, rows: int, draw: bool
     ) -> None:
         """Puts what the hidden cells are into cells of all `rows`."""
         for place in np.flatnonzero(state.hidden.any(axis=0)).tolist():
@@ -278,14 +292,14 @@ class Imputer:
                 # A model that is wrong may have found no number at all.
                 values = np.nan_to_num(column.margin.decode(np.nan_to_num(scores)))
                 values = np.clip(values, column.margin.low, column.margin.high)
-            if column.name not in found:
-                found[column.name] = Cells(
+            if place not in found:
+                found[place] = Cells(
                     None if codes is None else np.zeros(rows, np.int32),
                     column.levels,
                     column.is_missing,
                     None if values is None else np.zeros(rows),
                 )
-            cells = found[column.name]
+            cells = found[place]
             if cells.codes is not None:
                 cells.codes[chosen] = codes
             if cells.values is not None:

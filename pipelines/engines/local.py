@@ -62,7 +62,7 @@ class Graph:
         self._num_classes = np.array(encoding.num_classes)
         self._inputs: list[str]
         self._run: Callable[[Mapping[str, np.ndarray], int], list[np.ndarray]]
-        self._signature = signature_of(name, len(encoding.discrete), len(encoding.continuous))
+        self._signature = signature_of(name, len(self._num_classes), len(encoding.continuous))
         try:
             if isinstance(model, UnwrittenModel) or model.is_own:
                 with quiet_native_logs():
@@ -73,7 +73,7 @@ class Graph:
                     _process_of(model),
                     content,
                     name,
-                    len(encoding.discrete),
+                    len(self._num_classes),
                     len(encoding.continuous),
                     self._signature,
                     threads or _cores(),
@@ -191,7 +191,7 @@ class Sampler:
         self._discrete: Graph | None = None
         self._proposing: tuple[Graph, Graph] | None = None
         self.share = 1.0
-        if model.encoding.discrete:
+        if model.encoding.num_classes:
             self._discrete = Graph(model, "discrete_sampler.tflite", threads)
         if given:
             fixed = generator(0, 0)  # how rows are made is not to depend on the seed
@@ -207,7 +207,7 @@ class Sampler:
 
         def drawn(rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
             classes, scores = self.draw(rng, rows, even=even)
-            return classes, encoding.reconciled(classes, encoding.calibrated(scores))
+            return encoding.reconciled(classes, encoding.calibrated(scores))
 
         def settled(cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], np.ndarray]:
             """The cells as the relations have them, and which rows are within what was seen and as given."""
@@ -256,7 +256,7 @@ class Sampler:
             rows: How many, at most `BLOCK_ROWS`.
             even: Whether they are evenly spread.
         """
-        num_uniforms = 0 if self._given else len(self._model.encoding.discrete)
+        num_uniforms = 0 if self._given else len(self._model.encoding.num_classes)
         uniforms, noise = evenly.draw(rng, rows, num_uniforms, self._columns, even=even)
         classes = np.empty((rows, 0), np.int32)
         if self._proposing is not None:
@@ -270,7 +270,7 @@ class Sampler:
     def _matching(self, rng: np.random.Generator, rows: int, *, even: bool) -> np.ndarray:
         """Those of so many drawn rows of classes that have the given ones."""
         assert self._discrete is not None
-        uniforms, _ = evenly.draw(rng, rows, len(self._model.encoding.discrete), 0, even=even)
+        uniforms, _ = evenly.draw(rng, rows, len(self._model.encoding.num_classes), 0, even=even)
         (classes,) = self._discrete(uniforms=uniforms)
         follow = self._model.encoding.looked_up(classes)
         is_right = (follow[:, list(self._given)] == list(self._given.values())).all(axis=1)
@@ -291,7 +291,7 @@ class Sampler:
 
     def _proposed(self, rng: np.random.Generator, rows: int, proposer: Graph, scorer: Graph) -> np.ndarray:
         """The classes of rows that have the given ones, each one of several proposals."""
-        columns = len(self._model.encoding.discrete)
+        columns = len(self._model.encoding.num_classes)
         classes, is_given = np.zeros((rows, columns), np.int32), np.zeros(columns, np.float32)
         for column, value in self._given.items():
             classes[:, column], is_given[column] = value, 1.0
@@ -375,7 +375,7 @@ class Scorer:
 
     def __init__(self, model: ModelFile, threads: int | None = None) -> None:
         self._continuous = Graph(model, "scorer.tflite", threads) if model.has("scorer.tflite") else None
-        self._discrete = Graph(model, "discrete_scorer.tflite", threads) if model.encoding.discrete else None
+        self._discrete = Graph(model, "discrete_scorer.tflite", threads) if model.encoding.num_classes else None
 
     def __call__(self, classes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns log-densities float64 `[n]` and noise float32 `[n, D]`, in blocks.

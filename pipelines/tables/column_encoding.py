@@ -13,6 +13,7 @@ from pipelines.tables import parsing
 from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
+from pipelines.tables.rhythm import Rhythm
 from pipelines.tables.schema import Column
 from pipelines.tables.spelling import spell
 from pipelines.tables.spikes import has_few_values, is_spike
@@ -41,6 +42,8 @@ class ColumnEncoding:
             going back, a class is its own number.
         made: Quantiles of the scores that the flow makes, which new rows' numbers are calibrated by (see
             `calibration.py`); empty if they are not.
+        rhythm: Of dates, which weekdays, hours and minutes there are, if these are told apart: they are further
+            classes then, and the margin is that of the time beside them (see `rhythm.py`).
     """
 
     name: str
@@ -51,6 +54,7 @@ class ColumnEncoding:
     other_count: int = 0
     unseen: tuple[float, ...] = ()
     made: tuple[float, ...] = ()
+    rhythm: Rhythm | None = None
 
     @property
     def is_discrete(self) -> bool:
@@ -63,6 +67,25 @@ class ColumnEncoding:
         # The last of the classes that are not missing; a column may have a category of that name besides.
         return self.is_missing.count(False) - 1 if self.other_count else -1
 
+    @property
+    def phases(self) -> tuple[ColumnEncoding, ...]:
+        """The weekday, hour and minute of a column with a rhythm, as columns of classes; the last is that of no number.
+
+        They are called what relations call them, such as `hour of time`.
+        """
+        if self.rhythm is None:
+            return ()
+        return tuple(
+            ColumnEncoding(
+                f"{name} of {self.name}",
+                (*map(str, range(size)), ""),
+                (),
+                (*[False] * size, True),
+                None,
+            )
+            for name, size in zip(self.rhythm.names, self.rhythm.sizes, strict=True)
+        )
+
     def are_numbers(self, cells: Cells) -> np.ndarray:
         """Returns which cells are numbers and no classes, bool `[n]`."""
         if cells.codes is None or self.margin is None:
@@ -74,9 +97,27 @@ class ColumnEncoding:
         """Returns which cells are numbers beyond what was seen, or none at all, bool `[n]`."""
         if self.margin is None or cells.values is None:
             return np.zeros(len(cells), bool)
-        is_beyond: np.ndarray = ~((cells.values >= self.margin.low) & (cells.values <= self.margin.high))
+        numbers, is_beyond = cells.values, np.zeros(len(cells), bool)
+        if self.rhythm is not None:
+            is_beyond = self.rhythm.is_beyond(numbers)
+            numbers, _ = self.rhythm.fold(np.where(is_beyond, self.rhythm.low, numbers))
+        is_beyond |= ~((numbers >= self.margin.low) & (numbers <= self.margin.high))
         is_beyond &= self.are_numbers(cells)
         return is_beyond
+
+    @property
+    def support(self) -> np.ndarray:
+        """The distinct numbers, float64, if new rows are to have no others; else empty."""
+        if self.margin is None:
+            return np.empty(0)
+        return self.margin.support if self.rhythm is None else np.array(self.rhythm.support)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest number that was seen, of a column that has a margin."""
+        ends = self.rhythm or self.margin
+        assert ends is not None
+        return ends.low, ends.high
 
     def log_shares(self, classes: np.ndarray) -> np.ndarray:
         """Returns the logarithm of the share of the probability of its class that each cell has, `[n]`, nats.
@@ -123,9 +164,13 @@ class ColumnEncoding:
             )
         spikes = distinct[is_spike(counts)]
         rest = present[~np.isin(present, spikes)]
-        margin = Margin.learn(rest, step_of(column), rng)
+        margin, rhythm = Margin.learn(rest, step_of(column), rng), None
+        if column.kind in ("date", "datetime"):
+            rhythm = Rhythm.learn(rest, 1.0 if column.kind == "date" else 86_400.0, margin.support)
+        if rhythm is not None:
+            margin = Margin.learn(rhythm.fold(rest)[0], step_of(column), rng)
         if not len(spikes) and not gone:
-            return cls(column.name, (), (), (), margin)
+            return cls(column.name, (), (), (), margin, rhythm=rhythm)
         levels = [None, *spell(column, spikes, source.dialect.decimal).to_pylist(), *gone]
         return cls(
             column.name,
@@ -133,6 +178,7 @@ class ColumnEncoding:
             (np.nan, *spikes.tolist(), *[np.nan] * len(gone)),
             (False, *[False] * len(spikes), *[True] * len(gone)),
             margin,
+            rhythm=rhythm,
         )
 
     @classmethod

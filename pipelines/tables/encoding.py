@@ -25,9 +25,11 @@ from pipelines.tables.entry_checks import (
     up_to,
 )
 from pipelines.tables.margins import Margin
+from pipelines.tables.nearest_known import nearest_known
 from pipelines.tables.reading import Source
 from pipelines.tables.reconciliation import reconciled
 from pipelines.tables.relations import Relation
+from pipelines.tables.rhythm import Rhythm
 from pipelines.tables.schema import Schema
 
 __all__ = ["Encoding", "Rows"]
@@ -44,6 +46,7 @@ _CHECKS = {
     "other_count": up_to(1 << 53),
     "unseen": list_of(SHARE),
     "made": NUMBERS,
+    "rhythm": or_null(OBJECT),
 }
 
 
@@ -52,7 +55,8 @@ class Rows:
     """Rows as a model sees them.
 
     Attributes:
-        classes: int32 `[n, C]`, -1 where a cell is none of the classes a model knows.
+        classes: int32 `[n, C]`, -1 where a cell is none of the classes a model knows: those of the discrete columns,
+            then those of the phases of rhythms.
         scores: float32 `[n, D]`; random where the cell is a class.
         is_present: bool `[n, D]`: whether the cell is a number and not a class.
         log_det: float64 `[n]`: the log-determinant of the way from the cells that are numbers to `scores`, and the
@@ -134,7 +138,7 @@ class Encoding:
         made = self.calibrated(scores)
         share = float(self.are_inside(self.decode(classes, made)).mean())
         least = max(_LEAST_ATTAINABLE * share, min(_LEAST_AT_ALL, share))
-        cells = self.decode(classes, self.reconciled(classes, made))
+        cells = self.decode(*self.reconciled(classes, made))
         is_right = self.are_inside(cells)
         kept = []
         for relation in self.relations:
@@ -152,19 +156,41 @@ class Encoding:
         columns = [calibration.gaussian(scores[:, d], column.made) for d, column in enumerate(self.continuous)]
         return np.stack(columns, axis=1) if columns else scores.astype(np.float64)
 
-    def reconciled(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Returns scores, float64 `[n, D]`, moved as little as brings the numbers near to what relations ask of them.
+    def reconciled(self, classes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns rows moved as little as brings the numbers near to what relations ask of them.
+
+        A number that classes follow from goes to the nearest from which those of the row do. Of classes, only its
+        phases move.
 
         Args:
-            classes: int32 `[n, C]`, which stay.
+            classes: int32 `[n, C]`.
             scores: float64 `[n, D]`.
         """
         if not self.relations or not scores.shape[1]:
-            return scores
+            return classes, scores
         columns = {column.name: column for column in self.columns}
+        known = nearest_known(self.decode(classes, scores), columns, self.relations)
+        classes, scores = self._with_numbers(classes, scores, known)
         named = {column.name: scores[:, d] for d, column in enumerate(self.continuous)}
         moved = reconciled(named, self.decode(classes, scores), columns, self.relations)
-        return np.stack([moved[name] for name in named], axis=1)
+        return classes, np.stack([moved[name] for name in named], axis=1)
+
+    def _with_numbers(
+        self, classes: np.ndarray, scores: np.ndarray, numbers: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Classes and scores that say other numbers, float64 `[n]` of some columns, where these are not NaN."""
+        classes, scores, p = classes.copy(), scores.copy(), len(self.discrete)
+        for d, column in enumerate(self.continuous):
+            wanted = numbers.get(column.name, np.empty(0))
+            rows = np.flatnonzero(~np.isnan(wanted))
+            wanted = wanted[rows]
+            if column.rhythm is not None:
+                size = len(column.rhythm.sizes)
+                wanted, classes[rows, p : p + size] = column.rhythm.fold(wanted)
+                p += size
+            assert column.margin is not None
+            scores[rows, d] = column.margin.encode(wanted)
+        return classes, scores
 
     @property
     def discrete(self) -> list[ColumnEncoding]:
@@ -177,13 +203,22 @@ class Encoding:
         return [column for column in self.columns if column.margin is not None]
 
     @property
+    def phases(self) -> list[ColumnEncoding]:
+        """The hours of columns with a rhythm, their weekdays and minutes, as discrete columns that no table has.
+
+        Their classes stand behind those of the discrete columns.
+        """
+        return [phase for column in self.continuous for phase in column.phases]
+
+    @property
     def num_classes(self) -> list[int]:
-        """The number of classes of each discrete column."""
-        return [len(column.levels) for column in self.discrete]
+        """The number of classes of each discrete column, then of each phase."""
+        return [len(column.levels) for column in (*self.discrete, *self.phases)]
 
     def num_ordered(self, schema: Schema) -> list[int]:
-        """Of each discrete column, how many of its first classes lie in an order: numbers, or levels."""
-        return [column.num_ordered(schema[column.name]) for column in self.discrete]
+        """Of each of these, how many of the first classes lie in an order: numbers, levels, or phases."""
+        ordered = [column.num_ordered(schema[column.name]) for column in self.discrete]
+        return [*ordered, *(phase.is_missing.count(False) for phase in self.phases)]
 
     def encode(self, source: Source, schema: Schema, rng: np.random.Generator, *, spread: bool = True) -> Rows:
         """Returns rows as a model sees them.
@@ -237,11 +272,12 @@ class Encoding:
         spread: bool,
     ) -> Rows:
         """Rows as a model sees them, of each column's classes with their `log_shares`, and its numbers."""
-        classes = np.empty((rows, len(self.discrete)), np.int32)
+        classes = np.empty((rows, len(self.num_classes)), np.int32)
         scores = np.empty((rows, len(self.continuous)), np.float32)
         is_present = np.ones((rows, len(self.continuous)), bool)
         log_det = np.zeros(rows)
         c = d = 0
+        p = len(self.discrete)
         for column, (weighed, numbers) in zip(self.columns, cells, strict=True):
             if weighed is not None:
                 classes[:, c] = weighed[0]
@@ -252,6 +288,11 @@ class Encoding:
             present = ~np.isnan(numbers)
             if weighed is not None:
                 present &= weighed[0] == column.levels.index(None)
+            if column.rhythm is not None:
+                sizes = column.rhythm.sizes
+                numbers, phases = column.rhythm.fold(np.where(present, numbers, column.rhythm.low))
+                classes[:, p : p + len(sizes)] = np.where(present[:, np.newaxis], phases, sizes)
+                p += len(sizes)
             filled = np.where(present, numbers, column.margin.low)
             if spread:
                 filled = column.margin.spread(filled, rng)
@@ -266,6 +307,7 @@ class Encoding:
         """Returns the cells of each column."""
         cells: dict[str, Cells] = {}
         c = d = 0
+        p = len(self.discrete)
         for column in self.columns:
             codes = numbers = None
             if column.is_discrete:
@@ -274,6 +316,11 @@ class Encoding:
             if column.margin is not None:
                 numbers = column.margin.decode(scores[:, d])
                 d += 1
+                if column.rhythm is not None:
+                    numbers = column.rhythm.unfold(numbers, classes[:, p : p + len(column.rhythm.sizes)])
+                    p += len(column.rhythm.sizes)
+                    if codes is not None:
+                        numbers = np.where(codes == column.levels.index(None), numbers, column.rhythm.low)
             cells[column.name] = Cells(codes, column.levels, column.is_missing, numbers)
         return cells
 
@@ -319,10 +366,10 @@ class Encoding:
         found, shares = dict(cells), []
         for column in self.continuous:
             part = cells[column.name]
-            assert column.margin is not None
             assert part.values is not None
             shares.append(column.is_beyond(part).mean())
-            values = np.clip(part.values, column.margin.low, column.margin.high)
+            low, high = column.range
+            values = np.clip(np.nan_to_num(part.values, nan=low), low, high)
             found[column.name] = dataclasses.replace(part, values=values)
         return found, float(np.mean(shares))
 
@@ -338,6 +385,7 @@ class Encoding:
                 "other_count": column.other_count,
                 "unseen": list(column.unseen),
                 "made": list(column.made),
+                **({} if column.rhythm is None else {"rhythm": column.rhythm.to_json()}),
             }
             for column in self.columns
         ]
@@ -355,9 +403,10 @@ class Encoding:
         found = []
         for number, column in enumerate(columns, start=1):
             where = f"the encoding of column {number}"
-            check_object(where, column, _CHECKS, optional=("unseen", "made"))  # a model may be older
+            check_object(where, column, _CHECKS, optional=("unseen", "made", "rhythm"))  # a model may be older
             try:
                 margin = None if column["margin"] is None else Margin.from_json(column["margin"])
+                rhythm = None if column.get("rhythm") is None else Rhythm.from_json(column["rhythm"])
             except AugmentError as error:
                 raise AugmentError(f"{where}: {error}") from error
             made = tuple(map(float, column.get("made", ())))
@@ -373,6 +422,7 @@ class Encoding:
                     other_count=column["other_count"],
                     unseen=tuple(map(float, column.get("unseen", ()))),
                     made=made,
+                    rhythm=rhythm,
                 )
             )
         return cls(tuple(found))

@@ -43,7 +43,7 @@ def _shape_problem(encoded: ColumnEncoding) -> str | None:
 
 
 def _categorical_problem(encoded: ColumnEncoding) -> str | None:
-    if encoded.margin is not None or encoded.values or encoded.unseen or None in encoded.levels:
+    if encoded.margin or encoded.values or encoded.unseen or encoded.rhythm or None in encoded.levels:
         return "has numbers, and the column has none"
     return None
 
@@ -51,6 +51,10 @@ def _categorical_problem(encoded: ColumnEncoding) -> str | None:
 def _numeric_problem(column: Column, encoded: ColumnEncoding) -> str | None:
     if len(encoded.values) != len(encoded.levels) or encoded.other_count:
         return "has classes without a number"
+    if encoded.rhythm is not None and (
+        encoded.margin is None or {"date": 1.0, "datetime": 86_400.0}.get(column.kind) != encoded.rhythm.day
+    ):
+        return "has weekdays or hours, and the column no such dates"
     first = 0 if encoded.margin is None else 1
     if encoded.levels and [level is None for level in encoded.levels] != [
         index < first for index in range(len(encoded.levels))

@@ -101,11 +101,11 @@ def find_tables(
     labels = [np.unique(values, return_inverse=True)[1] for values in (*numbers.values(), *classes.values())]
     most = [int(own.max()) for own in labels]
     for place, (given, values) in enumerate(numbers.items()):
-        margin, is_there = columns[given].margin, ~np.isnan(values)
-        if margin is None or not len(margin.support) or len(values) < _MIN_ROWS:
+        support, is_there = columns[given].support, ~np.isnan(values)
+        if not len(support) or len(values) < _MIN_ROWS:
             continue
         seen = np.array(columns[given].values)  # of the classes that are numbers
-        if not np.array_equal(np.unique(values[is_there]), np.union1d(margin.support, seen[~np.isnan(seen)])):
+        if not np.array_equal(np.unique(values[is_there]), np.union1d(support, seen[~np.isnan(seen)])):
             continue  # of one that is not here, nothing would be known
         groups = labels[place]
         first = np.unique(groups, return_index=True)[1]

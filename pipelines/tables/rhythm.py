@@ -1,0 +1,184 @@
+"""Dates as a day of the week, an hour of the day, a minute of the hour, and a number that goes on beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import AugmentError
+from pipelines.tables.entry_checks import NUMBER, NUMBERS, check_object, list_of, up_to
+
+__all__ = ["Rhythm"]
+
+_MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0  # seconds
+_SIZES = {"weekday": 7, "hour": 24, "minute": 60}
+_THURSDAY = 3  # 1970-01-01 was one; Mondays are 0
+# So many rows tell phases apart, and so many days or weeks those that come again from those that were there once.
+_MIN_ROWS, _MIN_DAYS, _MIN_WEEKS = 1_000, 14, 10
+# Pearson's statistic of minutes that are equally frequent is 59 on average, and by chance hardly ever more than this.
+_UNEVEN = 150.0
+# Where new rows are to have no other moments than old ones, rows of others are drawn again, if they are not more.
+_MAX_OTHERS = 0.2
+_CHECKS = {
+    "low": NUMBER,
+    "high": NUMBER,
+    "day": NUMBER,
+    **{name: list_of(up_to(size - 1)) for name, size in _SIZES.items()},
+    "support": NUMBERS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Rhythm:
+    """Which phases a column of dates has that come again: days of the week, hours of the day, minutes of the hour.
+
+    A moment is its phases, which are classes, and the time of a shorter calendar, which goes on: its weeks have one
+    day, if weekdays are told apart, its days one hour, its hours one minute. Nothing is lost, and a second is a second,
+    so densities stay as they are.
+
+    Attributes:
+        low: The earliest moment that was seen, counted from 1970-01-01.
+        high: The latest.
+        day: What a day counts: 1 for dates, 86,400 for dates with times.
+        weekday: The days of the week that were seen, from 0, a Monday, to 6; empty if they are not told apart.
+        hour: The hours of the day that were seen, from 0 to 23; likewise.
+        minute: The minutes of the hour that were seen; likewise.
+        support: The moments that were seen, if new rows are to have no others; else empty.
+    """
+
+    low: float
+    high: float
+    day: float
+    weekday: tuple[int, ...] = ()
+    hour: tuple[int, ...] = ()
+    minute: tuple[int, ...] = ()
+    support: tuple[float, ...] = ()
+
+    @classmethod
+    def learn(cls, moments: np.ndarray, day: float, support: np.ndarray) -> Rhythm | None:
+        """Learns from moments; None if they can hardly show a rhythm.
+
+        Hours are told apart if there are several, minutes if all are whole ones and some are more frequent, as where
+        they are scheduled.
+
+        Args:
+            moments: float64 `[n]` with n > 0, counted from 1970-01-01.
+            day: What a day counts.
+            support: The distinct ones, if new rows are to have no others; else empty.
+        """
+        low, high = float(moments.min()), float(moments.max())
+        if len(moments) < _MIN_ROWS or high - low < _MIN_DAYS * day:
+            return None
+        told = {"weekday"} if high - low >= _MIN_WEEKS * 7 * day else set()
+        within = moments % day
+        if len(np.unique(np.floor_divide(within, _HOUR))) > 1:
+            told.add("hour")
+            counts, mean = np.bincount((within % _HOUR // _MINUTE).astype(int), minlength=60), len(moments) / 60
+            is_uneven = ((counts - mean) ** 2).sum() / mean > _UNEVEN
+            if is_uneven and counts[0] < len(moments) and not (within % _MINUTE).any():
+                told.add("minute")
+        whole = cls(low, high, day, **{name: tuple(range(size)) for name, size in _SIZES.items() if name in told})
+        if not told:
+            return None
+        folded, phases = whole.fold(moments)
+        if len(support) and _others(folded, phases) > _MAX_OTHERS:
+            return None
+        seen = dict(zip(whole.names, (tuple(np.unique(phase).tolist()) for phase in phases.T), strict=True))
+        return cls(low, high, day, **seen, support=tuple(support.tolist()))
+
+    @property
+    def _seen(self) -> dict[str, tuple[int, ...]]:
+        return {name: getattr(self, name) for name in _SIZES if getattr(self, name)}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is told apart: some of "weekday", "hour" and "minute"."""
+        return tuple(self._seen)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many phases each has, counted from 0; the next number is that of a cell without."""
+        return tuple(_SIZES[name] for name in self._seen)
+
+    def fold(self, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the time of the shorter calendar, float64 `[n]`, and the phases, int32 `[n, P]`."""
+        cycles = np.floor(moments / self.day)
+        within = moments - cycles * self.day
+        phases = []
+        if self.weekday:
+            cycles, weekday = np.divmod(cycles + _THURSDAY, 7)
+            phases.append(weekday)
+        for unit in self._units:
+            phases.append(np.floor(within / unit))
+            within = within - phases[-1] * unit
+        return cycles * self._shortest + within, np.stack(phases, axis=1).astype(np.int32)
+
+    def unfold(self, folded: np.ndarray, phases: np.ndarray) -> np.ndarray:
+        """Returns the moments, float64 `[n]`, NaN where a cell is without a phase."""
+        cycles = np.floor(folded / self._shortest)
+        found: np.ndarray = folded - cycles * self._shortest
+        for unit, phase in zip(reversed(self._units), phases.T[::-1], strict=False):
+            found = found + phase * unit
+        if self.weekday:
+            cycles = cycles * 7 + phases[:, 0] - _THURSDAY
+        return np.where((phases < np.array(self.sizes)).all(axis=1), found + cycles * self.day, np.nan)
+
+    @property
+    def _units(self) -> list[float]:
+        """What an hour and a minute count, if they are told apart."""
+        return [unit for name, unit in (("hour", _HOUR), ("minute", _MINUTE)) if name in self._seen]
+
+    @property
+    def _shortest(self) -> float:
+        """What a day of the shorter calendar counts."""
+        return [self.day, *self._units][-1]
+
+    def is_beyond(self, moments: np.ndarray) -> np.ndarray:
+        """Returns which moments, bool `[n]`, are before or after all that were seen, or else as none was."""
+        is_inside = (moments >= self.low) & (moments <= self.high)
+        if self.support:
+            return ~(is_inside & np.isin(moments, self.support))
+        _, phases = self.fold(np.where(is_inside, moments, self.low))
+        for seen, phase in zip(self._seen.values(), phases.T, strict=True):
+            is_inside &= np.isin(phase, seen)
+        return ~is_inside
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the rhythm as a JSON value."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Rhythm:
+        """Returns the rhythm that `to_json` wrote.
+
+        Raises:
+            AugmentError: If it is none.
+        """
+        check_object("a rhythm", value, _CHECKS)
+        low, high, day = (float(value[name]) for name in ("low", "high", "day"))
+        lists = {name: tuple(value[name]) for name in _SIZES}
+        found = cls(low, high, day, **lists, support=tuple(map(float, value["support"])))
+        if not found.low <= found.high or not all(map(_increase, (*found._seen.values(), found.support))):
+            raise AugmentError("the range, the phases or the moments of a rhythm do not increase")
+        if not (found.weekday or found.hour) or (found.minute and not found.hour):
+            raise AugmentError("a rhythm has no phases")
+        if found.day != _DAY and (found.day != 1 or found.hour):
+            raise AugmentError("a rhythm has a day of another length")
+        return found
+
+
+def _others(folded: np.ndarray, phases: np.ndarray) -> float:
+    """The share of moments that were not seen, if the phases of each had nothing to do with how far time went on."""
+    (_, cycles), (_, phase) = (np.unique(part, axis=0, return_inverse=True) for part in (folded, phases))
+    seen = np.zeros((cycles.max() + 1, phase.max() + 1))
+    np.add.at(seen, (cycles.reshape(-1), phase.reshape(-1)), 1 / len(folded))
+    expected = np.outer(seen.sum(axis=1), seen.sum(axis=0))
+    return float(expected[seen == 0].sum())
+
+
+def _increase(numbers: Sequence[float]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(numbers))
