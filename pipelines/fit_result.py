@@ -97,6 +97,8 @@ def handled(column: Column, encoding: Encoding) -> str:
     words = []
     if found.margin is not None:
         words.append("numbers")
+    if found.elapsed is not None:
+        words[-1] += f" since {found.elapsed.since}"
     if found.rhythm is not None:
         words[-1] += f" by {' and '.join(found.rhythm.names)}"
     if values:

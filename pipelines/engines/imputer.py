@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pipelines.engines import local
+from pipelines.engines.moments import assembled
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
@@ -71,7 +72,7 @@ class Imputer:
     """
 
     def __init__(self, model: ModelFile) -> None:
-        columns = model.encoding.columns
+        self._encoding, columns = model.encoding, model.encoding.columns
         self._columns = [*columns, *model.encoding.phases]
         owners = [place for place, column in enumerate(columns) for _ in column.phases]
         self._owners = dict(enumerate(owners, start=len(columns)))  # of each phase, whose it is, by their places
@@ -92,6 +93,7 @@ class Imputer:
     def fill(
         self,
         rows: Rows,
+        cells: Mapping[str, Cells],
         missing: np.ndarray,
         rng: np.random.Generator,
         *,
@@ -102,22 +104,27 @@ class Imputer:
 
         Args:
             rows: Rows with missing cells, as a model sees them. A class of -1 stays unknown: it is integrated out.
+            cells: Their cells by column.
             missing: bool `[n, P]`, by modelled column.
             rng: Random numbers.
             draw: Whether to draw from the posterior; else the most probable class or, for numbers, the posterior mean.
             tell: Called with the share that is done, up to 1.
         """
-        hidden = np.concatenate([missing, missing[:, [*self._owners.values()]]], axis=1)
-        for place, index in enumerate(self._class_of):
+        hidden = missing.copy()
+        places = {column.name: place for place, column in enumerate(self._encoding.columns)}
+        for place, (column, index) in enumerate(zip(self._encoding.columns, self._class_of, strict=False)):
             if index is not None:
                 hidden[:, place] |= rows.classes[:, index] < 0
+            elif column.elapsed is not None:  # of the time since what is missing nothing is known
+                hidden[:, place] |= missing[:, places[column.elapsed.since]]
+        hidden = np.concatenate([hidden, hidden[:, [*self._owners.values()]]], axis=1)
         several = hidden.sum(axis=1) > 1
         found: dict[int, Cells] = {}
         groups = [
             (np.flatnonzero(~several), 1, 1, 0),
             (np.flatnonzero(several), 1 if draw else _CHAINS, _SWEEPS, _BURN_IN),
         ]
-        cells = sum(int(hidden[chosen].sum()) * chains * sweeps for chosen, chains, sweeps, _ in groups)
+        updates = sum(int(hidden[chosen].sum()) * chains * sweeps for chosen, chains, sweeps, _ in groups)
         done = 0
         for chosen, chains, sweeps, burn_in in groups:
             if not len(chosen):
@@ -132,18 +139,27 @@ class Imputer:
                 for place in np.flatnonzero(state.hidden.any(axis=0)).tolist():
                     self._update(state, place, rng, keep=sweep >= burn_in)
                     done += int(state.hidden[:, place].sum())
-                    tell(done / cells)
+                    tell(done / updates)
             self._collect(found, state, chosen, chains, len(missing), draw)
-        return {self._columns[place].name: self._whole(place, found) for place in found if place < missing.shape[1]}
-
-    def _whole(self, place: int, found: Mapping[int, Cells]) -> Cells:
-        """The cells of a column, whose numbers are moments if it has a rhythm."""
-        column, cells = self._columns[place], found[place]
-        if column.rhythm is None or cells.values is None:
-            return cells
-        phases = [found[at].codes for at, owner in self._owners.items() if owner == place]
-        moments = column.rhythm.unfold(cells.values, np.stack([codes for codes in phases if codes is not None], axis=1))
-        return dataclasses.replace(cells, values=np.clip(moments, *column.range))
+        learnt = {}
+        for place, part in found.items():
+            if part.values is not None:
+                phases = [found[at].codes for at, owner in self._owners.items() if owner == place]
+                stacked = np.stack(
+                    [np.zeros(len(missing), np.int32), *(codes for codes in phases if codes is not None)]
+                )
+                learnt[self._columns[place].name] = part.values, stacked[1:].T
+        known = {}
+        for column in self._encoding.continuous:
+            own, is_missing = cells[column.name], missing[:, places[column.name]]
+            assert own.values is not None
+            known[column.name] = np.where(column.are_numbers(own) & ~is_missing, own.values, np.nan)
+        numbers = assembled(self._encoding, learnt, known)
+        return {
+            self._columns[place].name: dataclasses.replace(part, values=numbers.get(self._columns[place].name))
+            for place, part in found.items()
+            if place < missing.shape[1]
+        }
 
     def _start(self, state: _State, rng: np.random.Generator) -> None:
         """Completes rows: hidden classes given the known ones, hidden scores from the flow."""

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.tables import parsing
+from pipelines.errors import AugmentError
+from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import OTHER, Cells
+from pipelines.tables.elapsed import Elapsed
+from pipelines.tables.entry_checks import (
+    FLAGS,
+    NUMBER,
+    NUMBERS,
+    OBJECT,
+    SHARE,
+    TEXT,
+    check_object,
+    list_of,
+    or_null,
+    up_to,
+)
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import Rhythm
@@ -24,6 +38,18 @@ __all__ = ["ColumnEncoding", "step_of"]
 # Categories beyond so many, or of fewer rows, are one class.
 _MAX_CATEGORIES = 200
 _MIN_CATEGORY_ROWS = 2
+_CHECKS = {
+    "name": TEXT,
+    "levels": list_of(or_null(TEXT)),
+    "values": list_of(or_null(NUMBER)),
+    "is_missing": FLAGS,
+    "margin": or_null(OBJECT),
+    "other_count": up_to(1 << 53),
+    "unseen": list_of(SHARE),
+    "made": NUMBERS,
+    "rhythm": or_null(OBJECT),
+    "elapsed": or_null(OBJECT),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +70,8 @@ class ColumnEncoding:
             `calibration.py`); empty if they are not.
         rhythm: Of dates, which weekdays, hours and minutes there are, if these are told apart: they are further
             classes then, and the margin is that of the time beside them (see `rhythm.py`).
+        elapsed: Of dates, which other column's they are close behind, if they are learnt as the time since (see
+            `elapsed.py`): the rhythm, if there is one, and the margin are that time's.
     """
 
     name: str
@@ -55,6 +83,7 @@ class ColumnEncoding:
     unseen: tuple[float, ...] = ()
     made: tuple[float, ...] = ()
     rhythm: Rhythm | None = None
+    elapsed: Elapsed | None = None
 
     @property
     def is_discrete(self) -> bool:
@@ -97,6 +126,10 @@ class ColumnEncoding:
         """Returns which cells are numbers beyond what was seen, or none at all, bool `[n]`."""
         if self.margin is None or cells.values is None:
             return np.zeros(len(cells), bool)
+        if self.elapsed is not None:
+            is_beyond = self.elapsed.is_beyond(cells.values)
+            is_beyond &= self.are_numbers(cells)
+            return is_beyond
         numbers, is_beyond = cells.values, np.zeros(len(cells), bool)
         if self.rhythm is not None:
             is_beyond = self.rhythm.is_beyond(numbers)
@@ -105,17 +138,42 @@ class ColumnEncoding:
         is_beyond &= self.are_numbers(cells)
         return is_beyond
 
+    def learnt_of(self, numbers: np.ndarray, earlier: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns what the margin is of, float64 `[n]`, and the phases, int32 `[n, P]`, of its numbers.
+
+        Args:
+            numbers: float64 `[n]`.
+            earlier: Those of the column that time is learnt since, if there is one.
+        """
+        if self.elapsed is not None and earlier is not None:
+            with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
+                numbers = numbers - self.elapsed.start(earlier)
+        if self.rhythm is None:
+            return numbers, np.empty((len(numbers), 0), np.int32)
+        is_there = np.isfinite(numbers)
+        folded, phases = self.rhythm.fold(np.where(is_there, numbers, 0.0))
+        return np.where(is_there, folded, np.nan), phases
+
+    def numbers_of(self, learnt: np.ndarray, phases: np.ndarray, earlier: np.ndarray | None) -> np.ndarray:
+        """Returns the numbers, float64 `[n]`, that `learnt_of` takes to these, NaN where there are none."""
+        with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
+            numbers = learnt if self.rhythm is None else self.rhythm.unfold(learnt, phases)
+            return numbers if self.elapsed is None or earlier is None else numbers + self.elapsed.start(earlier)
+
     @property
     def support(self) -> np.ndarray:
         """The distinct numbers, float64, if new rows are to have no others; else empty."""
         if self.margin is None:
             return np.empty(0)
-        return self.margin.support if self.rhythm is None else np.array(self.rhythm.support)
+        rhythm = self.rhythm if self.elapsed is None else self.elapsed.seen
+        if rhythm is None:
+            return self.margin.support if self.elapsed is None else np.empty(0)
+        return np.array(rhythm.support)
 
     @property
     def range(self) -> tuple[float, float]:
         """The least and the greatest number that was seen, of a column that has a margin."""
-        ends = self.rhythm or self.margin
+        ends = self.elapsed or self.rhythm or self.margin
         assert ends is not None
         return ends.low, ends.high
 
@@ -259,6 +317,55 @@ class ColumnEncoding:
         table = np.array([by_text.get(text, codes[0]) for text in spelled], np.int32)
         classes[missing >= 0] = table[missing[missing >= 0]]
         return classes
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the encoding of the column as a JSON value."""
+        return {
+            "name": self.name,
+            "levels": list(self.levels),
+            "values": [None if np.isnan(value) else value for value in self.values],
+            "is_missing": list(self.is_missing),
+            "margin": None if self.margin is None else self.margin.to_json(),
+            "other_count": self.other_count,
+            "unseen": list(self.unseen),
+            "made": list(self.made),
+            **({} if self.rhythm is None else {"rhythm": self.rhythm.to_json()}),
+            **({} if self.elapsed is None else {"elapsed": self.elapsed.to_json()}),
+        }
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any], where: str) -> ColumnEncoding:
+        """Returns the encoding that `to_json` wrote.
+
+        Args:
+            entries: A JSON value.
+            where: What it is, for messages.
+
+        Raises:
+            AugmentError: If an entry is missing or is none that an encoding can have.
+        """
+        check_object(where, entries, _CHECKS, optional=("unseen", "made", "rhythm", "elapsed"))  # a model may be older
+        try:
+            margin = None if entries["margin"] is None else Margin.from_json(entries["margin"])
+            rhythm = None if entries.get("rhythm") is None else Rhythm.from_json(entries["rhythm"])
+            elapsed = None if entries.get("elapsed") is None else Elapsed.from_json(entries["elapsed"])
+        except AugmentError as error:
+            raise AugmentError(f"{where}: {error}") from error
+        made = tuple(map(float, entries.get("made", ())))
+        if made and not (margin is not None and calibration.holds_quantiles(made)):
+            raise AugmentError(f"{where}: what the flow makes of it has no such quantiles")
+        return cls(
+            name=entries["name"],
+            levels=tuple(entries["levels"]),
+            values=tuple(np.nan if value is None else float(value) for value in entries["values"]),
+            is_missing=tuple(entries["is_missing"]),
+            margin=margin,
+            other_count=entries["other_count"],
+            unseen=tuple(map(float, entries.get("unseen", ()))),
+            made=made,
+            rhythm=rhythm,
+            elapsed=elapsed,
+        )
 
 
 def step_of(column: Column) -> float:

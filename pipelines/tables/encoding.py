@@ -12,24 +12,12 @@ from pipelines.errors import AugmentError
 from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.entry_checks import (
-    FLAGS,
-    NUMBER,
-    NUMBERS,
-    OBJECT,
-    SHARE,
-    TEXT,
-    check_object,
-    list_of,
-    or_null,
-    up_to,
-)
-from pipelines.tables.margins import Margin
+from pipelines.tables.elapsed import in_order
+from pipelines.tables.elapsed_search import since_others
 from pipelines.tables.nearest_known import nearest_known
 from pipelines.tables.reading import Source
 from pipelines.tables.reconciliation import reconciled
 from pipelines.tables.relations import Relation
-from pipelines.tables.rhythm import Rhythm
 from pipelines.tables.schema import Schema
 
 __all__ = ["Encoding", "Rows"]
@@ -37,17 +25,6 @@ __all__ = ["Encoding", "Rows"]
 # Of a model's rows that hold no number beyond what was seen, and of all, this share must be such that all relations can
 # hold in them; others are drawn again.
 _LEAST_ATTAINABLE, _LEAST_AT_ALL = 0.25, 0.1
-_CHECKS = {
-    "name": TEXT,
-    "levels": list_of(or_null(TEXT)),
-    "values": list_of(or_null(NUMBER)),
-    "is_missing": FLAGS,
-    "margin": or_null(OBJECT),
-    "other_count": up_to(1 << 53),
-    "unseen": list_of(SHARE),
-    "made": NUMBERS,
-    "rhythm": or_null(OBJECT),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,22 +66,21 @@ class Encoding:
     @classmethod
     def learn(cls, source: Source, schema: Schema, rng: np.random.Generator, *, target: str | None = None) -> Encoding:
         """Learns from a table; the rare categories of its `target` are not merged."""
-        return cls(
-            tuple(
-                ColumnEncoding.learn(
-                    column, source.table.column(column.name), source, rng, keep_rare=column.name == target
-                )
-                for column in schema.modelled
-            )
+        columns = tuple(
+            ColumnEncoding.learn(column, source.table.column(column.name), source, rng, keep_rare=column.name == target)
+            for column in schema.modelled
         )
+        return cls(since_others(columns, source, schema, rng))
 
     def standardised(self, source: Source, schema: Schema) -> Encoding:
         """Returns the encoding whose numbers are standardised instead of made Gaussian, for tables without classes."""
-        columns = []
+        columns, values = [], {}
         for column in self.columns:
             spec, cells = schema[column.name], source.table.column(column.name)
-            values = parsing.numbers(cells, spec, source.dialect, source.name, source.row_numbers)
-            margin = None if column.margin is None else column.margin.standardised(values)
+            values[column.name] = parsing.numbers(cells, spec, source.dialect, source.name, source.row_numbers)
+        for column in self.columns:
+            learnt, _ = column.learnt_of(values[column.name], self._earlier(column, values))
+            margin = None if column.margin is None else column.margin.standardised(learnt)
             columns.append(dataclasses.replace(column, margin=margin))
         return dataclasses.replace(self, columns=tuple(columns))
 
@@ -142,11 +118,11 @@ class Encoding:
         is_right = self.are_inside(cells)
         kept = []
         for relation in self.relations:
-            placed, is_placed = relation.place(cells, by_name)
-            is_placed &= is_right & ~by_name[relation.column].is_beyond(placed)
+            placed, is_placed = self._placed(cells, relation, by_name)
+            is_placed &= is_right & ~by_name[relation.column].is_beyond(placed[relation.column])
             if is_placed.mean() >= least:
                 kept.append(relation)
-                cells, is_right = cells | {relation.column: placed}, is_placed
+                cells, is_right = placed, is_placed
         found = dataclasses.replace(self, relations=tuple(kept))
         # Those that are dropped moved the rows that the others were judged by.
         return found if len(kept) == len(self.relations) else found.keep_attainable(classes, scores)
@@ -183,13 +159,11 @@ class Encoding:
         for d, column in enumerate(self.continuous):
             wanted = numbers.get(column.name, np.empty(0))
             rows = np.flatnonzero(~np.isnan(wanted))
-            wanted = wanted[rows]
-            if column.rhythm is not None:
-                size = len(column.rhythm.sizes)
-                wanted, classes[rows, p : p + size] = column.rhythm.fold(wanted)
-                p += size
+            learnt, phases = column.learnt_of(wanted[rows], None)
+            classes[rows, p : p + phases.shape[1]] = phases
+            p += phases.shape[1]
             assert column.margin is not None
-            scores[rows, d] = column.margin.encode(wanted)
+            scores[rows, d] = column.margin.encode(learnt)
         return classes, scores
 
     @property
@@ -278,19 +252,25 @@ class Encoding:
         log_det = np.zeros(rows)
         c = d = 0
         p = len(self.discrete)
-        for column, (weighed, numbers) in zip(self.columns, cells, strict=True):
+        parts = list(zip(self.columns, cells, strict=True))
+        moments = {}
+        for column, (weighed, numbers) in parts:
+            if column.margin is not None and numbers is not None:
+                is_class = False if weighed is None else weighed[0] != column.levels.index(None)
+                moments[column.name] = np.where(is_class, np.nan, numbers)
+        for column, (weighed, _) in parts:
             if weighed is not None:
                 classes[:, c] = weighed[0]
                 log_det += weighed[1]
                 c += 1
-            if column.margin is None or numbers is None:
+            if column.name not in moments or column.margin is None:
                 continue
-            present = ~np.isnan(numbers)
-            if weighed is not None:
-                present &= weighed[0] == column.levels.index(None)
+            numbers, phases = column.learnt_of(moments[column.name], self._earlier(column, moments))
+            present = np.isfinite(numbers)
+            if weighed is not None:  # of the time since what is missing there is no class
+                classes[~present & (weighed[0] == column.levels.index(None)), c - 1] = -1
             if column.rhythm is not None:
                 sizes = column.rhythm.sizes
-                numbers, phases = column.rhythm.fold(np.where(present, numbers, column.rhythm.low))
                 classes[:, p : p + len(sizes)] = np.where(present[:, np.newaxis], phases, sizes)
                 p += len(sizes)
             filled = np.where(present, numbers, column.margin.low)
@@ -305,24 +285,41 @@ class Encoding:
 
     def decode(self, classes: np.ndarray, scores: np.ndarray) -> dict[str, Cells]:
         """Returns the cells of each column."""
-        cells: dict[str, Cells] = {}
-        c = d = 0
-        p = len(self.discrete)
+        codes = {column.name: classes[:, c] for c, column in enumerate(self.discrete)}
+        learnt, p = {}, len(self.discrete)
+        for d, column in enumerate(self.continuous):
+            assert column.margin is not None
+            size = len(column.phases)
+            learnt[column.name] = column.margin.decode(scores[:, d]), classes[:, p : p + size]
+            p += size
+        numbers: dict[str, np.ndarray] = {}
+        for column in self.in_order():
+            found = column.numbers_of(*learnt[column.name], self._earlier(column, numbers))
+            if column.name in codes:
+                found = np.where(codes[column.name] == column.levels.index(None), found, np.nan)
+            numbers[column.name] = found
+        cells = {}
         for column in self.columns:
-            codes = numbers = None
-            if column.is_discrete:
-                codes = classes[:, c]
-                c += 1
-            if column.margin is not None:
-                numbers = column.margin.decode(scores[:, d])
-                d += 1
-                if column.rhythm is not None:
-                    numbers = column.rhythm.unfold(numbers, classes[:, p : p + len(column.rhythm.sizes)])
-                    p += len(column.rhythm.sizes)
-                    if codes is not None:
-                        numbers = np.where(codes == column.levels.index(None), numbers, column.rhythm.low)
-            cells[column.name] = Cells(codes, column.levels, column.is_missing, numbers)
+            own = numbers.get(column.name)
+            if own is not None and column.name in codes:  # beside a class, any number will do, but it is spelled
+                own = np.where(codes[column.name] == column.levels.index(None), own, column.range[0])
+            cells[column.name] = Cells(codes.get(column.name), column.levels, column.is_missing, own)
         return cells
+
+    def in_order(self) -> list[ColumnEncoding]:
+        """Returns the columns of numbers, each after the one that it is learnt as the time since.
+
+        Raises:
+            graphlib.CycleError: If there is no such order.
+        """
+        columns = {column.name: column for column in self.continuous}
+        since = {name: column.elapsed.since if column.elapsed else None for name, column in columns.items()}
+        return [columns[name] for name in in_order(since)]
+
+    @staticmethod
+    def _earlier(column: ColumnEncoding, numbers: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The numbers of the column that one is learnt as the time since, if there is one."""
+        return None if column.elapsed is None else numbers[column.elapsed.since]
 
     def related(self, cells: Mapping[str, Cells], skip: Collection[str] = ()) -> tuple[dict[str, Cells], np.ndarray]:
         """Returns cells between which all relations hold, and the rows, bool `[n]`, where there are such.
@@ -335,9 +332,26 @@ class Encoding:
         found, is_right = dict(cells), np.ones(len(next(iter(cells.values()))), bool)
         for relation in self.relations:
             if relation.column not in skip:
-                found[relation.column], is_placed = relation.place(found, columns)
+                found, is_placed = self._placed(found, relation, columns)
                 is_right &= is_placed
         return found, is_right
+
+    def _placed(
+        self, cells: Mapping[str, Cells], relation: Relation, columns: Mapping[str, ColumnEncoding]
+    ) -> tuple[dict[str, Cells], np.ndarray]:
+        """Cells in which a relation holds, and where it does; dates that are learnt as the time since move along."""
+        placed, is_placed = relation.place(cells, columns)
+        found = dict(cells) | {relation.column: placed}
+        if any(column.elapsed for column in self.continuous):
+            moved = {relation.column}
+            for column in self.in_order():
+                if column.elapsed is not None and column.elapsed.since in moved and column.name != relation.column:
+                    new, old = (column.elapsed.start(self._moments(c, column.elapsed.since)) for c in (found, cells))
+                    own = cells[column.name]
+                    assert own.values is not None
+                    found[column.name] = dataclasses.replace(own, values=own.values + np.nan_to_num(new - old))
+                    moved.add(column.name)
+        return found, is_placed
 
     @property
     def computed(self) -> frozenset[str]:
@@ -358,37 +372,42 @@ class Encoding:
         """Returns which rows, bool `[n]`, hold no number beyond what was seen."""
         is_inside = np.ones(len(next(iter(cells.values()))), bool)
         for column in self.columns:
-            is_inside &= ~column.is_beyond(cells[column.name])
+            own = cells[column.name]
+            is_inside &= ~column.is_beyond(own)
+            if column.elapsed is not None and column.margin is not None and own.values is not None:
+                learnt, _ = column.learnt_of(own.values, self._moments(cells, column.elapsed.since))
+                is_near = (learnt >= column.margin.low) & (learnt <= column.margin.high)
+                is_inside &= is_near | ~column.are_numbers(own)
         return is_inside
+
+    def _moments(self, cells: Mapping[str, Cells], name: str) -> np.ndarray:
+        """The numbers of a column, float64 `[n]`, NaN where a cell is a class."""
+        column = next(column for column in self.continuous if column.name == name)
+        values = cells[name].values
+        assert values is not None
+        return np.where(column.are_numbers(cells[name]), values, np.nan)
 
     def bounded(self, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
         """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were."""
         found, shares = dict(cells), []
-        for column in self.continuous:
+        for column in self.in_order():
             part = cells[column.name]
             assert part.values is not None
+            assert column.margin is not None
             shares.append(column.is_beyond(part).mean())
             low, high = column.range
             values = np.clip(np.nan_to_num(part.values, nan=low), low, high)
+            if column.elapsed is not None:
+                earlier = self._moments(found, column.elapsed.since)
+                learnt, phases = column.learnt_of(values, earlier)
+                learnt = np.clip(learnt, column.margin.low, column.margin.high)
+                values = np.nan_to_num(column.numbers_of(learnt, phases, earlier), nan=low)
             found[column.name] = dataclasses.replace(part, values=values)
         return found, float(np.mean(shares))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the encoding as a JSON value."""
-        return [
-            {
-                "name": column.name,
-                "levels": list(column.levels),
-                "values": [None if np.isnan(value) else value for value in column.values],
-                "is_missing": list(column.is_missing),
-                "margin": None if column.margin is None else column.margin.to_json(),
-                "other_count": column.other_count,
-                "unseen": list(column.unseen),
-                "made": list(column.made),
-                **({} if column.rhythm is None else {"rhythm": column.rhythm.to_json()}),
-            }
-            for column in self.columns
-        ]
+        return [column.to_json() for column in self.columns]
 
     @classmethod
     def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> Encoding:
@@ -400,29 +419,9 @@ class Encoding:
         """
         if not isinstance(columns, list):
             raise AugmentError("the encoding is no list of columns")
-        found = []
-        for number, column in enumerate(columns, start=1):
-            where = f"the encoding of column {number}"
-            check_object(where, column, _CHECKS, optional=("unseen", "made", "rhythm"))  # a model may be older
-            try:
-                margin = None if column["margin"] is None else Margin.from_json(column["margin"])
-                rhythm = None if column.get("rhythm") is None else Rhythm.from_json(column["rhythm"])
-            except AugmentError as error:
-                raise AugmentError(f"{where}: {error}") from error
-            made = tuple(map(float, column.get("made", ())))
-            if made and not (margin is not None and calibration.holds_quantiles(made)):
-                raise AugmentError(f"{where}: what the flow makes of it has no such quantiles")
-            found.append(
-                ColumnEncoding(
-                    name=column["name"],
-                    levels=tuple(column["levels"]),
-                    values=tuple(np.nan if value is None else float(value) for value in column["values"]),
-                    is_missing=tuple(column["is_missing"]),
-                    margin=margin,
-                    other_count=column["other_count"],
-                    unseen=tuple(map(float, column.get("unseen", ()))),
-                    made=made,
-                    rhythm=rhythm,
-                )
+        return cls(
+            tuple(
+                ColumnEncoding.from_json(column, f"the encoding of column {number}")
+                for number, column in enumerate(columns, start=1)
             )
-        return cls(tuple(found))
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import graphlib
+
 import numpy as np
 
 from pipelines.errors import AugmentError
@@ -10,6 +12,8 @@ from pipelines.tables.encoding import Encoding
 from pipelines.tables.schema import Column, Schema
 
 __all__ = ["check_encoding"]
+
+_DAYS = {"date": 1.0, "datetime": 86_400.0}  # what a day counts
 
 
 def check_encoding(encoding: Encoding, schema: Schema) -> None:
@@ -24,8 +28,29 @@ def check_encoding(encoding: Encoding, schema: Schema) -> None:
         problem = _shape_problem(encoded) or (
             _numeric_problem(column, encoded) if column.is_numeric else _categorical_problem(encoded)
         )
+        problem = problem or _elapsed_problem(encoded, encoding, schema)
         if problem:
             raise AugmentError(f"the encoding of column {column.name!r} {problem}.")
+    try:
+        encoding.in_order()
+    except graphlib.CycleError as error:
+        raise AugmentError("the encoding has dates of which each is learnt as the time since the other.") from error
+
+
+def _elapsed_problem(encoded: ColumnEncoding, encoding: Encoding, schema: Schema) -> str | None:
+    """What is wrong with the other column that time is learnt since."""
+    if encoded.elapsed is None:
+        return None
+    kind = schema[encoded.name].kind
+    others = [column.name for column in encoding.continuous if schema[column.name].kind == kind]
+    day, rhythm = _DAYS.get(kind), encoded.rhythm
+    if day is None or encoded.margin is None or encoded.elapsed.since not in others:
+        return "has the time since a column, and there are no such dates"
+    if encoded.elapsed.day not in (0.0, day) or (encoded.elapsed.seen and encoded.elapsed.seen.day != day):
+        return "has the time since a column, in days of another length"
+    if bool(encoded.elapsed.day) != (rhythm is not None) or (rhythm and rhythm.weekday):
+        return "has the time since a column, and a rhythm that does not go with it"
+    return None
 
 
 def _shape_problem(encoded: ColumnEncoding) -> str | None:
@@ -43,7 +68,14 @@ def _shape_problem(encoded: ColumnEncoding) -> str | None:
 
 
 def _categorical_problem(encoded: ColumnEncoding) -> str | None:
-    if encoded.margin or encoded.values or encoded.unseen or encoded.rhythm or None in encoded.levels:
+    if (
+        encoded.margin
+        or encoded.values
+        or encoded.unseen
+        or encoded.rhythm
+        or encoded.elapsed
+        or None in encoded.levels
+    ):
         return "has numbers, and the column has none"
     return None
 
@@ -51,9 +83,7 @@ def _categorical_problem(encoded: ColumnEncoding) -> str | None:
 def _numeric_problem(column: Column, encoded: ColumnEncoding) -> str | None:
     if len(encoded.values) != len(encoded.levels) or encoded.other_count:
         return "has classes without a number"
-    if encoded.rhythm is not None and (
-        encoded.margin is None or {"date": 1.0, "datetime": 86_400.0}.get(column.kind) != encoded.rhythm.day
-    ):
+    if encoded.rhythm is not None and (encoded.margin is None or _DAYS.get(column.kind) != encoded.rhythm.day):
         return "has weekdays or hours, and the column no such dates"
     first = 0 if encoded.margin is None else 1
     if encoded.levels and [level is None for level in encoded.levels] != [

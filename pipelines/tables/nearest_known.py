@@ -49,7 +49,9 @@ def told_by_numbers(columns: Mapping[str, ColumnEncoding], relations: Sequence[R
     found: dict[str, list[Relation]] = {}
     for relation in relations:
         given = relation.inputs[0]
-        if relation.kind in ("names", "table") and columns[relation.column].margin is None and columns[given].margin:
+        if columns[given].margin is None or columns[given].elapsed is not None:
+            continue
+        if relation.kind in ("names", "table") and columns[relation.column].margin is None:
             found.setdefault(given, []).append(relation)
     return found
 

@@ -40,7 +40,7 @@ def reconciled(
         relations: What is asked.
     """
     found, cells = dict(scores), dict(cells)
-    fixed = {name for name in scores if columns[name].rhythm is not None}
+    fixed = {name for name in scores if columns[name].rhythm or columns[name].elapsed}
     fixed |= told_by_numbers(columns, relations).keys()
     for relation in relations:
         if relation.kind not in SMOOTH:

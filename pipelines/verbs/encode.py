@@ -189,9 +189,10 @@ def nearest_classes(column: Column, encoding: ColumnEncoding, classes: np.ndarra
 def _refuse_unknown(model: ModelFile, source: Source, classes: np.ndarray, is_present: np.ndarray) -> None:
     """Raises if a cell is no class the model knows, or is missing where every cell was a number."""
     wrong = [(column.name, classes[:, place] < 0) for place, column in enumerate(model.encoding.discrete)]
+    places = {column.name: place for place, column in enumerate(model.encoding.continuous)}
     wrong += [
-        (column.name, ~is_present[:, place])
-        for place, column in enumerate(model.encoding.continuous)
+        (column.name, ~is_present[:, places[column.name]])
+        for column in model.encoding.in_order()
         if not column.is_discrete
     ]
     for name, rows in wrong:

@@ -158,7 +158,7 @@ def _filled_cells(
     source: Source,
     encoded: Rows,
     missing: np.ndarray,
-    fill: Callable[[Rows, np.ndarray], dict[str, Cells]],
+    fill: Callable[[Rows, Mapping[str, Cells], np.ndarray], dict[str, Cells]],
     rng: np.random.Generator,
 ) -> dict[str, Cells]:
     """The cells of rows that lack some: what follows from those that are there, then guesses, then what these lead to.
@@ -172,15 +172,15 @@ def _filled_cells(
         rng: Random numbers.
     """
     encoding, schema = model.encoding, model.schema
-    if not encoding.relations:
-        return fill(encoded, missing)
     cells = encoding.cells(source, schema)
+    if not encoding.relations:
+        return fill(encoded, cells, missing)
     cells, still = solved(encoding, schema, cells, dict(zip(cells, missing.T, strict=True)))
     hidden = np.stack(list(still.values()), axis=1)
     if (is_solved := (missing & ~hidden).any(axis=1)).any():
         known = encoding.encode_cells({name: part.take(is_solved) for name, part in cells.items()}, rng)
         encoded.classes[is_solved], encoded.scores[is_solved] = known.classes, known.scores
-    guesses = fill(encoded, hidden)
+    guesses = fill(encoded, cells, hidden)
     cells |= {name: part.where(still[name], cells[name]) for name, part in guesses.items()}
     return solved(encoding, schema, cells, following(encoding, still), is_guess=True)[0]
 

@@ -114,7 +114,9 @@ def test_a_discrete_cell_is_drawn_from_the_exact_conditional(dice_model, dice):
     )
     missing = np.zeros((draws, len(model.encoding.columns)), bool)
     missing[:, [column.name for column in model.encoding.columns].index("colour")] = True
-    cells = imputer.fill(rows, missing, np.random.default_rng(0), draw=True)["colour"]
+    cells = imputer.fill(
+        rows, model.encoding.decode(rows.classes, rows.scores), missing, np.random.default_rng(0), draw=True
+    )["colour"]
     found = np.bincount(cells.codes, minlength=3) / draws
     # Four standard errors.
     np.testing.assert_allclose(found, expected, atol=4 * 0.5 / np.sqrt(draws))

@@ -1,0 +1,73 @@
+"""Missing dates, of what a model learns of them: weekdays, hours, and the time since other dates, missing or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.encoding import Encoding
+
+__all__ = ["assembled"]
+
+
+def assembled(
+    encoding: Encoding, learnt: Mapping[str, tuple[np.ndarray, np.ndarray]], known: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Returns the numbers of columns, float64 `[n]`: those that are known, and the guesses for others.
+
+    Of a date that others are close behind, some of these may be known: then it is as long before the closest of them as
+    was guessed, and not before what it is itself close behind.
+
+    Args:
+        encoding: How the columns are seen.
+        learnt: Of each column that is guessed in some rows, what its margin is of, float64 `[n]`, and the phases, int32
+            `[n, P]`.
+        known: Of each column of numbers, float64 `[n]`, NaN where there is none.
+    """
+    found = {name: numbers.copy() for name, numbers in known.items()}
+    order = encoding.in_order()
+    columns = {column.name: column for column in order}
+    behind = [(column, columns[column.elapsed.since]) for column in order if column.elapsed is not None]
+    behind.sort(key=lambda pair: _vagueness(pair[0]))
+    for _ in behind:  # of a chain of dates, the last may be all that is known
+        for column, earlier in behind:
+            if column.name in learnt and earlier.name in learnt:
+                rows = np.isnan(found[earlier.name]) & ~np.isnan(found[column.name])
+                found[earlier.name][rows] = np.clip(_before(column, earlier, found, learnt), *earlier.range)[rows]
+    for column in order:
+        if column.name in learnt:
+            since = None if column.elapsed is None else found[column.elapsed.since]
+            numbers = np.clip(column.numbers_of(*learnt[column.name], since), *column.range)
+            found[column.name] = np.where(np.isnan(found[column.name]), numbers, found[column.name])
+        found[column.name] = np.nan_to_num(found[column.name], nan=column.range[0])
+    return found
+
+
+def _vagueness(column: ColumnEncoding) -> tuple[bool, float]:
+    """How little a date says of the one it is close behind: those that are by days less than all others."""
+    assert column.elapsed is not None
+    assert column.margin is not None
+    return column.elapsed.day > 0, column.margin.high - column.margin.low
+
+
+def _before(
+    column: ColumnEncoding,
+    earlier: ColumnEncoding,
+    found: Mapping[str, np.ndarray],
+    learnt: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """The dates of the earlier column, as long before those of the other as was guessed."""
+    assert column.elapsed is not None
+    assert earlier.margin is not None
+    own, day = found[column.name], column.elapsed.day
+    between = column.numbers_of(*learnt[column.name], np.zeros(len(own)))
+    since = None if earlier.elapsed is None else found[earlier.elapsed.since]
+    if day:  # days before, at the hour that was guessed
+        guess = earlier.numbers_of(*learnt[earlier.name], since)
+        return (np.floor(own / day) - np.floor(between / day)) * day + guess % day
+    numbers, phases = earlier.learnt_of(own - between, since)
+    if since is not None:
+        numbers = np.clip(numbers, earlier.margin.low, earlier.margin.high)
+    return earlier.numbers_of(numbers, phases, since)

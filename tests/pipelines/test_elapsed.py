@@ -1,0 +1,252 @@
+"""What ends does so after it began, as long after as in the table, also where one of the two is missing."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import ks_2samp, norm
+
+import pipelines
+from pipelines import AugmentError
+from pipelines.tables.elapsed import Elapsed
+from pipelines.tables.encoding import Encoding
+from pipelines.tables.encoding_checks import check_encoding
+from pipelines.tables.inference import infer_schema
+from pipelines.tables.reading import read_source
+from pipelines.tables.rhythm import Rhythm
+
+ROWS = 3_000
+FORMAT = "%Y-%m-%d %H:%M"
+
+
+def repairs(rows=ROWS, seed=0):
+    """Repairs of cars: when they came, how long that took, and when they were fetched, in office hours of a later day.
+
+    `called` is a date, `paid` one some days later, missing in a tenth of the rows; `minutes` would tell how long a
+    repair took but for its noise; `born` has nothing to do with all this.
+    """
+    rng = np.random.default_rng(seed)
+    came = pd.Timestamp("2022-01-03") + pd.to_timedelta(rng.integers(0, 500, rows), unit="D")
+    came += pd.to_timedelta(rng.integers(7 * 60, 12 * 60, rows), unit="m")
+    kind = rng.choice(["brakes", "engine", "tyres"], rows)
+    minutes = np.select([kind == "tyres", kind == "brakes"], [30, 90], 240) * rng.lognormal(0, 0.2, rows)
+    done = came + pd.to_timedelta(minutes.round(), unit="m")
+    fetched = came.normalize() + pd.to_timedelta(1 + rng.poisson(1.5, rows), unit="D")
+    fetched += pd.to_timedelta(rng.integers(9 * 60, 17 * 60, rows), unit="m")
+    called = came.normalize()
+    paid = pd.Series(called + pd.to_timedelta(5 + rng.poisson(6, rows), unit="D"))
+    born = pd.Timestamp("1980-01-01") + pd.to_timedelta(rng.integers(0, 9_000, rows), unit="D")
+    return pd.DataFrame(
+        {
+            "done": done.strftime(FORMAT),
+            "paid": paid.dt.strftime("%Y-%m-%d").where(rng.random(rows) > 0.1, ""),
+            "came": came.strftime(FORMAT),
+            "called": called.strftime("%Y-%m-%d"),
+            "fetched": fetched.strftime(FORMAT),
+            "kind": kind,
+            "born": born.strftime("%Y-%m-%d"),
+            "minutes": (minutes + rng.normal(0, 10, rows)).round(1),
+        }
+    )
+
+
+def learnt(frame, path):
+    frame.to_csv(path, index=False)
+    source = read_source(path)
+    schema = infer_schema(source)
+    return Encoding.learn(source, schema, np.random.default_rng(0)), source, schema
+
+
+def named(encoding):
+    return {column.name: column for column in encoding.columns}
+
+
+def between(frame, later, earlier):
+    return pd.to_datetime(frame[later]) - pd.to_datetime(frame[earlier])
+
+
+def test_which_is_learnt_since_which(tmp_path):
+    encoding, source, schema = learnt(repairs(), tmp_path / "t.csv")
+    elapsed = {name: column.elapsed and column.elapsed.since for name, column in named(encoding).items()}
+    assert elapsed == dict.fromkeys(elapsed) | {"done": "came", "fetched": "came", "paid": "called"}
+    columns = named(encoding)
+    assert columns["done"].elapsed.day == 0
+    assert columns["done"].rhythm is None
+    assert columns["fetched"].elapsed.day == 86_400
+    assert columns["fetched"].rhythm.names == ("hour",)
+    assert columns["fetched"].rhythm.hour == tuple(range(9, 17))
+    assert columns["done"].margin.low > 0
+    order = [column.name for column in encoding.in_order()]
+    assert order.index("came") < order.index("done")
+    again = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
+    assert [column.elapsed for column in again.columns] == [column.elapsed for column in encoding.columns]
+    check_encoding(again, schema)
+    rows = encoding.encode(source, schema, np.random.default_rng(1), spread=False)
+    cells, before = encoding.decode(rows.classes, rows.scores), encoding.cells(source, schema)
+    assert encoding.are_inside(cells).all()
+    for name, column in columns.items():
+        if column.margin is not None:
+            is_number = column.are_numbers(before[name])
+            np.testing.assert_array_equal(cells[name].values[is_number], before[name].values[is_number], err_msg=name)
+
+
+def test_what_is_not_close_or_not_always_there_is_learnt_by_itself(tmp_path):
+    frame = repairs()
+    rng = np.random.default_rng(3)
+    frame.loc[rng.random(ROWS) < 0.02, "came"] = ""  # so that `done` is there without it
+    frame["paid"] = rng.permutation(frame["paid"])
+    columns = named(learnt(frame, tmp_path / "t.csv")[0])
+    assert columns["done"].elapsed is None
+    assert columns["came"].elapsed.since == "done"  # which is always there, and close
+    assert columns["paid"].elapsed is None
+    few = named(learnt(repairs().head(90), tmp_path / "few.csv")[0])
+    assert all(column.elapsed is None for column in few.values())
+
+
+def test_the_density_given_the_earlier_date_sums_to_one(tmp_path):
+    frame = repairs()[["came", "done", "fetched"]]
+    encoding, source, schema = learnt(frame, tmp_path / "t.csv")
+    rows = encoding.encode(source, schema, np.random.default_rng(1))
+    at = [column.name for column in encoding.continuous].index("done")
+    minutes = pd.to_datetime(frame["came"][0]) + pd.to_timedelta(np.arange(-3_000, 6_000), unit="m")
+    grid = frame.head(1).loc[np.zeros(len(minutes), int)].assign(done=minutes.strftime(FORMAT))
+    grid.to_csv(tmp_path / "grid.csv", index=False)
+    coded = encoding.encode(read_source(tmp_path / "grid.csv"), schema, np.random.default_rng(2), spread=False)
+    # All but `done` is the same in all rows; what the others add to the log-determinant is that of the first row less
+    # what `done` adds there.
+    margin = named(encoding)["done"].margin
+    since = (minutes - pd.to_datetime(frame["came"][0])).total_seconds().to_numpy()
+    log_p = norm.logpdf(coded.scores[:, at]) + margin.log_derivative(since)
+    assert np.exp(logsumexp(log_p)) * 60 == pytest.approx(1.0, abs=0.01)
+    others = coded.log_det - margin.log_derivative(since)
+    np.testing.assert_allclose(others, others[0], atol=1e-9)
+    assert (rows.classes >= 0).all()
+
+
+def test_wide_tables_keep_the_order_too(tmp_path):
+    """Where numbers are moved into what was seen instead of drawn again."""
+    encoding, source, schema = learnt(repairs(), tmp_path / "t.csv")
+    rows = encoding.encode(source, schema, np.random.default_rng(1))
+    far = 3.0 * np.random.default_rng(2).standard_normal(rows.scores.shape)
+    cells, moved = encoding.bounded(encoding.decode(rows.classes, far))
+    assert moved > 0
+    took = (cells["done"].values - cells["came"].values) / 60
+    real = between(repairs(), "done", "came").dt.total_seconds() / 60
+    assert took.min() >= real.min() - 1e-6
+    assert took.max() <= real.max() + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("done", {"since": "minutes"}),
+        ("done", {"since": "kind"}),
+        ("done", {"since": "called"}),
+        ("done", {"since": "done"}),
+        ("done", {"since": "fetched", "other": "done"}),
+        ("done", {"day": 86_400.0}),
+        ("done", {"day": 7.0}),
+        ("fetched", {"day": 0.0}),
+        ("done", {"low": 1e12}),
+        ("done", {"low": float("inf")}),
+        ("done", {"seen": {"day": 1.0}}),
+        ("done", {"unknown": 1}),
+        ("minutes", {}),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(tmp_path, name, change):
+    encoding, _, schema = learnt(repairs(), tmp_path / "t.csv")
+    head = encoding.to_json()
+    entries = {entry["name"]: entry for entry in head}
+    elapsed = dict(entries[name].get("elapsed", entries["done"]["elapsed"]))
+    if "other" in change:
+        entries["fetched"]["elapsed"] = entries["fetched"]["elapsed"] | {"since": change["other"]}
+        change = {"since": change["since"]}
+    if "seen" in change:
+        change = {"seen": elapsed["seen"] | change["seen"]}
+    entries[name]["elapsed"] = elapsed | change
+    with pytest.raises(AugmentError):
+        check_encoding(Encoding.from_json(head), schema)
+
+
+def test_dates_of_the_column_itself_are_bounded():
+    seen = Rhythm(0.0, 9e6, 86_400.0, hour=(9, 10))
+    elapsed = Elapsed("came", 0.0, 0.0, 9e6, seen)
+    np.testing.assert_array_equal(elapsed.is_beyond(np.array([9.5, 12.0, 3e3, np.nan]) * 3_600), [0, 1, 1, 1])
+    plain = dataclasses.replace(elapsed, seen=None)
+    np.testing.assert_array_equal(plain.is_beyond(np.array([9.5, 12.0, 3e3, np.nan]) * 3_600), [0, 0, 1, 1])
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    path = tmp_path_factory.mktemp("repairs") / "repairs.csv"
+    frame = repairs()
+    frame.to_csv(path, index=False)
+    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=300, seed=0)
+    assert result.handled["done"] == "numbers since came"
+    assert result.handled["fetched"] == "numbers since came by hour"
+    assert result.handled["paid"] == "numbers since called, missing cells"
+    return path, path.with_suffix(".augment")
+
+
+def test_new_rows_take_as_long(fitted):
+    path, model = fitted
+    old, new = pd.read_csv(path), pipelines.generate(model, 4_000, seed=1)
+    for later, earlier in (("done", "came"), ("fetched", "came"), ("paid", "called")):
+        real, made = (between(frame, later, earlier).dropna() for frame in (old, new))
+        slack = pd.Timedelta(days=int(later == "fetched"))  # which is learnt by days and hours
+        assert real.min() - slack <= made.min()
+        assert made.max() <= real.max() + slack
+        assert ks_2samp(real.dt.total_seconds(), made.dt.total_seconds(), method="asymp").statistic < 0.06, later
+    hours = between(new, "done", "came").dt.total_seconds() / 3_600
+    real_hours = between(old, "done", "came").dt.total_seconds() / 3_600
+    np.testing.assert_allclose(hours.groupby(new["kind"]).mean(), real_hours.groupby(old["kind"]).mean(), rtol=0.15)
+    assert set(pd.to_datetime(new["fetched"]).dt.hour) <= set(range(9, 17))
+    assert pd.to_datetime(new["done"]).between("2022-01-03", pd.to_datetime(old["done"]).max()).all()
+
+
+def test_latents_go_back_to_the_same_dates(fitted, tmp_path):
+    path, model = fitted
+    pipelines.encode(path, model=model, output=tmp_path / "z.csv")
+    pipelines.decode(tmp_path / "z.csv", model=model, output=tmp_path / "back.csv")
+    back, old = pd.read_csv(tmp_path / "back.csv", dtype=str), pd.read_csv(path, dtype=str)
+    pd.testing.assert_frame_equal(back[old.columns], old)
+
+
+@pytest.mark.parametrize(
+    "missing", [("done",), ("came",), ("came", "done"), ("came", "fetched"), ("came", "done", "fetched")], ids=str
+)
+@pytest.mark.parametrize("draw", [False, True])
+def test_imputed_dates_are_as_long_apart(fitted, missing, draw):
+    _, model = fitted
+    old = repairs(200, seed=7)
+    new = pipelines.impute(old.assign(**dict.fromkeys(missing, np.nan)), model=model, draw=draw, seed=1)
+    assert new.notna().all(axis=None)
+    for name in set(old) - {*missing, "paid"}:
+        pd.testing.assert_series_equal(new[name], old[name], check_dtype=False)
+    took, real = (between(frame, "done", "came").dt.total_seconds() / 60 for frame in (new, old))
+    if missing == ("came", "fetched") or len(missing) == 1:
+        # One of the two is known, and how long the repair took nearly.
+        assert took.min() > 0
+        assert np.median(np.abs(took - real)) < 30
+    if "done" in missing:
+        assert took.min() > 0
+    days = between(new, "fetched", "came") / pd.Timedelta(days=1)
+    if missing != ("came",):  # of which two others know, and `done` is asked
+        assert days.min() > 0
+    assert days.median() < 6
+
+
+def test_rows_that_lack_the_earlier_date_are_ruled_out(fitted):
+    _, model = fitted
+    old = repairs(50, seed=8)
+    assert np.isfinite(pipelines.score(old, model=model)["log_prob"]).all()
+    assert np.isneginf(pipelines.score(old.assign(came=np.nan), model=model)["log_prob"]).all()
+    late = pipelines.score(old.assign(done=old["fetched"]), model=model)["log_prob"]
+    assert (late < pipelines.score(old, model=model)["log_prob"] - 5).mean() > 0.9
+    with pytest.raises(AugmentError, match="column 'came' has a missing cell in row 0"):
+        pipelines.encode(old.assign(came=np.nan), model=model)
