@@ -138,7 +138,8 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
     if column.is_numeric and not is_missing:
         number = parse(column, value, model.dialect.decimal)
         if number is None:
-            raise UsageError(f"{value!r} is not a value of column {name!r}, which is of kind {column.kind}.")
+            like = f": {column.why}" if column.why else ""
+            raise UsageError(f"{value!r} is not a value of column {name!r}, which is of kind {column.kind}{like}.")
     if is_missing and not any(encoding.is_missing):
         raise UsageError(f"column {name!r} has no missing cells.")
     if is_missing and sign not in ("=", "!="):

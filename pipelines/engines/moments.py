@@ -30,22 +30,24 @@ def assembled(
     order = encoding.in_order()
     columns = {column.name: column for column in order}
     behind = [(column, columns[column.elapsed.since]) for column in order if column.elapsed is not None]
-    behind.sort(key=lambda pair: _vagueness(pair[0]))
+    behind.sort(key=lambda pair: _looseness(pair[0]))
     for _ in behind:  # of a chain of dates, the last may be all that is known
         for column, earlier in behind:
             if column.name in learnt and earlier.name in learnt:
                 rows = np.isnan(found[earlier.name]) & ~np.isnan(found[column.name])
-                found[earlier.name][rows] = np.clip(_before(column, earlier, found, learnt), *earlier.range)[rows]
+                found[earlier.name][rows] = np.clip(_before(column, earlier, found, learnt), *earlier.bounds)[rows]
     for column in order:
         if column.name in learnt:
-            since = None if column.elapsed is None else found[column.elapsed.since]
-            numbers = np.clip(column.numbers_of(*learnt[column.name], since), *column.range)
+            since = None
+            if column.elapsed is not None:  # of a placeholder there is no time since
+                since, earlier = found[column.elapsed.since], columns[column.elapsed.since]
+                since = np.where(np.isnan(since), np.mean(earlier.bounds), since)
+            numbers = np.clip(column.numbers_of(*learnt[column.name], since), *column.bounds)
             found[column.name] = np.where(np.isnan(found[column.name]), numbers, found[column.name])
-        found[column.name] = np.nan_to_num(found[column.name], nan=column.range[0])
-    return found
+    return {name: np.nan_to_num(numbers, nan=columns[name].bounds[0]) for name, numbers in found.items()}
 
 
-def _vagueness(column: ColumnEncoding) -> tuple[bool, float]:
+def _looseness(column: ColumnEncoding) -> tuple[bool, float]:
     """How little a date says of the one it is close behind: those that are by days less than all others."""
     assert column.elapsed is not None
     assert column.margin is not None

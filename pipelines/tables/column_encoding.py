@@ -27,7 +27,7 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
-from pipelines.tables.rhythm import Rhythm
+from pipelines.tables.rhythm import DAYS, Rhythm
 from pipelines.tables.schema import Column
 from pipelines.tables.spelling import spell
 from pipelines.tables.spikes import has_few_values, is_spike
@@ -38,6 +38,7 @@ __all__ = ["ColumnEncoding", "step_of"]
 # Categories beyond so many, or of fewer rows, are one class.
 _MAX_CATEGORIES = 200
 _MIN_CATEGORY_ROWS = 2
+_FAR = 1e12  # days or seconds from 1970, beyond which no date has an hour
 _CHECKS = {
     "name": TEXT,
     "levels": list_of(or_null(TEXT)),
@@ -150,28 +151,35 @@ class ColumnEncoding:
                 numbers = numbers - self.elapsed.start(earlier)
         if self.rhythm is None:
             return numbers, np.empty((len(numbers), 0), np.int32)
-        is_there = np.isfinite(numbers)
+        is_there = np.abs(numbers) < _FAR
         folded, phases = self.rhythm.fold(np.where(is_there, numbers, 0.0))
         return np.where(is_there, folded, np.nan), phases
 
     def numbers_of(self, learnt: np.ndarray, phases: np.ndarray, earlier: np.ndarray | None) -> np.ndarray:
         """Returns the numbers, float64 `[n]`, that `learnt_of` takes to these, NaN where there are none."""
+        numbers: np.ndarray
         with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
             numbers = learnt if self.rhythm is None else self.rhythm.unfold(learnt, phases)
-            return numbers if self.elapsed is None or earlier is None else numbers + self.elapsed.start(earlier)
+            if self.elapsed is None or earlier is None:
+                return numbers
+            numbers = numbers + self.elapsed.start(earlier)
+        if self.margin is None or not self.margin.step:
+            return numbers
+        per_unit = self.margin.per_unit
+        numbers = np.rint(numbers * per_unit) / per_unit  # as the text reads
+        return numbers
 
     @property
     def support(self) -> np.ndarray:
         """The distinct numbers, float64, if new rows are to have no others; else empty."""
         if self.margin is None:
             return np.empty(0)
-        rhythm = self.rhythm if self.elapsed is None else self.elapsed.seen
-        if rhythm is None:
-            return self.margin.support if self.elapsed is None else np.empty(0)
-        return np.array(rhythm.support)
+        if self.elapsed is not None:
+            return np.array(self.elapsed.support)
+        return self.margin.support if self.rhythm is None else np.array(self.rhythm.support)
 
     @property
-    def range(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, float]:
         """The least and the greatest number that was seen, of a column that has a margin."""
         ends = self.elapsed or self.rhythm or self.margin
         assert ends is not None
@@ -223,8 +231,8 @@ class ColumnEncoding:
         spikes = distinct[is_spike(counts)]
         rest = present[~np.isin(present, spikes)]
         margin, rhythm = Margin.learn(rest, step_of(column), rng), None
-        if column.kind in ("date", "datetime"):
-            rhythm = Rhythm.learn(rest, 1.0 if column.kind == "date" else 86_400.0, margin.support)
+        if column.kind in DAYS:
+            rhythm = Rhythm.learn(rest, DAYS[column.kind], margin.support)
         if rhythm is not None:
             margin = Margin.learn(rhythm.fold(rest)[0], step_of(column), rng)
         if not len(spikes) and not gone:

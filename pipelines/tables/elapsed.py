@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import AugmentError
-from pipelines.tables.entry_checks import NUMBER, OBJECT, TEXT, check_object, or_null
-from pipelines.tables.rhythm import Rhythm
+from pipelines.tables.entry_checks import NUMBER, NUMBERS, OBJECT, TEXT, check_object, or_null
+from pipelines.tables.rhythm import DAYS, Rhythm
 
 __all__ = ["Elapsed", "in_order"]
 
-_CHECKS = {"since": TEXT, "day": NUMBER, "low": NUMBER, "high": NUMBER, "seen": or_null(OBJECT)}
+_CHECKS = {"since": TEXT, "day": NUMBER, "low": NUMBER, "high": NUMBER, "rhythm": or_null(OBJECT), "support": NUMBERS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,14 +27,16 @@ class Elapsed:
         day: 0 if time counts from the moment there; else from the beginning of its day, and a day counts so much.
         low: The earliest date of the column itself that was seen, counted from 1970-01-01.
         high: The latest.
-        seen: Which weekdays, hours and minutes the column itself has, if that is known.
+        rhythm: Which weekdays, hours and minutes the column itself has, if that is known.
+        support: The dates of the column itself, if new rows are to have no others; else empty.
     """
 
     since: str
     day: float
     low: float
     high: float
-    seen: Rhythm | None = None
+    rhythm: Rhythm | None = None
+    support: tuple[float, ...] = ()
 
     def start(self, earlier: np.ndarray) -> np.ndarray:
         """Returns what time counts from, float64 `[n]`, of the dates of the other column."""
@@ -42,14 +44,17 @@ class Elapsed:
 
     def is_beyond(self, moments: np.ndarray) -> np.ndarray:
         """Returns which dates of the column itself, bool `[n]`, are as none was, whatever the time since others."""
-        if self.seen is not None:
-            return self.seen.is_beyond(moments)
         is_beyond: np.ndarray = ~((moments >= self.low) & (moments <= self.high))
+        if self.support:
+            is_beyond |= ~np.isin(moments, self.support)
+        if self.rhythm is not None:
+            is_beyond |= self.rhythm.is_beyond(moments)
         return is_beyond
 
     def to_json(self) -> dict[str, Any]:
         """Returns this as a JSON value."""
-        return dataclasses.asdict(self) | {"seen": None if self.seen is None else self.seen.to_json()}
+        rhythm = None if self.rhythm is None else self.rhythm.to_json()
+        return dataclasses.asdict(self) | {"rhythm": rhythm, "support": list(self.support)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Elapsed:
@@ -59,9 +64,10 @@ class Elapsed:
             AugmentError: If it is none such.
         """
         check_object("the time since another column", value, _CHECKS)
-        seen = None if value["seen"] is None else Rhythm.from_json(value["seen"])
-        found = cls(value["since"], float(value["day"]), float(value["low"]), float(value["high"]), seen)
-        if not found.low <= found.high or found.day not in (0.0, 1.0, 86_400.0):
+        rhythm = None if value["rhythm"] is None else Rhythm.from_json(value["rhythm"])
+        day, low, high = (float(value[name]) for name in ("day", "low", "high"))
+        found = cls(value["since"], day, low, high, rhythm, tuple(map(float, value["support"])))
+        if not found.low <= found.high or found.day not in (0.0, *DAYS.values()):
             raise AugmentError("the time since another column has no range, or days of another length")
         return found
 

@@ -11,6 +11,7 @@ from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.elapsed import Elapsed
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
+from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Schema
 
 __all__ = ["since_others"]
@@ -18,7 +19,9 @@ __all__ = ["since_others"]
 # The time since is learnt if it is so much narrower than the dates themselves; or less so, if all are in one order.
 _MAX_WIDTH, _MAX_WIDTH_IN_ORDER = 0.25, 0.75
 _MIN_ROWS = 100
-_DAYS = {"date": 1.0, "datetime": 86_400.0}
+_PROBE_ROWS = 20_000
+# Where new rows are to have no other dates than old ones, rows of others are drawn again, if they are not more.
+_MAX_OTHERS = 0.2
 
 
 def since_others(
@@ -36,7 +39,7 @@ def since_others(
         rng: Where the places within the cells of a lattice come from.
     """
     found = {column.name: column for column in columns}
-    for kind, day in _DAYS.items():
+    for kind, day in DAYS.items():
         dates = [column for column in columns if column.margin is not None and schema[column.name].kind == kind]
         if len(dates) < 2:
             continue
@@ -49,10 +52,13 @@ def since_others(
         for name, since in _closest(moments).items():
             is_there = np.isfinite(moments[name])
             own, earlier, rhythm = moments[name][is_there], moments[since][is_there], found[name].rhythm
+            support = found[name].support
+            if len(support) and (~np.isin(earlier + rng.permutation(own - earlier), support)).mean() > _MAX_OTHERS:
+                continue  # as of the last days of months, which are nobody's some days later
             by_day = rhythm is not None and bool(rhythm.hour) and _width(own - earlier) >= day
             column = dataclasses.replace(
                 found[name],
-                elapsed=Elapsed(since, day if by_day else 0.0, *found[name].range, rhythm),
+                elapsed=Elapsed(since, day if by_day else 0.0, *found[name].bounds, rhythm, tuple(support.tolist())),
                 rhythm=dataclasses.replace(rhythm, weekday=(), support=()) if rhythm and by_day else None,
             )
             margin = Margin.learn(column.learnt_of(own, earlier)[0], step_of(schema[name]), rng)
@@ -71,14 +77,17 @@ def _closest(moments: Mapping[str, np.ndarray]) -> dict[str, str]:
     order = sorted(named, key=lambda name: (np.isnan(named[name]).sum(), np.nanmean(named[name])))
     found = {}
     for place, name in enumerate(order):
-        is_there = np.isfinite(named[name])
-        own, widths = named[name][is_there], {}
+        rows = np.flatnonzero(np.isfinite(named[name]))
+        probe = rows[:: -(-len(rows) // _PROBE_ROWS)]
+        own, widths = _width(named[name][probe]), {}
         for other in order[:place]:
-            between = own - named[other][is_there]
-            if np.isfinite(between).all():
-                most = _MAX_WIDTH_IN_ORDER if between.min() >= 0 or between.max() <= 0 else _MAX_WIDTH
-                if _width(between) <= most * _width(own):
-                    widths[other] = _width(between)
+            width = _width(named[name][probe] - named[other][probe])
+            if not width <= _MAX_WIDTH_IN_ORDER * own:  # nor if it is NaN
+                continue
+            between = named[name][rows] - named[other][rows]
+            is_ordered = between.min() >= 0 or between.max() <= 0
+            if np.isfinite(between).all() and (is_ordered or width <= _MAX_WIDTH * own):
+                widths[other] = width
         if widths:
             found[name] = min(widths, key=lambda other: widths[other])
     return found

@@ -116,12 +116,14 @@ class Encoding:
         least = max(_LEAST_ATTAINABLE * share, min(_LEAST_AT_ALL, share))
         cells = self.decode(*self.reconciled(classes, made))
         is_right = self.are_inside(cells)
-        kept = []
+        kept: list[Relation] = []
+        settled: set[str] = set()
         for relation in self.relations:
-            placed, is_placed = self._placed(cells, relation, by_name)
-            is_placed &= is_right & ~by_name[relation.column].is_beyond(placed[relation.column])
+            placed, is_placed = self._placed(cells, relation, by_name, settled | {relation.column, *relation.inputs})
+            is_placed &= is_right & self.are_inside(placed)
             if is_placed.mean() >= least:
                 kept.append(relation)
+                settled |= {relation.column, *relation.inputs}
                 cells, is_right = placed, is_placed
         found = dataclasses.replace(self, relations=tuple(kept))
         # Those that are dropped moved the rows that the others were judged by.
@@ -302,7 +304,7 @@ class Encoding:
         for column in self.columns:
             own = numbers.get(column.name)
             if own is not None and column.name in codes:  # beside a class, any number will do, but it is spelled
-                own = np.where(codes[column.name] == column.levels.index(None), own, column.range[0])
+                own = np.where(codes[column.name] == column.levels.index(None), own, column.bounds[0])
             cells[column.name] = Cells(codes.get(column.name), column.levels, column.is_missing, own)
         return cells
 
@@ -330,27 +332,38 @@ class Encoding:
         """
         columns = {column.name: column for column in self.columns}
         found, is_right = dict(cells), np.ones(len(next(iter(cells.values()))), bool)
+        settled: set[str] = set()
         for relation in self.relations:
             if relation.column not in skip:
-                found, is_placed = self._placed(found, relation, columns)
+                settled |= {relation.column, *relation.inputs}
+                found, is_placed = self._placed(found, relation, columns, settled)
                 is_right &= is_placed
         return found, is_right
 
     def _placed(
-        self, cells: Mapping[str, Cells], relation: Relation, columns: Mapping[str, ColumnEncoding]
+        self,
+        cells: Mapping[str, Cells],
+        relation: Relation,
+        columns: Mapping[str, ColumnEncoding],
+        settled: Collection[str],
     ) -> tuple[dict[str, Cells], np.ndarray]:
-        """Cells in which a relation holds, and where it does; dates that are learnt as the time since move along."""
+        """Cells in which a relation holds, and where it does.
+
+        Dates that are learnt as the time since its column move along, but those of `settled` columns, which relations
+        are of that hold already.
+        """
         placed, is_placed = relation.place(cells, columns)
         found = dict(cells) | {relation.column: placed}
-        if any(column.elapsed for column in self.continuous):
-            moved = {relation.column}
-            for column in self.in_order():
-                if column.elapsed is not None and column.elapsed.since in moved and column.name != relation.column:
-                    new, old = (column.elapsed.start(self._moments(c, column.elapsed.since)) for c in (found, cells))
-                    own = cells[column.name]
-                    assert own.values is not None
-                    found[column.name] = dataclasses.replace(own, values=own.values + np.nan_to_num(new - old))
-                    moved.add(column.name)
+        if all(column.elapsed is None for column in self.continuous):
+            return found, is_placed
+        moved = {relation.column}
+        for column in self.in_order():
+            if column.elapsed is not None and column.elapsed.since in moved and column.name not in settled:
+                new, old = (column.elapsed.start(self._moments(part, column.elapsed.since)) for part in (found, cells))
+                own = cells[column.name]
+                assert own.values is not None
+                found[column.name] = dataclasses.replace(own, values=own.values + np.nan_to_num(new - old))
+                moved.add(column.name)
         return found, is_placed
 
     @property
@@ -372,13 +385,18 @@ class Encoding:
         """Returns which rows, bool `[n]`, hold no number beyond what was seen."""
         is_inside = np.ones(len(next(iter(cells.values()))), bool)
         for column in self.columns:
-            own = cells[column.name]
-            is_inside &= ~column.is_beyond(own)
-            if column.elapsed is not None and column.margin is not None and own.values is not None:
-                learnt, _ = column.learnt_of(own.values, self._moments(cells, column.elapsed.since))
-                is_near = (learnt >= column.margin.low) & (learnt <= column.margin.high)
-                is_inside &= is_near | ~column.are_numbers(own)
+            is_inside &= ~self._is_beyond(column, cells)
         return is_inside
+
+    def _is_beyond(self, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray:
+        """Which cells of a column are beyond what was seen, also as the time since another."""
+        own = cells[column.name]
+        is_beyond = column.is_beyond(own)
+        if column.elapsed is not None and column.margin is not None and own.values is not None:
+            learnt, _ = column.learnt_of(own.values, self._moments(cells, column.elapsed.since))
+            is_far = ~((learnt >= column.margin.low) & (learnt <= column.margin.high))
+            is_beyond |= is_far & column.are_numbers(own)
+        return is_beyond
 
     def _moments(self, cells: Mapping[str, Cells], name: str) -> np.ndarray:
         """The numbers of a column, float64 `[n]`, NaN where a cell is a class."""
@@ -388,21 +406,26 @@ class Encoding:
         return np.where(column.are_numbers(cells[name]), values, np.nan)
 
     def bounded(self, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
-        """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were."""
+        """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were.
+
+        Dates with a rhythm, or learnt as the time since others, are those of another row where one is beyond: there is
+        no nearest.
+        """
         found, shares = dict(cells), []
-        for column in self.in_order():
+        since = {column.elapsed.since for column in self.continuous if column.elapsed is not None}
+        dates = [c for c in self.continuous if c.rhythm is not None or c.elapsed is not None or c.name in since]
+        for column in self.continuous:
             part = cells[column.name]
             assert part.values is not None
-            assert column.margin is not None
-            shares.append(column.is_beyond(part).mean())
-            low, high = column.range
-            values = np.clip(np.nan_to_num(part.values, nan=low), low, high)
-            if column.elapsed is not None:
-                earlier = self._moments(found, column.elapsed.since)
-                learnt, phases = column.learnt_of(values, earlier)
-                learnt = np.clip(learnt, column.margin.low, column.margin.high)
-                values = np.nan_to_num(column.numbers_of(learnt, phases, earlier), nan=low)
-            found[column.name] = dataclasses.replace(part, values=values)
+            shares.append(self._is_beyond(column, cells).mean())
+            if column not in dates:
+                values = np.clip(part.values, *column.bounds)
+                found[column.name] = dataclasses.replace(part, values=values)
+        is_right = ~np.any([self._is_beyond(column, cells) for column in dates], axis=0) if dates else np.ones(1, bool)
+        if not is_right.all() and is_right.any():
+            donors = np.arange(len(is_right))
+            donors[~is_right] = np.resize(np.flatnonzero(is_right), np.count_nonzero(~is_right))
+            found |= {column.name: cells[column.name].take(donors) for column in dates}
         return found, float(np.mean(shares))
 
     def to_json(self) -> list[dict[str, Any]]:

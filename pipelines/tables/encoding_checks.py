@@ -9,11 +9,10 @@ import numpy as np
 from pipelines.errors import AugmentError
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Column, Schema
 
 __all__ = ["check_encoding"]
-
-_DAYS = {"date": 1.0, "datetime": 86_400.0}  # what a day counts
 
 
 def check_encoding(encoding: Encoding, schema: Schema) -> None:
@@ -43,10 +42,10 @@ def _elapsed_problem(encoded: ColumnEncoding, encoding: Encoding, schema: Schema
         return None
     kind = schema[encoded.name].kind
     others = [column.name for column in encoding.continuous if schema[column.name].kind == kind]
-    day, rhythm = _DAYS.get(kind), encoded.rhythm
+    day, rhythm = DAYS.get(kind), encoded.rhythm
     if day is None or encoded.margin is None or encoded.elapsed.since not in others:
         return "has the time since a column, and there are no such dates"
-    if encoded.elapsed.day not in (0.0, day) or (encoded.elapsed.seen and encoded.elapsed.seen.day != day):
+    if encoded.elapsed.day not in (0.0, day) or (encoded.elapsed.rhythm and encoded.elapsed.rhythm.day != day):
         return "has the time since a column, in days of another length"
     if bool(encoded.elapsed.day) != (rhythm is not None) or (rhythm and rhythm.weekday):
         return "has the time since a column, and a rhythm that does not go with it"
@@ -83,7 +82,7 @@ def _categorical_problem(encoded: ColumnEncoding) -> str | None:
 def _numeric_problem(column: Column, encoded: ColumnEncoding) -> str | None:
     if len(encoded.values) != len(encoded.levels) or encoded.other_count:
         return "has classes without a number"
-    if encoded.rhythm is not None and (encoded.margin is None or _DAYS.get(column.kind) != encoded.rhythm.day):
+    if encoded.rhythm is not None and (encoded.margin is None or DAYS.get(column.kind) != encoded.rhythm.day):
         return "has weekdays or hours, and the column no such dates"
     first = 0 if encoded.margin is None else 1
     if encoded.levels and [level is None for level in encoded.levels] != [

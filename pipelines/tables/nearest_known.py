@@ -12,6 +12,8 @@ from pipelines.tables.relations import Relation
 
 __all__ = ["nearest_known", "told_by_numbers"]
 
+_NEAR = 28  # days: a date goes so far to stay on its weekday, not into another season
+
 
 def nearest_known(
     cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding], relations: Sequence[Relation]
@@ -19,7 +21,7 @@ def nearest_known(
     """Returns, by column of numbers that classes follow from, the nearest from which those of the row do.
 
     They are float64 `[n]`, NaN where none does, or the cell is no number. Of dates whose weekdays are told apart, the
-    nearest of the same weekday comes before all others.
+    nearest of the same weekday (hour and minute) comes before others, if it is less than a month away.
 
     Args:
         cells: The cells of each column.
@@ -39,7 +41,8 @@ def nearest_known(
         if rhythm is not None:
             phases = [rhythm.fold(np.where(np.isfinite(part), part, rhythm.low))[1] for part in (own, known)]
             same = _nearest(own, np.hstack([asked, phases[0]]), known, np.hstack([of_known, phases[1]]))
-            nearest = np.where(np.isnan(same), nearest, same)
+            is_near = np.abs(same - own) <= _NEAR * rhythm.day
+            nearest = np.where(is_near | np.isnan(nearest), same, nearest)
         found[given] = np.where(columns[given].are_numbers(cells[given]), nearest, np.nan)
     return found
 

@@ -40,7 +40,8 @@ def reconciled(
         relations: What is asked.
     """
     found, cells = dict(scores), dict(cells)
-    fixed = {name for name in scores if columns[name].rhythm or columns[name].elapsed}
+    dates = [column for column in columns.values() if column.rhythm is not None or column.elapsed is not None]
+    fixed = {column.name for column in dates} | {column.elapsed.since for column in dates if column.elapsed is not None}
     fixed |= told_by_numbers(columns, relations).keys()
     for relation in relations:
         if relation.kind not in SMOOTH:

@@ -79,7 +79,13 @@ class _Search:
         self._keep_best(map(self._checked_shares, self._sums()))
         for relation in self._tables():
             self._keep(relation)
-        order = TopologicalSorter({name: relation.inputs for name, relation in self._relations.items()}).static_order()
+        follows = {name: set(relation.inputs) for name, relation in self._relations.items()}
+        moved_with = {name: {c.elapsed.since} for name, c in self._columns.items() if c.elapsed is not None}
+        both = {name: follows.get(name, set()) | moved_with.get(name, set()) for name in follows | moved_with}
+        try:
+            order = [*TopologicalSorter(both).static_order()]
+        except CycleError:  # a date follows from one that is learnt as the time since it
+            order = [*TopologicalSorter(follows).static_order()]
         return tuple(self._relations[name] for name in order if name in self._relations)
 
     def _keep_best(self, checked: Iterable[Relation | None]) -> None:

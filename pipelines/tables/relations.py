@@ -256,7 +256,7 @@ def _codes_of(
     if len(seen):
         values = np.array(column.values)[seen]
         nearest = np.abs(np.nan_to_num(numbers)[:, None] - values).argmin(axis=1)
-        largest = np.abs(values).max() if column.margin is None else max(map(abs, column.range))
+        largest = np.abs(values).max() if column.margin is None else max(map(abs, column.bounds))
         is_known = is_right & (np.abs(values[nearest] - numbers) <= close * np.abs(numbers) + _LOST * largest)
         codes = np.where(is_known, seen[nearest], codes)
     return codes.astype(own.codes.dtype), is_right if column.margin is not None else is_known

@@ -12,9 +12,11 @@ import numpy as np
 from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import NUMBER, NUMBERS, check_object, list_of, up_to
 
-__all__ = ["Rhythm"]
+__all__ = ["DAYS", "Rhythm"]
 
-_MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0  # seconds
+DAYS = {"date": 1.0, "datetime": 86_400.0}  # what a day counts, by kind of column
+
+_MINUTE, _HOUR = 60.0, 3_600.0  # seconds
 _SIZES = {"weekday": 7, "hour": 24, "minute": 60}
 _THURSDAY = 3  # 1970-01-01 was one; Mondays are 0
 # So many rows tell phases apart, and so many days or weeks those that come again from those that were there once.
@@ -166,7 +168,7 @@ class Rhythm:
             raise AugmentError("the range, the phases or the moments of a rhythm do not increase")
         if not (found.weekday or found.hour) or (found.minute and not found.hour):
             raise AugmentError("a rhythm has no phases")
-        if found.day != _DAY and (found.day != 1 or found.hour):
+        if found.day not in DAYS.values() or (found.day == DAYS["date"] and found.hour):
             raise AugmentError("a rhythm has a day of another length")
         return found
 

@@ -54,7 +54,7 @@ def encode(
     Each column of numbers, say `age`, becomes `z_age`. The noise is that of the row: every entry may depend on all
     columns. If the model also knows classes of the column (a frequent value, missing cells), a column `age` stays,
     which says the value, or `(number)` where the number is in the noise; where it is not, its entry is drawn from
-    `seed`. Of dates with times whose hours are told apart, columns such as `hour of time` stand before the noise. All
+    `seed`. Of dates whose weekdays or hours are told apart, columns such as `hour of time` stand before the noise. All
     other columns stay as they are. `decode` goes back.
 
     A number on a lattice, such as a whole number, stands in the middle of its cell, and the noise is corrected until
@@ -188,14 +188,13 @@ def nearest_classes(column: Column, encoding: ColumnEncoding, classes: np.ndarra
 
 def _refuse_unknown(model: ModelFile, source: Source, classes: np.ndarray, is_present: np.ndarray) -> None:
     """Raises if a cell is no class the model knows, or is missing where every cell was a number."""
-    wrong = [(column.name, classes[:, place] < 0) for place, column in enumerate(model.encoding.discrete)]
-    places = {column.name: place for place, column in enumerate(model.encoding.continuous)}
-    wrong += [
-        (column.name, ~is_present[:, places[column.name]])
-        for column in model.encoding.in_order()
-        if not column.is_discrete
-    ]
-    for name, rows in wrong:
+    unknown = {column.name: classes[:, place] < 0 for place, column in enumerate(model.encoding.discrete)}
+    for place, column in enumerate(model.encoding.continuous):
+        unknown.setdefault(column.name, ~is_present[:, place])
+    # A date that is learnt as the time since another is unknown without that one, which is named.
+    order = dict.fromkeys([column.name for column in model.encoding.in_order()])
+    for name in order | unknown:
+        rows = unknown[name]
         if rows.any():
             row = int(np.flatnonzero(rows)[0])
             cell = source.table.column(name)[row].as_py()

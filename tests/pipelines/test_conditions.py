@@ -224,7 +224,7 @@ def test_the_exact_text_comes_first(answers_model, rewrite, tmp_path):
         ),
         ("city>Bay", "the values of column 'city' have no order; only = and != can be asked of it"),
         ("nights>=many", "'many' is not a value of column 'nights', which is of kind integer"),
-        ("since>2020", "'2020' is not a value of column 'since', which is of kind date"),
+        ("since>2020", "'2020' is not a value of column 'since', which is of kind date: dates such as "),
         ("stars=9", "column 'stars' of the model has no value '9'; it has 1, 2, 3, 4, 5"),
         ("nights=", "column 'nights' has no missing cells"),
         ("paid>", "a missing cell of column 'paid' is neither more nor less"),

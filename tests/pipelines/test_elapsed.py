@@ -11,11 +11,14 @@ from scipy.stats import ks_2samp, norm
 
 import pipelines
 from pipelines import AugmentError
+from pipelines.engines.moments import assembled
 from pipelines.tables.elapsed import Elapsed
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
+from pipelines.tables.relation_search import find_relations
+from pipelines.tables.relations import values_of
 from pipelines.tables.rhythm import Rhythm
 
 ROWS = 3_000
@@ -131,8 +134,12 @@ def test_wide_tables_keep_the_order_too(tmp_path):
     encoding, source, schema = learnt(repairs(), tmp_path / "t.csv")
     rows = encoding.encode(source, schema, np.random.default_rng(1))
     far = 3.0 * np.random.default_rng(2).standard_normal(rows.scores.shape)
-    cells, moved = encoding.bounded(encoding.decode(rows.classes, far))
-    assert moved > 0
+    before = encoding.decode(rows.classes, far)
+    cells, moved = encoding.bounded(before)
+    is_inside = encoding.are_inside(before)
+    assert moved > (~is_inside).mean() / len(encoding.continuous)
+    assert encoding.are_inside(cells).all()
+    assert not is_inside.all()
     took = (cells["done"].values - cells["came"].values) / 60
     real = between(repairs(), "done", "came").dt.total_seconds() / 60
     assert took.min() >= real.min() - 1e-6
@@ -152,7 +159,8 @@ def test_wide_tables_keep_the_order_too(tmp_path):
         ("fetched", {"day": 0.0}),
         ("done", {"low": 1e12}),
         ("done", {"low": float("inf")}),
-        ("done", {"seen": {"day": 1.0}}),
+        ("done", {"rhythm": {"day": 1.0}}),
+        ("done", {"support": ["x"]}),
         ("done", {"unknown": 1}),
         ("minutes", {}),
     ],
@@ -166,8 +174,8 @@ def test_what_cannot_be_is_refused(tmp_path, name, change):
     if "other" in change:
         entries["fetched"]["elapsed"] = entries["fetched"]["elapsed"] | {"since": change["other"]}
         change = {"since": change["since"]}
-    if "seen" in change:
-        change = {"seen": elapsed["seen"] | change["seen"]}
+    if "rhythm" in change:
+        change = {"rhythm": elapsed["rhythm"] | change["rhythm"]}
     entries[name]["elapsed"] = elapsed | change
     with pytest.raises(AugmentError):
         check_encoding(Encoding.from_json(head), schema)
@@ -175,10 +183,91 @@ def test_what_cannot_be_is_refused(tmp_path, name, change):
 
 def test_dates_of_the_column_itself_are_bounded():
     seen = Rhythm(0.0, 9e6, 86_400.0, hour=(9, 10))
-    elapsed = Elapsed("came", 0.0, 0.0, 9e6, seen)
+    elapsed = Elapsed("came", 0.0, 0.0, 9e6, seen, ())
     np.testing.assert_array_equal(elapsed.is_beyond(np.array([9.5, 12.0, 3e3, np.nan]) * 3_600), [0, 1, 1, 1])
-    plain = dataclasses.replace(elapsed, seen=None)
+    plain = dataclasses.replace(elapsed, rhythm=None)
     np.testing.assert_array_equal(plain.is_beyond(np.array([9.5, 12.0, 3e3, np.nan]) * 3_600), [0, 0, 1, 1])
+    only = dataclasses.replace(plain, support=(0.0, 43_200.0))
+    np.testing.assert_array_equal(only.is_beyond(np.array([0.0, 9.5, 12.0, 3e3, np.nan]) * 3_600), [0, 1, 0, 1, 1])
+
+
+def days(dates):
+    return pd.Series(pd.Timestamp("2021-01-01") + pd.to_timedelta(dates, unit="D")).dt.strftime("%Y-%m-%d")
+
+
+def kept_rows(encoding, source, schema, seed=0):
+    """Numbers by column of rows made of scores that have nothing to do with each other, where all is right."""
+    rng = np.random.default_rng(seed)
+    rows = encoding.encode(source, schema, rng)
+    mixed = rng.permuted(rows.classes, axis=0), rng.permuted(rows.scores, axis=0)
+    cells, is_right = encoding.related(encoding.decode(*encoding.reconciled(*mixed)))
+    is_right &= encoding.are_inside(cells)
+    return {column.name: values_of(cells[column.name], column)[is_right] for column in encoding.columns}
+
+
+def with_relations(frame, path):
+    encoding, source, schema = learnt(frame, path)
+    return dataclasses.replace(encoding, relations=find_relations(source, schema, encoding)), source, schema
+
+
+def test_dates_keep_new_rows_few_if_they_were(tmp_path):
+    """Goods are due at the end of a month, or shipped on one of a few days: other dates are not new."""
+    rng = np.random.default_rng(4)
+    ordered = rng.integers(0, 59, 800)
+    month_end = np.where(ordered < 31, 30, 58)
+    frame = pd.DataFrame({"ordered": days(ordered), "due": days(month_end + 31), "shipped": days(ordered // 3 * 3 + 5)})
+    columns = named(learnt(frame, tmp_path / "t.csv")[0])
+    assert columns["due"].elapsed is None or columns["due"].elapsed.since != "ordered"
+    encoding, source, schema = learnt(frame[["ordered", "shipped"]], tmp_path / "t.csv")
+    elapsed = named(encoding)["shipped"].elapsed
+    assert elapsed is None or len(elapsed.support) == len(set(frame["shipped"]))
+    new = kept_rows(encoding, source, schema)
+    assert set(days(new["shipped"] - 18_628)) <= set(frame["shipped"])  # 2021-01-01 is day 18,628
+
+
+def test_relations_hold_where_dates_move_along(tmp_path):
+    """A reminder is some days after the day that is due less an offset, which is itself learnt since the reminder."""
+    rng = np.random.default_rng(5)
+    due, offset, lag = rng.integers(0, 900, 3_000), rng.integers(-20, -2, 3_000), rng.integers(1, 9, 3_000)
+    reminder = due + offset
+    frame = pd.DataFrame({"reminder": days(reminder), "due": days(due), "offset": offset, "closed": days(due + lag)})
+    encoding, source, schema = with_relations(frame, tmp_path / "t.csv")
+    assert [relation.kind for relation in encoding.relations] == ["sum"]
+    assert any(column.elapsed for column in encoding.columns)
+    new = kept_rows(encoding, source, schema)
+    assert len(new["due"]) > 100
+    np.testing.assert_allclose(new["reminder"], new["due"] + new["offset"])
+    assert (new["closed"] > new["due"]).all()
+
+
+def test_relations_of_dates_that_are_learnt_since_others(tmp_path):
+    """The next working day of an order, days later the payment, and the day of the month of that."""
+    rng = np.random.default_rng(6)
+    ordered = rng.integers(0, 700, 6_000)
+    shipped = ordered + np.select([(ordered + 4) % 7 == 5, (ordered + 4) % 7 == 4], [2, 3], 1)
+    paid = shipped + rng.integers(1, 15, 6_000)
+    frame = pd.DataFrame({"ordered": days(ordered), "shipped": days(shipped), "paid": days(paid)})
+    frame["day"] = pd.to_datetime(frame["paid"]).dt.day
+    encoding, source, schema = with_relations(frame, tmp_path / "t.csv")
+    follows = {relation.column: relation.inputs for relation in encoding.relations}
+    assert follows["day"] == ("paid",)
+    new = kept_rows(encoding, source, schema)
+    assert len(new["day"]) > 100
+    np.testing.assert_array_equal(pd.to_datetime(new["paid"], unit="D").day, new["day"])
+    assert (new["paid"] > new[named(encoding)["paid"].elapsed.since]).all()
+    if "shipped" in follows:
+        known = dict(zip(ordered + 18_628, shipped + 18_628, strict=True))
+        np.testing.assert_array_equal([known[day] for day in new["ordered"]], new["shipped"])
+
+
+def test_a_missing_date_after_a_placeholder_is_within_the_others(tmp_path):
+    encoding, *_ = learnt(repairs(), tmp_path / "t.csv")
+    columns = named(encoding)
+    unknown = np.full(3, np.nan)
+    known = {column.name: unknown for column in encoding.continuous}
+    took = np.array([3_600.0, 7_200.0, 1e4])
+    found = assembled(encoding, {"done": (took, np.zeros((3, 0), np.int32))}, known)["done"]
+    np.testing.assert_allclose(found, np.mean(columns["came"].bounds) + took, atol=1)
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +339,5 @@ def test_rows_that_lack_the_earlier_date_are_ruled_out(fitted):
     assert (late < pipelines.score(old, model=model)["log_prob"] - 5).mean() > 0.9
     with pytest.raises(AugmentError, match="column 'came' has a missing cell in row 0"):
         pipelines.encode(old.assign(came=np.nan), model=model)
+    with pytest.raises(AugmentError, match="column 'called' has a missing cell in row 0"):
+        pipelines.encode(old.assign(called=np.nan), model=model)  # and `paid` is there, which has classes
