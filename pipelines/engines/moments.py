@@ -43,6 +43,9 @@ def assembled(
                 since, earlier = found[column.elapsed.since], columns[column.elapsed.since]
                 since = np.where(np.isnan(since), np.mean(earlier.bounds), since)
             numbers = np.clip(column.numbers_of(*learnt[column.name], since), *column.bounds)
+            if column.elapsed is not None and since is not None:
+                least, most = column.elapsed.limits
+                numbers = np.clip(numbers, since + least, since + most)
             found[column.name] = np.where(np.isnan(found[column.name]), numbers, found[column.name])
     return {name: np.nan_to_num(numbers, nan=columns[name].bounds[0]) for name, numbers in found.items()}
 
@@ -51,7 +54,7 @@ def _looseness(column: ColumnEncoding) -> tuple[bool, float]:
     """How little a date says of the one it is close behind: those that are by days less than all others."""
     assert column.elapsed is not None
     assert column.margin is not None
-    return column.elapsed.day > 0, column.margin.high - column.margin.low
+    return column.elapsed.unit > 0, column.margin.high - column.margin.low
 
 
 def _before(
@@ -63,12 +66,17 @@ def _before(
     """The dates of the earlier column, as long before those of the other as was guessed."""
     assert column.elapsed is not None
     assert earlier.margin is not None
-    own, day = found[column.name], column.elapsed.day
+    own, unit = found[column.name], column.elapsed.unit
+    least, most = column.elapsed.limits
     between = column.numbers_of(*learnt[column.name], np.zeros(len(own)))
     since = None if earlier.elapsed is None else found[earlier.elapsed.since]
-    if day:  # days before, at the hour that was guessed
+    if unit:  # days or weeks before, at the time that was guessed of these
         guess = earlier.numbers_of(*learnt[earlier.name], since)
-        return (np.floor(own / day) - np.floor(between / day)) * day + guess % day
+        within = np.where(np.isnan(guess), unit / 2, guess % unit)
+        numbers = (np.floor(own / unit) - np.floor(between / unit)) * unit + within
+        if since is not None and earlier.elapsed is not None:
+            numbers = np.fmax(numbers, since + earlier.elapsed.limits[0])
+        return np.clip(numbers, own - most, own - least)
     numbers, phases = earlier.learnt_of(own - between, since)
     if since is not None:
         numbers = np.clip(numbers, earlier.margin.low, earlier.margin.high)

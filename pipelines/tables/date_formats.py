@@ -172,9 +172,10 @@ def _candidates(first: str) -> Iterator[str]:
         yield format_
     for format_, suffix in itertools.product(joined, zones):
         yield format_ + suffix
-    for format_, suffix in itertools.product(joined, zones):  # a date without leading zeros, a time with them
+    for format_, suffix in itertools.product(joined, zones):  # leading zeros in the date or the time alone
         date, time = re.split(r"(?=(?:T|,? )(?:%H|%I))", format_, maxsplit=1)
         yield re.sub(r"%([md])", r"%-\1", date) + time + suffix
+        yield date + re.sub(r"%([HI])", r"%-\1", time) + suffix
     for format_, suffix in itertools.product([*plain, *joined], zones):
         if "%Y%m%d" not in format_:
             yield _PADDED.sub(r"%-\1", format_) + suffix

@@ -10,12 +10,27 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import AugmentError
-from pipelines.tables.entry_checks import NUMBER, NUMBERS, OBJECT, TEXT, check_object, or_null
+from pipelines.tables.entry_checks import NUMBER, NUMBERS, OBJECT, TEXT, Check, check_object, list_of, or_null
 from pipelines.tables.rhythm import DAYS, Rhythm
 
-__all__ = ["Elapsed", "in_order"]
+__all__ = ["WEEK", "Elapsed", "in_order"]
 
-_CHECKS = {"since": TEXT, "day": NUMBER, "low": NUMBER, "high": NUMBER, "rhythm": or_null(OBJECT), "support": NUMBERS}
+WEEK = 7  # days
+_UNITS = {0.0, *DAYS.values(), *(WEEK * day for day in DAYS.values())}
+_LIMITS = Check(
+    lambda value: isinstance(value, list) and len(value) == 3 and TEXT.holds(value[0]) and NUMBERS.holds(value[1:]),
+    "a column and two numbers",
+)
+
+_CHECKS = {
+    "since": TEXT,
+    "unit": NUMBER,
+    "low": NUMBER,
+    "high": NUMBER,
+    "rhythm": or_null(OBJECT),
+    "support": NUMBERS,
+    "between": list_of(_LIMITS),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,23 +39,26 @@ class Elapsed:
 
     Attributes:
         since: The other column.
-        day: 0 if time counts from the moment there; else from the beginning of its day, and a day counts so much.
+        unit: 0 if time counts from the moment there; else from the beginning of its day or week, which counts so much.
         low: The earliest date of the column itself that was seen, counted from 1970-01-01.
         high: The latest.
         rhythm: Which weekdays, hours and minutes the column itself has, if that is known.
         support: The dates of the column itself, if new rows are to have no others; else empty.
+        between: Columns of dates, that one and those that are always before or always after, each with the least and
+            the greatest time since that was seen.
     """
 
     since: str
-    day: float
+    unit: float
     low: float
     high: float
     rhythm: Rhythm | None = None
     support: tuple[float, ...] = ()
+    between: tuple[tuple[str, float, float], ...] = ()
 
     def start(self, earlier: np.ndarray) -> np.ndarray:
         """Returns what time counts from, float64 `[n]`, of the dates of the other column."""
-        return np.floor(earlier / self.day) * self.day if self.day else earlier
+        return np.floor(earlier / self.unit) * self.unit if self.unit else earlier
 
     def is_beyond(self, moments: np.ndarray) -> np.ndarray:
         """Returns which dates of the column itself, bool `[n]`, are as none was, whatever the time since others."""
@@ -51,10 +69,16 @@ class Elapsed:
             is_beyond |= self.rhythm.is_beyond(moments)
         return is_beyond
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest time since the other column."""
+        return next(((least, most) for name, least, most in self.between if name == self.since), (-np.inf, np.inf))
+
     def to_json(self) -> dict[str, Any]:
         """Returns this as a JSON value."""
         rhythm = None if self.rhythm is None else self.rhythm.to_json()
-        return dataclasses.asdict(self) | {"rhythm": rhythm, "support": list(self.support)}
+        between = [list(entry) for entry in self.between]
+        return dataclasses.asdict(self) | {"rhythm": rhythm, "support": list(self.support), "between": between}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Elapsed:
@@ -65,9 +89,10 @@ class Elapsed:
         """
         check_object("the time since another column", value, _CHECKS)
         rhythm = None if value["rhythm"] is None else Rhythm.from_json(value["rhythm"])
-        day, low, high = (float(value[name]) for name in ("day", "low", "high"))
-        found = cls(value["since"], day, low, high, rhythm, tuple(map(float, value["support"])))
-        if not found.low <= found.high or found.day not in (0.0, *DAYS.values()):
+        unit, low, high = (float(value[name]) for name in ("unit", "low", "high"))
+        between = tuple((name, float(least), float(most)) for name, least, most in value["between"])
+        found = cls(value["since"], unit, low, high, rhythm, tuple(map(float, value["support"])), between)
+        if not found.low <= found.high or found.unit not in _UNITS:
             raise AugmentError("the time since another column has no range, or days of another length")
         return found
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
-from pipelines.tables.elapsed import Elapsed
+from pipelines.tables.elapsed import WEEK, Elapsed
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import DAYS
@@ -17,11 +17,12 @@ from pipelines.tables.schema import Schema
 __all__ = ["since_others"]
 
 # The time since is learnt if it is so much narrower than the dates themselves; or less so, if all are in one order.
-_MAX_WIDTH, _MAX_WIDTH_IN_ORDER = 0.25, 0.75
+_MAX_WIDTH, _MAX_WIDTH_IN_ORDER = 0.25, 0.5
 _MIN_ROWS = 100
 _PROBE_ROWS = 20_000
 # Where new rows are to have no other dates than old ones, rows of others are drawn again, if they are not more.
 _MAX_OTHERS = 0.2
+_UNEVEN = 0.05  # total variation between weekdays and those after any of the times that were seen
 
 
 def since_others(
@@ -30,7 +31,8 @@ def since_others(
     """Returns columns of which dates close behind others are learnt as the time since these.
 
     If the time is of some days and hours are told apart, it counts from the beginning of the other's day, and the hours
-    remain the column's own.
+    remain the column's own; if it is of weeks, and weekdays are not as often as they would be after any time, from that
+    of its week, and so do the weekdays.
 
     Args:
         columns: As they are learnt by themselves.
@@ -53,13 +55,27 @@ def since_others(
             is_there = np.isfinite(moments[name])
             own, earlier, rhythm = moments[name][is_there], moments[since][is_there], found[name].rhythm
             support = found[name].support
-            if len(support) and (~np.isin(earlier + rng.permutation(own - earlier), support)).mean() > _MAX_OTHERS:
+            shuffled = earlier + rng.permutation(own - earlier)
+            if len(support) and (~np.isin(shuffled, support)).mean() > _MAX_OTHERS:
                 continue  # as of the last days of months, which are nobody's some days later
-            by_day = rhythm is not None and bool(rhythm.hour) and _width(own - earlier) >= day
+            unit = 0.0
+            if rhythm is not None:
+                width, weekdays = _width(own - earlier), (_weekdays(part, day) for part in (own, shuffled))
+                if rhythm.weekday and width >= 2 * WEEK * day and np.abs(np.subtract(*weekdays)).sum() / 2 > _UNEVEN:
+                    unit, rhythm = WEEK * day, dataclasses.replace(rhythm, support=())
+                elif rhythm.hour and width >= day:
+                    unit, rhythm = day, dataclasses.replace(rhythm, weekday=(), support=())
             column = dataclasses.replace(
                 found[name],
-                elapsed=Elapsed(since, day if by_day else 0.0, *found[name].bounds, rhythm, tuple(support.tolist())),
-                rhythm=dataclasses.replace(rhythm, weekday=(), support=()) if rhythm and by_day else None,
+                elapsed=Elapsed(
+                    since,
+                    unit,
+                    *found[name].bounds,
+                    found[name].rhythm,
+                    tuple(support.tolist()),
+                    tuple(_limits(name, since, moments)),
+                ),
+                rhythm=rhythm if unit else None,
             )
             margin = Margin.learn(column.learnt_of(own, earlier)[0], step_of(schema[name]), rng)
             found[name] = dataclasses.replace(column, margin=margin)
@@ -91,6 +107,22 @@ def _closest(moments: Mapping[str, np.ndarray]) -> dict[str, str]:
         if widths:
             found[name] = min(widths, key=lambda other: widths[other])
     return found
+
+
+def _weekdays(moments: np.ndarray, day: float) -> np.ndarray:
+    """The shares of the days of the week."""
+    return np.bincount((moments // day % WEEK).astype(int), minlength=WEEK) / len(moments)
+
+
+def _limits(name: str, since: str, moments: Mapping[str, np.ndarray]) -> Iterator[tuple[str, float, float]]:
+    """The least and the greatest time since one column, and those that are always before or always after."""
+    for other, theirs in moments.items():
+        between = (moments[name] - theirs)[np.isfinite(moments[name] - theirs)]
+        if other == name or not len(between):  # two that are never there together have no order
+            continue
+        least, most = float(between.min()), float(between.max())
+        if other == since or least >= 0 or most <= 0:
+            yield other, least, most
 
 
 def _width(numbers: np.ndarray) -> float:

@@ -395,6 +395,9 @@ class Encoding:
         if column.elapsed is not None and column.margin is not None and own.values is not None:
             learnt, _ = column.learnt_of(own.values, self._moments(cells, column.elapsed.since))
             is_far = ~((learnt >= column.margin.low) & (learnt <= column.margin.high))
+            for name, least, most in column.elapsed.between:
+                since = own.values - self._moments(cells, name)
+                is_far |= (since < least) | (since > most)
             is_beyond |= is_far & column.are_numbers(own)
         return is_beyond
 

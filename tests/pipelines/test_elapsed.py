@@ -76,9 +76,9 @@ def test_which_is_learnt_since_which(tmp_path):
     elapsed = {name: column.elapsed and column.elapsed.since for name, column in named(encoding).items()}
     assert elapsed == dict.fromkeys(elapsed) | {"done": "came", "fetched": "came", "paid": "called"}
     columns = named(encoding)
-    assert columns["done"].elapsed.day == 0
+    assert columns["done"].elapsed.unit == 0
     assert columns["done"].rhythm is None
-    assert columns["fetched"].elapsed.day == 86_400
+    assert columns["fetched"].elapsed.unit == 86_400
     assert columns["fetched"].rhythm.names == ("hour",)
     assert columns["fetched"].rhythm.hour == tuple(range(9, 17))
     assert columns["done"].margin.low > 0
@@ -154,9 +154,12 @@ def test_wide_tables_keep_the_order_too(tmp_path):
         ("done", {"since": "called"}),
         ("done", {"since": "done"}),
         ("done", {"since": "fetched", "other": "done"}),
-        ("done", {"day": 86_400.0}),
-        ("done", {"day": 7.0}),
-        ("fetched", {"day": 0.0}),
+        ("done", {"unit": 86_400.0}),
+        ("done", {"unit": 3.0}),
+        ("fetched", {"unit": 0.0}),
+        ("fetched", {"unit": 7 * 86_400.0}),
+        ("done", {"between": [["minutes", 0.0, 1.0]]}),
+        ("done", {"between": [["came", 0.0]]}),
         ("done", {"low": 1e12}),
         ("done", {"low": float("inf")}),
         ("done", {"rhythm": {"day": 1.0}}),
@@ -260,6 +263,37 @@ def test_relations_of_dates_that_are_learnt_since_others(tmp_path):
         np.testing.assert_array_equal([known[day] for day in new["ordered"]], new["shipped"])
 
 
+def test_weekdays_are_kept_and_no_date_is_beyond_another(tmp_path):
+    """Guests arrive on Fridays mostly, weeks after they booked, or cancel in between, and then do not depart."""
+    rng = np.random.default_rng(8)
+    booked = rng.integers(0, 600, 5_000)
+    arrival = booked + rng.integers(0, 120, 5_000)
+    arrival += np.where(rng.random(5_000) < 0.7, (4 - (arrival + 4)) % 7, 0)  # 2021-01-01 was a Friday
+    is_cancelled = rng.random(5_000) < 0.2
+    cancelled = np.floor(booked + rng.random(5_000) * (arrival - booked + 1))
+    departure = days(arrival + rng.integers(1, 8, 5_000)).mask(is_cancelled, "")
+    frame = pd.DataFrame({"booked": days(booked), "arrival": days(arrival), "departure": departure})
+    frame["cancelled"] = days(cancelled).where(is_cancelled, "")
+    encoding, source, schema = learnt(frame, tmp_path / "t.csv")
+    columns = named(encoding)
+    assert columns["arrival"].elapsed.unit == 7
+    assert columns["arrival"].rhythm.names == ("weekday",)
+    orders = {name: {other for other, *_ in columns[name].elapsed.between} for name in ("departure", "cancelled")}
+    assert orders == {"departure": {"booked", "arrival"}, "cancelled": {"booked", "arrival"}}
+    check_encoding(Encoding.from_json(json.loads(json.dumps(encoding.to_json()))), schema)
+    rows = encoding.encode(source, schema, np.random.default_rng(1), spread=False)
+    cells = encoding.decode(rows.classes, rows.scores)
+    assert encoding.are_inside(cells).all()
+    np.testing.assert_array_equal(days(cells["arrival"].values - 18_628), frame["arrival"])
+    new = kept_rows(encoding, source, schema)
+    assert len(new["booked"]) > 100
+    assert (new["arrival"] >= new["booked"]).all()
+    is_there = ~np.isnan(new["cancelled"])
+    assert is_there.any()
+    assert (new["cancelled"] >= new["booked"])[is_there].all()
+    assert (new["cancelled"] <= new["arrival"])[is_there].all()
+
+
 def test_a_missing_date_after_a_placeholder_is_within_the_others(tmp_path):
     encoding, *_ = learnt(repairs(), tmp_path / "t.csv")
     columns = named(encoding)
@@ -287,9 +321,8 @@ def test_new_rows_take_as_long(fitted):
     old, new = pd.read_csv(path), pipelines.generate(model, 4_000, seed=1)
     for later, earlier in (("done", "came"), ("fetched", "came"), ("paid", "called")):
         real, made = (between(frame, later, earlier).dropna() for frame in (old, new))
-        slack = pd.Timedelta(days=int(later == "fetched"))  # which is learnt by days and hours
-        assert real.min() - slack <= made.min()
-        assert made.max() <= real.max() + slack
+        assert real.min() <= made.min()
+        assert made.max() <= real.max()
         assert ks_2samp(real.dt.total_seconds(), made.dt.total_seconds(), method="asymp").statistic < 0.06, later
     hours = between(new, "done", "came").dt.total_seconds() / 3_600
     real_hours = between(old, "done", "came").dt.total_seconds() / 3_600
