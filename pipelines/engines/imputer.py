@@ -145,10 +145,8 @@ class Imputer:
         for place, part in found.items():
             if part.values is not None:
                 phases = [found[at].codes for at, owner in self._owners.items() if owner == place]
-                stacked = np.stack(
-                    [np.zeros(len(missing), np.int32), *(codes for codes in phases if codes is not None)]
-                )
-                learnt[self._columns[place].name] = part.values, stacked[1:].T
+                by_row = np.array(phases, np.int32).reshape(len(phases), len(missing)).T
+                learnt[self._columns[place].name] = part.values, by_row
         known = {}
         for column in self._encoding.continuous:
             own, is_missing = cells[column.name], missing[:, places[column.name]]

@@ -49,8 +49,7 @@ def decode(
     Args:
         latents: A CSV or Parquet file or a DataFrame with the discrete columns of the model, weekdays and hours that
             it tells apart, and, for each column of numbers, its noise. Columns the model has not learnt stay as they
-            are; those that are not there are made as
-            in new rows.
+            are; those that are not there are made as in new rows.
         model: A model file. Default: the only one in the current folder.
         output: A CSV or Parquet file by its suffix, "-" for CSV on standard output, or None for a DataFrame.
         seed: Of identifiers that are made anew.

@@ -192,9 +192,8 @@ def _refuse_unknown(model: ModelFile, source: Source, classes: np.ndarray, is_pr
     for place, column in enumerate(model.encoding.continuous):
         unknown.setdefault(column.name, ~is_present[:, place])
     # A date that is learnt as the time since another is unknown without that one, which is named.
-    order = dict.fromkeys([column.name for column in model.encoding.in_order()])
-    for name in order | unknown:
-        rows = unknown[name]
+    first = {column.name: unknown[column.name] for column in model.encoding.in_order()}
+    for name, rows in (first | unknown).items():
         if rows.any():
             row = int(np.flatnonzero(rows)[0])
             cell = source.table.column(name)[row].as_py()
