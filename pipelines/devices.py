@@ -16,8 +16,8 @@ from pipelines.models import DivergedError, Progress, Trained
 from pipelines.native_logs import quiet_native_logs
 from pipelines.recipe import Recipe
 from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
-from pipelines.tables.encoding import Rows
 from pipelines.tables.outputs import open_output
+from pipelines.tables.rows import Rows
 
 __all__ = ["devices_of", "on_device", "train_on_devices"]
 

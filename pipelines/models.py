@@ -18,7 +18,7 @@ from pipelines.errors import AugmentError, same_command
 from pipelines.interruption import Interruption
 from pipelines.native_logs import quiet_native_logs
 from pipelines.recipe import Recipe
-from pipelines.tables.encoding import Rows
+from pipelines.tables.rows import Rows
 from pipelines.tables.whole_files import write_error
 
 if TYPE_CHECKING:

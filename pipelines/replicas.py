@@ -18,7 +18,7 @@ import numpy as np
 from pipelines import models
 from pipelines.models import Progress, Trained
 from pipelines.recipe import Recipe
-from pipelines.tables.encoding import Rows
+from pipelines.tables.rows import Rows
 
 if TYPE_CHECKING:
     import tensorflow as tf

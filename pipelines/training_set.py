@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipelines.recipe import Recipe
-from pipelines.tables.encoding import Encoding, Rows
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.reading import Source
 from pipelines.tables.repeated_rows import groups_of_copies
+from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Schema
 
 __all__ = ["TrainingSet"]

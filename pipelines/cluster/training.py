@@ -25,7 +25,7 @@ from pipelines.models import DivergedError, Progress, Trained
 from pipelines.native_logs import quiet_native_logs
 from pipelines.recipe import Recipe
 from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
-from pipelines.tables.encoding import Rows
+from pipelines.tables.rows import Rows
 
 __all__ = ["train_on_ray"]
 

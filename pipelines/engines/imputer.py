@@ -13,7 +13,7 @@ from pipelines.engines.moments import assembled
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.encoding import Rows
+from pipelines.tables.rows import Rows
 
 __all__ = ["Imputer"]
 
@@ -150,8 +150,7 @@ class Imputer:
         known = {}
         for column in self._encoding.continuous:
             own, is_missing = cells[column.name], missing[:, places[column.name]]
-            assert own.values is not None
-            known[column.name] = np.where(column.are_numbers(own) & ~is_missing, own.values, np.nan)
+            known[column.name] = np.where(is_missing, np.nan, column.numbers_in(own))
         numbers = assembled(self._encoding, learnt, known)
         return {
             self._columns[place].name: dataclasses.replace(part, values=numbers.get(self._columns[place].name))

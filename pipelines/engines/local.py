@@ -22,6 +22,8 @@ from pipelines.engines.signatures import signature_of
 from pipelines.errors import AugmentError, printable
 from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
+from pipelines.tables import fulfilment
+from pipelines.tables.bounds import are_inside, bounded
 from pipelines.tables.cells import Cells
 
 __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "new_blocks"]
@@ -207,12 +209,12 @@ class Sampler:
 
         def drawn(rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
             classes, scores = self.draw(rng, rows, even=even)
-            return encoding.reconciled(classes, encoding.calibrated(scores))
+            return fulfilment.reconciled(encoding, classes, encoding.calibrated(scores))
 
         def settled(cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], np.ndarray]:
             """The cells as the relations have them, and which rows are within what was seen and as given."""
-            found, is_right = encoding.related(cells)
-            is_right &= encoding.are_inside(found)
+            found, is_right = fulfilment.related(encoding, cells)
+            is_right &= are_inside(encoding, found)
             for name, value in given.items():  # another may follow from the rest of the row
                 is_right &= found[name].codes == value
             return found, is_right
@@ -220,11 +222,11 @@ class Sampler:
         rng = generator(seed, number)
         classes, scores = drawn(BLOCK_ROWS, even=self._even)
         cells = encoding.decode(classes, scores)
-        if encoding.are_inside(cells).mean() < _LEAST_INSIDE:
-            bounded, moved = encoding.bounded(cells)
+        if are_inside(encoding, cells).mean() < _LEAST_INSIDE:
+            nearest, moved = bounded(encoding, cells)
             if moved < _MAX_MOVED:
-                bounded, _ = encoding.related(bounded, skip=given)
-                return {name: part.between(0, rows) for name, part in bounded.items()}
+                nearest, _ = fulfilment.related(encoding, nearest, skip=given)
+                return {name: part.between(0, rows) for name, part in nearest.items()}
         cells, is_right = settled(cells)
         tried = found = rounds = 0
         while len(outside := np.flatnonzero(~is_right)):
@@ -272,7 +274,7 @@ class Sampler:
         assert self._discrete is not None
         uniforms, _ = evenly.draw(rng, rows, len(self._model.encoding.num_classes), 0, even=even)
         (classes,) = self._discrete(uniforms=uniforms)
-        follow = self._model.encoding.looked_up(classes)
+        follow = fulfilment.looked_up(self._model.encoding, classes)
         is_right = (follow[:, list(self._given)] == list(self._given.values())).all(axis=1)
         found: np.ndarray = classes[is_right]
         return found

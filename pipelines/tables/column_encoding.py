@@ -123,6 +123,11 @@ class ColumnEncoding:
         found: np.ndarray = cells.codes == self.levels.index(None)
         return found
 
+    def numbers_in(self, cells: Cells) -> np.ndarray:
+        """Returns the numbers of a column that has a margin, float64 `[n]`, NaN where a cell is a class."""
+        assert cells.values is not None
+        return np.where(self.are_numbers(cells), cells.values, np.nan)
+
     def is_beyond(self, cells: Cells) -> np.ndarray:
         """Returns which cells are numbers beyond what was seen, or none at all, bool `[n]`."""
         if self.margin is None or cells.values is None:

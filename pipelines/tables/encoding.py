@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,40 +15,12 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.elapsed import in_order
 from pipelines.tables.elapsed_search import since_others
-from pipelines.tables.nearest_known import nearest_known
 from pipelines.tables.reading import Source
-from pipelines.tables.reconciliation import reconciled
 from pipelines.tables.relations import Relation
+from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Schema
 
-__all__ = ["Encoding", "Rows"]
-
-# Of a model's rows that hold no number beyond what was seen, and of all, this share must be such that all relations can
-# hold in them; others are drawn again.
-_LEAST_ATTAINABLE, _LEAST_AT_ALL = 0.25, 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-    """Rows as a model sees them.
-
-    Attributes:
-        classes: int32 `[n, C]`, -1 where a cell is none of the classes a model knows: those of the discrete columns,
-            then those of the phases of rhythms.
-        scores: float32 `[n, D]`; random where the cell is a class.
-        is_present: bool `[n, D]`: whether the cell is a number and not a class.
-        log_det: float64 `[n]`: the log-determinant of the way from the cells that are numbers to `scores`, and the
-            logarithm of a cell's share of the probability of its class where the class stands for several; nats.
-    """
-
-    classes: np.ndarray
-    scores: np.ndarray
-    is_present: np.ndarray
-    log_det: np.ndarray
-
-    def take(self, rows: np.ndarray | slice) -> Rows:
-        """Returns some of the rows."""
-        return Rows(self.classes[rows], self.scores[rows], self.is_present[rows], self.log_det[rows])
+__all__ = ["Encoding"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,70 +76,15 @@ class Encoding:
             columns.append(dataclasses.replace(column, made=made))
         return dataclasses.replace(self, columns=tuple(columns))
 
-    def keep_attainable(self, classes: np.ndarray, scores: np.ndarray) -> Encoding:
-        """Returns the encoding without relations that too few of the rows a model makes can be made to fulfil.
-
-        Args:
-            classes: int32 `[n, C]`, as the model makes them.
-            scores: float32 `[n, D]`, likewise.
-        """
-        by_name = {column.name: column for column in self.columns}
-        made = self.calibrated(scores)
-        share = float(self.are_inside(self.decode(classes, made)).mean())
-        least = max(_LEAST_ATTAINABLE * share, min(_LEAST_AT_ALL, share))
-        cells = self.decode(*self.reconciled(classes, made))
-        is_right = self.are_inside(cells)
-        kept: list[Relation] = []
-        settled: set[str] = set()
-        for relation in self.relations:
-            placed, is_placed = self._placed(cells, relation, by_name, settled | {relation.column, *relation.inputs})
-            is_placed &= is_right & self.are_inside(placed)
-            if is_placed.mean() >= least:
-                kept.append(relation)
-                settled |= {relation.column, *relation.inputs}
-                cells, is_right = placed, is_placed
-        found = dataclasses.replace(self, relations=tuple(kept))
-        # Those that are dropped moved the rows that the others were judged by.
-        return found if len(kept) == len(self.relations) else found.keep_attainable(classes, scores)
-
     def calibrated(self, scores: np.ndarray) -> np.ndarray:
         """Returns scores, float64 `[n, D]`, whose margins are Gaussian, of those that the flow made."""
         columns = [calibration.gaussian(scores[:, d], column.made) for d, column in enumerate(self.continuous)]
         return np.stack(columns, axis=1) if columns else scores.astype(np.float64)
 
-    def reconciled(self, classes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns rows moved as little as brings the numbers near to what relations ask of them.
-
-        A number that classes follow from goes to the nearest from which those of the row do. Of classes, only its
-        phases move.
-
-        Args:
-            classes: int32 `[n, C]`.
-            scores: float64 `[n, D]`.
-        """
-        if not self.relations or not scores.shape[1]:
-            return classes, scores
-        columns = {column.name: column for column in self.columns}
-        known = nearest_known(self.decode(classes, scores), columns, self.relations)
-        classes, scores = self._with_numbers(classes, scores, known)
-        named = {column.name: scores[:, d] for d, column in enumerate(self.continuous)}
-        moved = reconciled(named, self.decode(classes, scores), columns, self.relations)
-        return classes, np.stack([moved[name] for name in named], axis=1)
-
-    def _with_numbers(
-        self, classes: np.ndarray, scores: np.ndarray, numbers: Mapping[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Classes and scores that say other numbers, float64 `[n]` of some columns, where these are not NaN."""
-        classes, scores, p = classes.copy(), scores.copy(), len(self.discrete)
-        for d, column in enumerate(self.continuous):
-            wanted = numbers.get(column.name, np.empty(0))
-            rows = np.flatnonzero(~np.isnan(wanted))
-            learnt, phases = column.learnt_of(wanted[rows], None)
-            classes[rows, p : p + phases.shape[1]] = phases
-            p += phases.shape[1]
-            assert column.margin is not None
-            scores[rows, d] = column.margin.encode(learnt)
-        return classes, scores
+    @functools.cached_property
+    def by_name(self) -> dict[str, ColumnEncoding]:
+        """Each column by its name."""
+        return {column.name: column for column in self.columns}
 
     @property
     def discrete(self) -> list[ColumnEncoding]:
@@ -323,113 +241,10 @@ class Encoding:
         """The numbers of the column that one is learnt as the time since, if there is one."""
         return None if column.elapsed is None else numbers[column.elapsed.since]
 
-    def related(self, cells: Mapping[str, Cells], skip: Collection[str] = ()) -> tuple[dict[str, Cells], np.ndarray]:
-        """Returns cells between which all relations hold, and the rows, bool `[n]`, where there are such.
-
-        Args:
-            cells: The cells of each column.
-            skip: Columns that stay as they are.
-        """
-        columns = {column.name: column for column in self.columns}
-        found, is_right = dict(cells), np.ones(len(next(iter(cells.values()))), bool)
-        settled: set[str] = set()
-        for relation in self.relations:
-            if relation.column not in skip:
-                settled |= {relation.column, *relation.inputs}
-                found, is_placed = self._placed(found, relation, columns, settled)
-                is_right &= is_placed
-        return found, is_right
-
-    def _placed(
-        self,
-        cells: Mapping[str, Cells],
-        relation: Relation,
-        columns: Mapping[str, ColumnEncoding],
-        settled: Collection[str],
-    ) -> tuple[dict[str, Cells], np.ndarray]:
-        """Cells in which a relation holds, and where it does.
-
-        Dates that are learnt as the time since its column move along, but those of `settled` columns, which relations
-        are of that hold already.
-        """
-        placed, is_placed = relation.place(cells, columns)
-        found = dict(cells) | {relation.column: placed}
-        if all(column.elapsed is None for column in self.continuous):
-            return found, is_placed
-        moved = {relation.column}
-        for column in self.in_order():
-            if column.elapsed is not None and column.elapsed.since in moved and column.name not in settled:
-                new, old = (column.elapsed.start(self._moments(part, column.elapsed.since)) for part in (found, cells))
-                own = cells[column.name]
-                assert own.values is not None
-                found[column.name] = dataclasses.replace(own, values=own.values + np.nan_to_num(new - old))
-                moved.add(column.name)
-        return found, is_placed
-
     @property
     def computed(self) -> frozenset[str]:
         """The columns that follow from numbers, so that what they are shows when the rest of a row is there."""
         return frozenset(relation.column for relation in self.relations if relation.kind != "lookup")
-
-    def looked_up(self, classes: np.ndarray) -> np.ndarray:
-        """Returns classes, int32 `[n, C]`, some of which follow from others, of those that the model makes."""
-        places = {column.name: place for place, column in enumerate(self.discrete)}
-        found = classes.copy()
-        for relation in self.relations:
-            if relation.kind == "lookup" and relation.column in places:
-                image = np.array(relation.classes)[found[:, places[relation.inputs[0]]]]
-                found[:, places[relation.column]] = np.where(image < 0, found[:, places[relation.column]], image)
-        return found
-
-    def are_inside(self, cells: Mapping[str, Cells]) -> np.ndarray:
-        """Returns which rows, bool `[n]`, hold no number beyond what was seen."""
-        is_inside = np.ones(len(next(iter(cells.values()))), bool)
-        for column in self.columns:
-            is_inside &= ~self._is_beyond(column, cells)
-        return is_inside
-
-    def _is_beyond(self, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray:
-        """Which cells of a column are beyond what was seen, also as the time since another."""
-        own = cells[column.name]
-        is_beyond = column.is_beyond(own)
-        if column.elapsed is not None and column.margin is not None and own.values is not None:
-            learnt, _ = column.learnt_of(own.values, self._moments(cells, column.elapsed.since))
-            is_far = ~((learnt >= column.margin.low) & (learnt <= column.margin.high))
-            for name, least, most in column.elapsed.between:
-                since = own.values - self._moments(cells, name)
-                is_far |= (since < least) | (since > most)
-            is_beyond |= is_far & column.are_numbers(own)
-        return is_beyond
-
-    def _moments(self, cells: Mapping[str, Cells], name: str) -> np.ndarray:
-        """The numbers of a column, float64 `[n]`, NaN where a cell is a class."""
-        column = next(column for column in self.continuous if column.name == name)
-        values = cells[name].values
-        assert values is not None
-        return np.where(column.are_numbers(cells[name]), values, np.nan)
-
-    def bounded(self, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
-        """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were.
-
-        Dates with a rhythm, or learnt as the time since others, are those of another row where one is beyond: there is
-        no nearest.
-        """
-        found, shares = dict(cells), []
-        since = {column.elapsed.since for column in self.continuous if column.elapsed is not None}
-        dates = [c for c in self.continuous if c.rhythm is not None or c.elapsed is not None or c.name in since]
-        for column in self.continuous:
-            part = cells[column.name]
-            assert part.values is not None
-            shares.append(self._is_beyond(column, cells).mean())
-            if column not in dates:
-                values = np.clip(part.values, *column.bounds)
-                found[column.name] = dataclasses.replace(part, values=values)
-        is_right = ~np.any([self._is_beyond(column, cells) for column in dates], axis=0) if dates else np.ones(1, bool)
-        if not is_right.all() and is_right.any():
-            donors = np.arange(len(is_right))
-            donors[~is_right] = np.resize(np.flatnonzero(is_right), np.count_nonzero(~is_right))
-            found |= {column.name: cells[column.name].take(donors) for column in dates}
-        return found, float(np.mean(shares))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the encoding as a JSON value."""

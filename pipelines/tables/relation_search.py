@@ -59,7 +59,7 @@ class _Search:
 
     def __init__(self, cells: Mapping[str, Cells], schema: Schema, encoding: Encoding) -> None:
         self._cells, self._schema = cells, schema
-        self._columns = {column.name: column for column in encoding.columns}
+        self._columns = encoding.by_name
         self._relations: dict[str, Relation] = {}
         numbers = {name: values_of(cells[name], self._columns[name]) for name in cells if schema[name].is_numeric}
         self._numbers = {n: x for n, x in numbers.items() if np.abs(np.nan_to_num(x)).max() < _MAX_NUMBER}

@@ -41,7 +41,7 @@ def solved(
         is_guess: Whether cells are guesses: numbers beyond what was seen do not follow from these.
     """
     found, still = dict(cells), {name: rows.copy() for name, rows in missing.items()}
-    columns = {column.name: column for column in encoding.columns}
+    columns = encoding.by_name
     is_changed = True
     while is_changed:
         is_changed = False

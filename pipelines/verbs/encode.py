@@ -20,11 +20,11 @@ from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import Rows
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import refuse_output
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
 from pipelines.tables.reading import Source
+from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Column
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def encode(
     classes, noise = _latents(opened, source, seed, on_progress)
     columns: list[tuple[Column, Cells | None]] = []
     known = {column.name: column for column in opened.schema.columns}
-    encodings = {column.name: column for column in opened.encoding.columns}
+    encodings = opened.encoding.by_name
     places = {column.name: place for place, column in enumerate(opened.encoding.discrete)}
     numbers = {column.name: place for place, column in enumerate(opened.encoding.continuous)}
     phases = {phase.name: place for place, phase in enumerate(opened.encoding.phases, start=len(places))}

@@ -29,6 +29,7 @@ from pipelines.models import DivergedError, Progress, Trained, train
 from pipelines.tables.cautions import mostly_other, rare_values
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.fulfilment import keep_attainable
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.outputs import refuse_existing
 from pipelines.tables.reading import Source
@@ -376,7 +377,7 @@ def _as_made(model: UnwrittenModel, rng: np.random.Generator, *, is_calibrated: 
     """The encoding that knows what the model makes: so that new rows have the table's margins, and its relations."""
     classes, scores = Sampler(model).draw(rng, BLOCK_ROWS, even=True)
     encoding = model.encoding.learn_made(classes, scores) if is_calibrated else model.encoding
-    return encoding.keep_attainable(classes, scores)
+    return keep_attainable(encoding, classes, scores)
 
 
 def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Path:

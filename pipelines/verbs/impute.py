@@ -22,13 +22,13 @@ from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.encoding import Rows
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records
 from pipelines.tables.reading import Source, is_parquet
 from pipelines.tables.relation_solving import following, solved
+from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Column
 from pipelines.tables.typed import typed_column
 from pipelines.tables.writing import csv_field, write_typed
@@ -149,7 +149,7 @@ def _fill(
                 if len(chosen):
                     found[column.name].append((start + rows[chosen], cells[column.name].take(chosen)))
         progress.tell(1.0)
-    encodings = {column.name: column for column in model.encoding.columns}
+    encodings = model.encoding.by_name
     return {name: _joined(model.schema[name], encodings[name], parts, source) for name, parts in found.items() if parts}
 
 

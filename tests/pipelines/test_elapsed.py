@@ -12,9 +12,11 @@ from scipy.stats import ks_2samp, norm
 import pipelines
 from pipelines import AugmentError
 from pipelines.engines.moments import assembled
+from pipelines.tables.bounds import are_inside, bounded
 from pipelines.tables.elapsed import Elapsed
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
+from pipelines.tables.fulfilment import reconciled, related
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
 from pipelines.tables.relation_search import find_relations
@@ -89,7 +91,7 @@ def test_which_is_learnt_since_which(tmp_path):
     check_encoding(again, schema)
     rows = encoding.encode(source, schema, np.random.default_rng(1), spread=False)
     cells, before = encoding.decode(rows.classes, rows.scores), encoding.cells(source, schema)
-    assert encoding.are_inside(cells).all()
+    assert are_inside(encoding, cells).all()
     for name, column in columns.items():
         if column.margin is not None:
             is_number = column.are_numbers(before[name])
@@ -135,10 +137,10 @@ def test_wide_tables_keep_the_order_too(tmp_path):
     rows = encoding.encode(source, schema, np.random.default_rng(1))
     far = 3.0 * np.random.default_rng(2).standard_normal(rows.scores.shape)
     before = encoding.decode(rows.classes, far)
-    cells, moved = encoding.bounded(before)
-    is_inside = encoding.are_inside(before)
+    cells, moved = bounded(encoding, before)
+    is_inside = are_inside(encoding, before)
     assert moved > (~is_inside).mean() / len(encoding.continuous)
-    assert encoding.are_inside(cells).all()
+    assert are_inside(encoding, cells).all()
     assert not is_inside.all()
     took = (cells["done"].values - cells["came"].values) / 60
     real = between(repairs(), "done", "came").dt.total_seconds() / 60
@@ -203,8 +205,8 @@ def kept_rows(encoding, source, schema, seed=0):
     rng = np.random.default_rng(seed)
     rows = encoding.encode(source, schema, rng)
     mixed = rng.permuted(rows.classes, axis=0), rng.permuted(rows.scores, axis=0)
-    cells, is_right = encoding.related(encoding.decode(*encoding.reconciled(*mixed)))
-    is_right &= encoding.are_inside(cells)
+    cells, is_right = related(encoding, encoding.decode(*reconciled(encoding, *mixed)))
+    is_right &= are_inside(encoding, cells)
     return {column.name: values_of(cells[column.name], column)[is_right] for column in encoding.columns}
 
 
@@ -290,7 +292,7 @@ def test_weekdays_are_kept_and_no_date_is_beyond_another(tmp_path):
     check_encoding(Encoding.from_json(json.loads(json.dumps(encoding.to_json()))), schema)
     rows = encoding.encode(source, schema, np.random.default_rng(1), spread=False)
     cells = encoding.decode(rows.classes, rows.scores)
-    assert encoding.are_inside(cells).all()
+    assert are_inside(encoding, cells).all()
     np.testing.assert_array_equal(days(cells["arrival"].values - 18_628), frame["arrival"])
     new = kept_rows(encoding, source, schema)
     assert len(new["booked"]) > 100

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from pipelines.tables.bounds import are_inside
 from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import MISSING, Dialect
 from pipelines.tables.encoding import Encoding
@@ -41,7 +42,7 @@ def learn(cells, column, **dialect):
 def cells_of(encoding, schema, rows):
     """The texts that decoded rows stand for, one list a column."""
     cells = encoding.decode(rows.classes, rows.scores)
-    assert encoding.are_inside(cells).all()
+    assert are_inside(encoding, cells).all()
     result = {}
     for name, column in cells.items():
         numbers = None if column.values is None else spell(schema[name], column.values).to_pylist()
@@ -334,7 +335,7 @@ def test_numbers_beyond_what_was_seen_are_told():
     encoding, _, _ = learn(*COLUMNS["missing numbers"])
     classes = np.array([[0], [0], [0], [1]], np.int32)
     cells = encoding.decode(classes, np.array([[0.0], [-9.0], [9.0], [9.0]], np.float32))
-    np.testing.assert_array_equal(encoding.are_inside(cells), [True, False, False, True])  # the last is a missing cell
+    np.testing.assert_array_equal(are_inside(encoding, cells), [True, False, False, True])  # the last is a missing cell
 
 
 def test_far_out_scores_stay_finite():

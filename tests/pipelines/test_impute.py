@@ -13,7 +13,7 @@ from pipelines.cli import main
 from pipelines.engines.imputer import _POINTS, _ROUNDS, Imputer, _normalised, _refined, _stratified
 from pipelines.engines.local import Scorer
 from pipelines.model_file import read_model
-from pipelines.tables.encoding import Rows
+from pipelines.tables.rows import Rows
 
 
 def people(rows, seed):

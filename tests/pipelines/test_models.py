@@ -9,7 +9,7 @@ from pipelines import AugmentError
 from pipelines.model_file import read_model
 from pipelines.models import offset, train
 from pipelines.recipe import Recipe
-from pipelines.tables.encoding import Rows
+from pipelines.tables.rows import Rows
 
 GRAPHS = {"continuous": {"sampler.tflite", "scorer.tflite"}, "discrete": {"discrete_sampler.tflite",
           "discrete_sampler_given.tflite", "discrete_scorer.tflite"}}  # fmt: skip

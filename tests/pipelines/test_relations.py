@@ -11,7 +11,8 @@ import pipelines
 from pipelines import AugmentError
 from pipelines.engines.local import Sampler
 from pipelines.model_file import read_model
-from pipelines.tables.encoding import Encoding
+from pipelines.tables import fulfilment
+from pipelines.tables.fulfilment import keep_attainable
 from pipelines.tables.relations import Relation, date_part
 
 
@@ -34,7 +35,7 @@ def test_new_rows_fulfil_them(sales_fit, tmp_path):
 
 def test_rows_are_moved_to_where_they_hold(sales_fit, monkeypatch):
     moved = pipelines.generate(sales_fit.model, 500, seed=2)
-    monkeypatch.setattr(Encoding, "reconciled", lambda _encoding, classes, scores: (classes, scores))
+    monkeypatch.setattr(fulfilment, "reconciled", lambda _encoding, classes, scores: (classes, scores))
     alone = pipelines.generate(sales_fit.model, 500, seed=2)
     assert problems(alone) == problems(moved) == dict.fromkeys(problems(moved), 0)
     assert (alone["shipping"] != moved["shipping"]).mean() > 0.5
@@ -115,7 +116,7 @@ def test_relations_that_a_model_cannot_fulfil_are_dropped(sales_fit):
     far = Relation("price", ("shipping",), "sum", (1e6, 1.0), decimals=2)
     classes, scores = Sampler(model).draw(np.random.default_rng(7), 4_096)
     for relations in ([far, *known], known):
-        kept = dataclasses.replace(encoding, relations=tuple(relations)).keep_attainable(classes, scores)
+        kept = keep_attainable(dataclasses.replace(encoding, relations=tuple(relations)), classes, scores)
         assert kept.relations == encoding.relations
     assert len(known) == 6
 

@@ -11,6 +11,7 @@ from test_encoding import cells_of, learn, source_of
 
 import pipelines
 from pipelines import AugmentError
+from pipelines.tables.bounds import are_inside
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.encoding import Encoding
@@ -131,7 +132,7 @@ def test_cells_come_back_and_numbers_alone_have_phases():
     both = encoding.encode_cells(encoding.cells(source, schema), np.random.default_rng(1))
     np.testing.assert_array_equal(both.classes, rows.classes)
     rows.classes[:, 2] = 24
-    np.testing.assert_array_equal(encoding.are_inside(encoding.decode(rows.classes, rows.scores)), ~is_number)
+    np.testing.assert_array_equal(are_inside(encoding, encoding.decode(rows.classes, rows.scores)), ~is_number)
 
 
 def test_the_density_sums_to_one():

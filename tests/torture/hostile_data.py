@@ -25,6 +25,7 @@ from pipelines.model_file import read_model
 from pipelines.tables.cells import Cells
 from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.fulfilment import related
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.margins import Margin
 from pipelines.tables.parsing import missing_mask
@@ -194,7 +195,7 @@ def _not_the_same(source: Source, schema: Schema, rng: np.random.Generator, fold
     if (rows.classes < 0).any():
         return "a cell of the table itself is none of the classes"
     relations = find_relations(source, schema, encoding)
-    _, is_right = dataclasses.replace(encoding, relations=relations).related(encoding.cells(source, schema))
+    _, is_right = related(dataclasses.replace(encoding, relations=relations), encoding.cells(source, schema))
     if not is_right.all():
         return "a relation that does not hold in the table it was found in"
     cells = encoding.decode(rows.classes, rows.scores)

@@ -267,14 +267,16 @@ class User:
 
         from pipelines.conditions import all_hold, parse_conditions
         from pipelines.matching import read_for
+        from pipelines.tables.bounds import are_inside
+        from pipelines.tables.fulfilment import related
         from pipelines.tables.writing import CsvWriter, ParquetWriter, to_frame
 
         rows, noise = 40, np.random.default_rng(rng.getrandbits(32))
         sizes = opened.encoding.num_classes
         classes = noise.integers(0, np.array(sizes, int), (rows, len(sizes))).astype(np.int32)
         scores = noise.normal(0.0, 2.0, (rows, len(opened.encoding.continuous))).astype(np.float32)
-        cells, is_inside = opened.encoding.related(opened.encoding.decode(classes, scores))
-        is_inside &= opened.encoding.are_inside(cells)
+        cells, is_inside = related(opened.encoding, opened.encoding.decode(classes, scores))
+        is_inside &= are_inside(opened.encoding, cells)
         cells = {name: part.take(np.flatnonzero(is_inside)) for name, part in cells.items()}
         rows = int(is_inside.sum())
         if not rows:

@@ -1,0 +1,64 @@
+"""Which rows of a model hold numbers beyond what was seen, and the nearest rows that do not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.encoding import Encoding
+
+__all__ = ["are_inside", "bounded"]
+
+
+def are_inside(encoding: Encoding, cells: Mapping[str, Cells]) -> np.ndarray:
+    """Returns which rows, bool `[n]`, hold no number beyond what was seen."""
+    is_inside = np.ones(len(next(iter(cells.values()))), bool)
+    for column in encoding.columns:
+        is_inside &= ~_is_beyond(encoding, column, cells)
+    return is_inside
+
+
+def _is_beyond(encoding: Encoding, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray:
+    """Which cells of a column are beyond what was seen, also as the time since another."""
+
+    def numbers_of(name: str) -> np.ndarray:
+        return encoding.by_name[name].numbers_in(cells[name])
+
+    own = cells[column.name]
+    is_beyond = column.is_beyond(own)
+    if column.elapsed is not None and column.margin is not None and own.values is not None:
+        learnt, _ = column.learnt_of(own.values, numbers_of(column.elapsed.since))
+        is_far = ~((learnt >= column.margin.low) & (learnt <= column.margin.high))
+        for name, least, most in column.elapsed.between:
+            since = own.values - numbers_of(name)
+            is_far |= (since < least) | (since > most)
+        is_beyond |= is_far & column.are_numbers(own)
+    return is_beyond
+
+
+def bounded(encoding: Encoding, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
+    """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were.
+
+    Dates with a rhythm, or learnt as the time since others, are those of another row where one is beyond: there is
+    no nearest.
+    """
+    found, shares = dict(cells), []
+    since = {column.elapsed.since for column in encoding.continuous if column.elapsed is not None}
+    dates = [c for c in encoding.continuous if c.rhythm is not None or c.elapsed is not None or c.name in since]
+    for column in encoding.continuous:
+        part = cells[column.name]
+        assert part.values is not None
+        shares.append(_is_beyond(encoding, column, cells).mean())
+        if column not in dates:
+            values = np.clip(part.values, *column.bounds)
+            found[column.name] = dataclasses.replace(part, values=values)
+    is_right = ~np.any([_is_beyond(encoding, column, cells) for column in dates], axis=0) if dates else np.ones(1, bool)
+    if not is_right.all() and is_right.any():
+        donors = np.arange(len(is_right))
+        donors[~is_right] = np.resize(np.flatnonzero(is_right), np.count_nonzero(~is_right))
+        found |= {column.name: cells[column.name].take(donors) for column in dates}
+    return found, float(np.mean(shares))
