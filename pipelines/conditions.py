@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pipelines.errors import UsageError
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Column
 from pipelines.tables.spelling import parse
 
@@ -99,7 +101,7 @@ def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
     """Returns the conditions that texts such as `age>=40` say.
 
     Names and values are those of the table, or if there are none such, those that differ by surrounding space only: in
-    a file that has a space after each comma, they begin with it.
+    a file that has a space after each comma, they begin with it. Dates may also be said as ISO 8601 has them.
 
     Raises:
         UsageError: If a text is no condition, or names a column or a value that the model does not know.
@@ -137,6 +139,8 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
     is_missing = value == "" or value in column.missing
     if column.is_numeric and not is_missing:
         number = parse(column, value, model.dialect.decimal)
+        if number is None and column.kind in DAYS:
+            number = _iso_moment(column, value, sign)
         if number is None:
             like = f": {column.why}" if column.why else ""
             raise UsageError(f"{value!r} is not a value of column {name!r}, which is of kind {column.kind}{like}.")
@@ -156,6 +160,25 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
     if sign == "=" and encoding.margin is None and not condition.fitting:  # of a range, no row will be found
         raise UsageError(f"column {name!r} of the model has no value {value!r}; it has {shown}.")
     return condition
+
+
+def _iso_moment(column: Column, value: str, sign: str) -> float | None:
+    """What a date of ISO 8601 is, of a column that spells dates otherwise or has times; None if it is none.
+
+    A day alone is its first moment, as elsewhere where dates are compared with moments.
+    """
+    number = parse(dataclasses.replace(column, format="iso"), value)
+    if number is None or column.kind == "date" or sign not in ("=", "!="):
+        return number
+    try:
+        day = datetime.date.fromisoformat(value)
+    except ValueError:  # it has a time
+        return number
+    after, name = day + datetime.timedelta(days=1), column.name
+    raise UsageError(
+        f"{value!r} is a whole day and column {name!r} has times; ask for what lies between, as with "
+        f'--where "{name}>={day}" --where "{name}<{after}".'
+    )
 
 
 def _known(said: str, known: Sequence[str]) -> str:

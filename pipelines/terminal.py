@@ -184,9 +184,9 @@ def description_text(head: dict[str, Any]) -> str:
         f"{printable(s['name'])} ({s['rows']:,} rows, SHA-256 {(s['sha256'] or 'none')[:12]})" for s in head["source"]
     )
     width = min(30, max(len(printable(c["name"])) for c in head["columns"]))
-    follows = {name: f"; {printable(words)} in every row" for name, words in head["relations"].items()}
     columns = "\n".join(
-        f"  {printable(c['name']):<{width}}  {c['kind']:<12} {printable(c.get('why', ''))}{follows.get(c['name'], '')}"
+        f"  {printable(c['name']):<{width}}  {c['kind']:<12} "
+        + printable(" -> ".join(words for words in (c.get("why", ""), head["handled"][c["name"]]) if words))
         for c in head["columns"]
     )
     return "\n".join(

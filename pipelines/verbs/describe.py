@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import printable
+from pipelines.fit_result import handled
 from pipelines.model_file import SUFFIX, find_model, read_model
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.relations import words
@@ -34,8 +35,9 @@ def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         model: A model file. Default: the only one in the current folder.
 
     Returns:
-        A JSON value with `model`, `columns`, `relations` (what a column is in every row, by its name), `architecture`,
-        `training`, `source`, `seed`, `versions` and `format`.
+        A JSON value with `model`, `columns`, `handled` (what was done with a column, in words, by its name),
+        `relations` (what a column is in every row, likewise), `architecture`, `training`, `source`, `seed`, `versions`
+        and `format`.
 
     Raises:
         AugmentError: If it is not a readable model file.
@@ -47,6 +49,7 @@ def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     return {
         "model": str(opened.path),
         "columns": head["schema"],
+        "handled": {column.name: handled(column, opened.encoding) for column in opened.schema.columns},
         "relations": {relation.column: words(relation) for relation in opened.encoding.relations},
         "architecture": head["options"] | {"parameters": head["parameters"]},
         "training": head["training"],

@@ -50,6 +50,36 @@ def test_a_single_text_is_one_condition(visits_model, tmp_path):
     assert (pd.read_csv(part)["city"] == "Bay").all()
 
 
+def _since(model, rewrite, path, kind, format_):
+    """The model with dates of another spelling."""
+
+    def spell(head):
+        next(column for column in head["schema"] if column["name"] == "since").update(kind=kind, format=format_)
+
+    return read_model(rewrite(model, path, spell))
+
+
+def test_a_date_may_be_said_as_the_column_or_iso_8601_has_it(visits_model, rewrite, tmp_path):
+    model = _since(visits_model, rewrite, tmp_path / "m.augment", "date", "%d.%m.%Y")
+    for said in ("05.03.2020", "2020-03-05"):
+        (condition,) = parse_conditions([f"since>={said}"], model)
+        assert condition.number == (np.datetime64("2020-03-05") - np.datetime64("1970-01-01")).astype(int)
+
+
+def test_of_a_column_with_times_a_day_is_its_first_moment_but_equals_none(visits_model, rewrite, tmp_path):
+    model = _since(visits_model, rewrite, tmp_path / "m.augment", "datetime", "%d/%m/%Y %H:%M")
+    day = (np.datetime64("2020-03-05") - np.datetime64("1970-01-01")).astype(int) * 86_400
+    for said, number in (("2020-03-05", day), ("2020-03-05T01:00", day + 3_600), ("05/03/2020 00:01", day + 60)):
+        (condition,) = parse_conditions([f"since<{said}"], model)
+        assert condition.number == number
+    (condition,) = parse_conditions(["since=2020-03-05 01:00"], model)
+    assert condition.number == day + 3_600
+    with pytest.raises(UsageError, match=r'whole day .* --where "since>=2020-03-05" --where "since<2020-03-06"'):
+        parse_conditions(["since=2020-03-05"], model)
+    with pytest.raises(UsageError, match="'5 March' is not a value of column 'since', which is of kind datetime"):
+        parse_conditions(["since>5 March"], model)
+
+
 @pytest.mark.parametrize("said", ["True", "TRUE"])
 def test_booleans_may_be_said_as_a_data_frame_shows_them(answers_model, rewrite, tmp_path, said):
     def truth(head):

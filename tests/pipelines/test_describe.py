@@ -63,6 +63,7 @@ def test_the_text_names_what_a_person_asks_for(run, orders_model, orders_fit, or
     for name, kind in (("weight", "float"), ("count", "integer"), ("drift", "float"), ("site", "constant")):
         assert lines[name].split()[1] == kind
         assert len(lines[name].split()) > 3  # and why
+        assert lines[name].endswith(f" -> {orders_fit.handled[name]}")
 
 
 def test_a_model_fitted_to_a_frame_has_no_hash_to_tell(run, moons_model, rewrite, tmp_path):
