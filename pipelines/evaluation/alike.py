@@ -18,6 +18,7 @@ from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.parsing import numbers, texts
 from pipelines.tables.reading import Source
+from pipelines.tables.rhythm import DAYS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,7 @@ class Alike:
         numeric: The names of the columns of numbers, dates and times; N.
         categorical: The names of the columns of texts that repeat; C.
         levels: For each categorical column the texts of the real table, sorted.
+        days: For each numeric column what a day counts if it is one of dates, else 0.
         real: The rows that the synthetic ones are like.
         synthetic: The rows that are judged.
         held_out: Real rows that neither was made from, or None.
@@ -76,6 +78,7 @@ class Alike:
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
+    days: tuple[float, ...]
     real: Rows
     synthetic: Rows
     held_out: Rows | None
@@ -87,10 +90,23 @@ class Alike:
         """The names of all columns that are compared: first the numeric ones."""
         return self.numeric + self.categorical
 
-    def known(self, rows: Rows) -> np.ndarray:
-        """Returns rows as features for trees, float64 `[n, N + C]`: a text the real table does not have is -1."""
-        counts = np.array([len(levels) for levels in self.levels], np.int32)
-        return np.hstack([rows.numbers, np.where(rows.classes > counts, -1, rows.classes)])
+    def features(self, rows: Rows, without: str | None = None) -> np.ndarray:
+        """Returns rows as features for trees, float64 `[n, F]`: a text the real table does not have is -1.
+
+        Dates have their weekday, day of the month, hour and minute besides, which no tree would find in a number.
+
+        Args:
+            rows: The rows.
+            without: A column that is to be predicted.
+        """
+        parts = []
+        for name, values, day in zip(self.numeric, rows.numbers.T, self.days, strict=True):
+            if name != without:
+                parts += [values, *(_phases(values, day) if day else ())]
+        for name, classes, levels in zip(self.categorical, rows.classes.T, self.levels, strict=True):
+            if name != without:
+                parts.append(np.where(classes > len(levels), -1, classes))
+        return np.stack(parts, axis=1).astype(np.float64)
 
 
 def read_alike(
@@ -145,12 +161,26 @@ def read_alike(
         tuple(column.name for column in numeric),
         tuple(column.name for column in categorical),
         tuple(levels),
+        tuple(DAYS.get(column.kind, 0.0) for column in numeric),
         rows[0],
         rows[1],
         rows[2] if held_out is not None else None,
         left_out,
         (first.name, sources[1].name, sources[2].name if held_out is not None else None),
     )
+
+
+def _phases(numbers: np.ndarray, day: float) -> list[np.ndarray]:
+    """The weekdays, days of the month and, where there are times, hours and minutes of dates, NaN where missing."""
+    is_missing = np.isnan(numbers)
+    days = np.floor(np.where(is_missing, 0.0, numbers) / day)
+    dates = days.astype("datetime64[D]")
+    of_month = (dates - dates.astype("datetime64[M]")).astype(np.float64)
+    found = [(days + 3) % 7, of_month]  # 1970 began on a Thursday
+    if day > 1:
+        minutes = np.floor((numbers - days * day) / 60)
+        found += [minutes // 60, minutes % 60]
+    return [np.where(is_missing, np.nan, part) for part in found]
 
 
 def _check_columns(source: Source, columns: Sequence[Column], real: str) -> None:

@@ -223,7 +223,7 @@ def discriminate(tables: Alike, seed: int) -> Discrimination:
 
 def _told_apart(tables: Alike, first: Rows, second: Rows, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
     """The area under the curve, its error, and each row's probability to be of the first."""
-    features = np.vstack([tables.known(first), tables.known(second)])
+    features = np.vstack([tables.features(first), tables.features(second)])
     is_first = np.arange(len(features)) < len(first)
     fold = rng.permutation(len(features)) % _FOLDS
     probabilities = np.empty(len(features))

@@ -114,17 +114,19 @@ class _Task:
         self.is_class = target in tables.categorical
         self.column = (tables.categorical if self.is_class else tables.numeric).index(target)
         self.metric = "roc_auc" if self.is_class else "rmse"
-        self._place = tables.columns.index(target)
+        self._name = target
         self._features, self._target = self.split(tables.held_out)
         if not len(self._target) or (self.is_class and len(np.unique(self._target)) < 2):
             raise UsageError(f"--target {target}: the held-out rows hold no two different values of it.")
 
     def split(self, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-        """Features `[m, N + C - 1]` and the target `[m]` of the rows that have one that the real table has, too."""
-        known = self._tables.known(rows)
-        target, features = known[:, self._place], np.delete(known, self._place, axis=1)
-        has_target = target > 0 if self.is_class else ~np.isnan(target)
-        return features[has_target], target[has_target]
+        """Features `[m, F]` and the target `[m]` of the rows that have one that the real table has, too."""
+        target = (rows.classes if self.is_class else rows.numbers)[:, self.column]
+        if self.is_class:
+            has_target = (target > 0) & (target <= len(self._tables.levels[self.column]))
+        else:
+            has_target = ~np.isnan(target)
+        return self._tables.features(rows, without=self._name)[has_target], target[has_target].astype(np.float64)
 
     def judge(self, rows: Rows, seed: int) -> tuple[float, np.ndarray]:
         """The measure of a model of these rows on the held-out ones, and its influence function."""

@@ -129,6 +129,22 @@ def test_a_column_that_is_clipped_or_lacks_a_category_is_the_worst(fault, column
     assert value > 3 * floor
 
 
+@pytest.mark.parametrize("format_", ["%Y-%m-%d", "%Y-%m-%d %H:%M"])
+def test_a_date_at_the_wrong_time_is_seen_by_the_classifier(format_):
+    """Real dates are of working days in the mornings at full hours, new ones of the same months at any time."""
+    rng = np.random.default_rng(0)
+    days = pd.Series(pd.date_range("2019-01-07", periods=280, freq="B")).sample(1_200, replace=True, random_state=0)
+    hours = pd.to_timedelta(rng.integers(8, 12, len(days)), "h")
+    real = pd.DataFrame({"came": (days + hours).dt.strftime(format_), "x": rng.normal(size=len(days))})
+    moved = pd.to_datetime(real["came"]) + pd.to_timedelta(rng.integers(0, 7 * 24 * 60, len(days)), "min")
+    new = real.assign(came=moved.dt.strftime(format_))
+    first, second = real[:600], real[600:]
+    assert discriminate(read_alike(first, new[:600], second), 0).auc.value > (0.6 if len(format_) == 8 else 0.95)
+    assert discriminate(read_alike(first, first, second), 0).auc.value < 0.56
+    when = measure_utility(read_alike(first, second, second), "came", 0).trained_on["trtr"].value
+    assert when > 86_400 * 50 if len(format_) > 8 else when > 50  # it is not predicted by its own parts
+
+
 def test_a_clipped_column_is_seen_by_the_classifier():
     assert discriminate(tables(clipped()), 0).auc.value > 0.6
 
@@ -289,7 +305,9 @@ def test_tables_are_read_as_the_real_one_says(tmp_path):
     assert found.levels == (("a", "b"),)
     np.testing.assert_array_equal(found.synthetic.classes[:, 0], [3, 0, 1])  # new, missing, a
     np.testing.assert_array_equal(found.synthetic.numbers[:, 1], [1.5, 2.25, np.nan])
-    assert found.known(found.synthetic)[0, 2] == -1
+    days = (np.datetime64("2024-03-01") - np.datetime64("1970-01-01")).astype(int)
+    np.testing.assert_array_equal(found.features(found.synthetic)[0], [days, 4, 0, 1.5, -1])  # a Friday, the first
+    np.testing.assert_array_equal(found.features(found.synthetic, without="when")[0], [1.5, -1])
 
 
 def test_a_table_without_a_column_is_refused_with_what_to_do():
