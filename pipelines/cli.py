@@ -358,6 +358,9 @@ def decode(latents: str, model: str | None, output: str, quiet: bool, **options:
 @click.argument("data", type=click.Path(allow_dash=True))
 @model_option()
 @click.option("-o", "--output", type=click.Path(), default="-", help="File; - is standard output.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="COL", help="Column to fill. May be repeated. Default: all."
+)
 @click.option("--draw", is_flag=True, help="Draw each missing cell given its row, instead of the best guess.")
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @reading_options
@@ -365,12 +368,16 @@ def decode(latents: str, model: str | None, output: str, quiet: bool, **options:
 @force_option
 @quiet_option
 def impute(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
-    """Write the rows of DATA with missing cells filled from the model, every other cell as it is."""
+    """Write the rows of DATA with missing cells filled from the model, every other cell as it is.
+
+    That a cell of a column that is not filled is missing is something to guess the others by.
+    """
     from pipelines.model_file import find_model
     from pipelines.verbs import impute as verb
 
     found = find_model(model)
     options["reading"] = read_options(options)
+    options["columns"] = options["columns"] or None
     with StageProgress(shown=not quiet and output != "-") as stage:
         verb.impute(data, model=found, output=output, on_progress=stage.rows("dealt with"), **options)
     say(quiet or output == "-", f"wrote {output} (model {found})")

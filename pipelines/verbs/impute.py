@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +52,7 @@ def impute(
     *,
     model: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] | None = None,
     reading: ReadOptions = ReadOptions(),
     draw: bool = False,
     seed: int = 0,
@@ -59,7 +60,7 @@ def impute(
     force: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> pd.DataFrame | None:
-    """Fills the missing cells of the model's columns; every other cell stays as it is.
+    """Fills the missing cells of the model's columns, or of some; every other cell stays as it is.
 
     A cell of a discrete column becomes the class that is most probable given the rest of the row, by trying all but
     "missing" and `(other)`. A number becomes its mean given the rest of the row, on the column's lattice, by quadrature
@@ -75,6 +76,8 @@ def impute(
         data: A CSV or Parquet file or a DataFrame with the model's columns.
         model: A model file. Default: the only one in the current folder.
         output: A file, "-" for standard output, or None for a DataFrame.
+        columns: The names of those to fill. That a cell of another is missing, as the end of what goes on, is then
+            something to guess by, if the model's table had such cells. Default: all.
         draw: Draw a cell given the rest of its row, instead of taking the best guess.
         seed: Of everything random.
         reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
@@ -94,10 +97,11 @@ def impute(
     if escape_formulas:
         source = dataclasses.replace(source, dialect=escaping(source.dialect, output))
     check_columns(opened, source)
+    wanted = _wanted(opened, columns)
     refuse_output(output, force)
     if output is not None and is_parquet(output) and not source.is_typed:
         raise UsageError(f"{output}: the rows of {source.name} are written as they are, so the output is CSV too.")
-    filled = _fill(opened, source, draw, seed, on_progress)
+    filled = _fill(opened, source, wanted, draw, seed, on_progress)
     if output is None and not isinstance(data, str | os.PathLike):
         frame = data.copy()
         for name, part in filled.items():
@@ -121,11 +125,26 @@ def impute(
     return None
 
 
+def _wanted(model: ModelFile, columns: Sequence[str] | None) -> np.ndarray:
+    """Which of the modelled columns are to be filled, bool `[P]`."""
+    names = [column.name for column in model.encoding.columns]
+    for name in columns or ():
+        if name not in names:
+            raise UsageError(f"--column {name}: {model.path} does not model such a column; it has {', '.join(names)}.")
+    return np.array([columns is None or name in columns for name in names])
+
+
 def _fill(
-    model: ModelFile, source: Source, draw: bool, seed: int, on_progress: Callable[[int], None] | None
+    model: ModelFile,
+    source: Source,
+    wanted: np.ndarray,
+    draw: bool,
+    seed: int,
+    on_progress: Callable[[int], None] | None,
 ) -> dict[str, _Filled]:
     """The new cells of each column."""
     imputer = Imputer(model)
+    is_known = ~wanted & [any(column.is_missing) for column in model.encoding.columns]
     found: dict[str, list[tuple[np.ndarray, Cells]]] = {column.name: [] for column in model.encoding.columns}
     for block, start in enumerate(range(0, source.table.num_rows, local.BLOCK_ROWS)):
         part = part_of(source, start, local.BLOCK_ROWS)
@@ -139,14 +158,15 @@ def _fill(
         progress = _BlockProgress(part.table.num_rows, on_progress)
         rng = local.generator(seed, block)
         encoded = model.encoding.encode(part, model.schema, rng, spread=False)
-        rows = np.flatnonzero(missing.any(axis=1))
+        missing &= ~is_known
+        rows = np.flatnonzero(missing[:, wanted].any(axis=1))
         if len(rows):
             lacking = dataclasses.replace(part, table=part.table.take(rows))
             fill = functools.partial(imputer.fill, rng=rng, draw=draw, tell=progress.tell)
             cells = _filled_cells(model, lacking, encoded.take(rows), missing[rows], fill, rng)
             for place, column in enumerate(model.encoding.columns):
                 chosen = np.flatnonzero(missing[rows, place])
-                if len(chosen):
+                if wanted[place] and len(chosen):
                     found[column.name].append((start + rows[chosen], cells[column.name].take(chosen)))
         progress.tell(1.0)
     encodings = model.encoding.by_name

@@ -70,6 +70,42 @@ def test_better_than_medians_and_modes(model, count):
             assert error < 0.9 * median, name
 
 
+def test_only_the_columns_asked_for_are_filled(model, tmp_path):
+    rows = people(300, 1)
+    rows.loc[::2, ["size", "pension"]] = None
+    rows.loc[::3, "height"] = np.nan
+    filled = pipelines.impute(rows, model=model, columns=["pension"])
+    assert not filled["pension"].isna().any()
+    pd.testing.assert_frame_equal(filled.drop(columns="pension"), rows.drop(columns="pension"))
+    both = pipelines.impute(rows, model=model, columns=["pension", "size", "height"])
+    pd.testing.assert_frame_equal(both, pipelines.impute(rows, model=model))
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    command = ["impute", "rows.csv", "-m", str(model), "-o", "filled.csv", "--column", "pension"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert CliRunner().invoke(main, command).exit_code == 0
+        result = CliRunner().invoke(main, [*command[:-1], "weigth", "--force"])
+    written = pd.read_csv(tmp_path / "filled.csv")
+    pd.testing.assert_frame_equal(written, filled.astype({"pension": written["pension"].dtype}))
+    assert result.exit_code == 2
+    assert "does not model such a column; it has size, age, height" in result.output
+
+
+def test_that_a_cell_is_missing_tells_of_the_others(fit_tiny):
+    """Who has left has a date of leaving; it is missing where it is not asked for, and unknown where it is."""
+    rng = np.random.default_rng(0)
+    left = rng.random(1_500) < 0.5
+    rows = pd.DataFrame({"state": np.where(left, "gone", "here"), "x": rng.normal(size=1_500)})
+    rows["years"] = np.where(left, rng.gamma(3, 2, 1_500).round(2), np.nan)
+    model = fit_tiny(rows, "leavers", steps=100, couplings=2, width=16, batch_size=256).model
+    holes = rows[:200].assign(state=None)
+    told = pipelines.impute(holes, model=model, columns=["state"])
+    assert (told["state"] == rows["state"][:200]).mean() > 0.95
+    np.testing.assert_array_equal(told["years"], holes["years"])
+    untold = pipelines.impute(holes, model=model)
+    assert (untold["state"] == "gone")[~left[:200]].mean() > 0.9  # as there is to be a number of years
+
+
 def test_draws_keep_the_variation_that_best_guesses_lose(model):
     rows = people(800, 1)
     holes = rows.assign(weight=np.nan)
