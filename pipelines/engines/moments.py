@@ -35,6 +35,8 @@ def assembled(
         for column, earlier in behind:
             if column.name in learnt and earlier.name in learnt:
                 rows = np.isnan(found[earlier.name]) & ~np.isnan(found[column.name])
+                if earlier.elapsed is not None and earlier.elapsed.unit:  # whose days or hours are its own
+                    rows &= np.isnan(found[earlier.elapsed.since])
                 found[earlier.name][rows] = np.clip(_before(column, earlier, found, learnt), *earlier.bounds)[rows]
     for column in order:
         if column.name in learnt:
@@ -65,19 +67,19 @@ def _before(
 ) -> np.ndarray:
     """The dates of the earlier column, as long before those of the other as was guessed."""
     assert column.elapsed is not None
-    assert earlier.margin is not None
-    own, unit = found[column.name], column.elapsed.unit
-    least, most = column.elapsed.limits
-    between = column.numbers_of(*learnt[column.name], np.zeros(len(own)))
+    own, elapsed = found[column.name], column.elapsed
+    guess, phases = learnt[earlier.name]
     since = None if earlier.elapsed is None else found[earlier.elapsed.since]
-    if unit:  # days or weeks before, at the time that was guessed of these
-        guess = earlier.numbers_of(*learnt[earlier.name], since)
-        within = np.where(np.isnan(guess), unit / 2, guess % unit)
-        numbers = (np.floor(own / unit) - np.floor(between / unit)) * unit + within
-        if since is not None and earlier.elapsed is not None:
-            numbers = np.fmax(numbers, since + earlier.elapsed.limits[0])
-        return np.clip(numbers, own - most, own - least)
-    numbers, phases = earlier.learnt_of(own - between, since)
-    if since is not None:
-        numbers = np.clip(numbers, earlier.margin.low, earlier.margin.high)
-    return earlier.numbers_of(numbers, phases, since)
+    numbers = own - (between := column.numbers_of(*learnt[column.name], np.zeros(len(own))))
+    if elapsed.unit:  # days, weeks or months before, at the time that was guessed of these
+        at = earlier.numbers_of(guess, phases, since)
+        within = np.where(np.isnan(at), elapsed.unit / 2, at - elapsed.start(np.nan_to_num(at)))
+        numbers = elapsed.beginning(elapsed.count(own) - elapsed.count(between)) + within
+    if earlier.elapsed is not None and since is not None:
+        if earlier.rhythm is not None:
+            numbers = earlier.rhythm.nearest(numbers, phases)
+        least, most = earlier.elapsed.limits
+        numbers = np.fmin(np.fmax(numbers, since + least), since + most)
+    least, most = elapsed.limits
+    bounded: np.ndarray = np.clip(numbers, own - most, own - least)
+    return bounded

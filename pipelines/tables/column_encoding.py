@@ -151,23 +151,31 @@ class ColumnEncoding:
             numbers: float64 `[n]`.
             earlier: Those of the column that time is learnt since, if there is one.
         """
-        if self.elapsed is not None and earlier is not None:
-            with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
-                numbers = numbers - self.elapsed.start(earlier)
+        start = self._start(earlier)
         if self.rhythm is None:
-            return numbers, np.empty((len(numbers), 0), np.int32)
+            with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
+                return numbers - start, np.empty((len(numbers), 0), np.int32)
         is_there = np.abs(numbers) < _FAR
         folded, phases = self.rhythm.fold(np.where(is_there, numbers, 0.0))
-        return np.where(is_there, folded, np.nan), phases
+        return np.where(is_there, folded - start, np.nan), phases
+
+    def _start(self, earlier: np.ndarray | None) -> np.ndarray:
+        """What the margin counts from: 0, or what the other column's numbers are of it, NaN where there are none."""
+        if self.elapsed is None or earlier is None:
+            return np.zeros(())
+        is_there = np.abs(earlier) < _FAR
+        start = self.elapsed.start(np.where(is_there, earlier, 0.0))
+        return np.where(is_there, start if self.rhythm is None else self.rhythm.fold(start)[0], np.nan)
 
     def numbers_of(self, learnt: np.ndarray, phases: np.ndarray, earlier: np.ndarray | None) -> np.ndarray:
         """Returns the numbers, float64 `[n]`, that `learnt_of` takes to these, NaN where there are none."""
         numbers: np.ndarray
         with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
-            numbers = learnt if self.rhythm is None else self.rhythm.unfold(learnt, phases)
-            if self.elapsed is None or earlier is None:
-                return numbers
-            numbers = numbers + self.elapsed.start(earlier)
+            numbers = learnt + self._start(earlier)
+            if self.rhythm is not None:
+                numbers = self.rhythm.unfold(numbers, phases)
+        if self.elapsed is None or earlier is None:
+            return numbers
         if self.margin is None or not self.margin.step:
             return numbers
         per_unit = self.margin.per_unit

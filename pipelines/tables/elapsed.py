@@ -11,12 +11,12 @@ import numpy as np
 
 from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import NUMBER, NUMBERS, OBJECT, TEXT, Check, check_object, list_of, or_null
-from pipelines.tables.rhythm import DAYS, Rhythm
+from pipelines.tables.rhythm import DAYS, Rhythm, month_starts, months_of
 
-__all__ = ["WEEK", "Elapsed", "in_order"]
+__all__ = ["MONTH", "WEEK", "Elapsed", "in_order"]
 
-WEEK = 7  # days
-_UNITS = {0.0, *DAYS.values(), *(WEEK * day for day in DAYS.values())}
+WEEK, MONTH = 7.0, 30.436875  # days, the latter on average
+_UNITS = {0.0, *(unit * day for unit in (1.0, WEEK, MONTH) for day in DAYS.values())}
 _LIMITS = Check(
     lambda value: isinstance(value, list) and len(value) == 3 and TEXT.holds(value[0]) and NUMBERS.holds(value[1:]),
     "a column and two numbers",
@@ -39,7 +39,8 @@ class Elapsed:
 
     Attributes:
         since: The other column.
-        unit: 0 if time counts from the moment there; else from the beginning of its day or week, which counts so much.
+        unit: 0 if time counts from the moment there; else from the beginning of its day, week or month, which counts so
+            much (a month on average).
         low: The earliest date of the column itself that was seen, counted from 1970-01-01.
         high: The latest.
         rhythm: Which weekdays, hours and minutes the column itself has, if that is known.
@@ -58,7 +59,23 @@ class Elapsed:
 
     def start(self, earlier: np.ndarray) -> np.ndarray:
         """Returns what time counts from, float64 `[n]`, of the dates of the other column."""
-        return np.floor(earlier / self.unit) * self.unit if self.unit else earlier
+        return self.beginning(self.count(earlier)) if self.unit else earlier
+
+    def count(self, moments: np.ndarray) -> np.ndarray:
+        """Returns how many days, weeks or months, float64 `[n]`, were before those of moments, from 1970-01-01."""
+        day = self._day_of_months
+        whole: np.ndarray = np.floor(moments / (day or self.unit))
+        return months_of(whole) if day else whole
+
+    def beginning(self, count: np.ndarray) -> np.ndarray:
+        """Returns the moments, float64 `[n]`, after so many days, weeks or months."""
+        day = self._day_of_months
+        return month_starts(count) * day if day else count * self.unit
+
+    @property
+    def _day_of_months(self) -> float:
+        """What a day counts if the unit is a month, else 0."""
+        return next((day for day in DAYS.values() if self.unit == MONTH * day), 0.0)
 
     def is_beyond(self, moments: np.ndarray) -> np.ndarray:
         """Returns which dates of the column itself, bool `[n]`, are as none was, whatever the time since others."""

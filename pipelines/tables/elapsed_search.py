@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
-from pipelines.tables.elapsed import WEEK, Elapsed
+from pipelines.tables.elapsed import MONTH, WEEK, Elapsed
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
-from pipelines.tables.rhythm import DAYS
+from pipelines.tables.rhythm import DAYS, Rhythm
 from pipelines.tables.schema import Schema
 
 __all__ = ["since_others"]
@@ -22,7 +22,8 @@ _MIN_ROWS = 100
 _PROBE_ROWS = 20_000
 # Where new rows are to have no other dates than old ones, rows of others are drawn again, if they are not more.
 _MAX_OTHERS = 0.2
-_UNEVEN = 0.05  # total variation between weekdays and those after any of the times that were seen
+# Days of weeks and months stay if they are not as often, by total variation, as after any of the times that were seen.
+_UNEVEN = {"weekday": 0.05, "monthday": 0.2, "monthend": 0.2}
 
 
 def since_others(
@@ -32,7 +33,7 @@ def since_others(
 
     If the time is of some days and hours are told apart, it counts from the beginning of the other's day, and the hours
     remain the column's own; if it is of weeks, and weekdays are not as often as they would be after any time, from that
-    of its week, and so do the weekdays.
+    of its week, and so do the weekdays; and days of the month, from that of its month.
 
     Args:
         columns: As they are learnt by themselves.
@@ -52,34 +53,51 @@ def since_others(
             assert is_there is not None
             moments[column.name] = np.where(is_there, numbers, np.nan)
         for name, since in _closest(moments).items():
-            is_there = np.isfinite(moments[name])
-            own, earlier, rhythm = moments[name][is_there], moments[since][is_there], found[name].rhythm
-            support = found[name].support
-            shuffled = earlier + rng.permutation(own - earlier)
-            if len(support) and (~np.isin(shuffled, support)).mean() > _MAX_OTHERS:
-                continue  # as of the last days of months, which are nobody's some days later
-            unit = 0.0
-            if rhythm is not None:
-                width, weekdays = _width(own - earlier), (_weekdays(part, day) for part in (own, shuffled))
-                if rhythm.weekday and width >= 2 * WEEK * day and np.abs(np.subtract(*weekdays)).sum() / 2 > _UNEVEN:
-                    unit, rhythm = WEEK * day, dataclasses.replace(rhythm, support=())
-                elif rhythm.hour and width >= day:
-                    unit, rhythm = day, dataclasses.replace(rhythm, weekday=(), support=())
+            is_there, alone = np.isfinite(moments[name]), found[name]
+            own, earlier = moments[name][is_there], moments[since][is_there]
+            order = rng.permutation(len(own))
+            unit, rhythm = _counted(own - earlier, own, earlier + (own - earlier)[order], day, alone.rhythm)
             column = dataclasses.replace(
-                found[name],
+                alone,
                 elapsed=Elapsed(
                     since,
                     unit,
-                    *found[name].bounds,
-                    found[name].rhythm,
-                    tuple(support.tolist()),
+                    *alone.bounds,
+                    alone.rhythm,
+                    tuple(alone.support.tolist()),
                     tuple(_limits(name, since, moments)),
                 ),
-                rhythm=rhythm if unit else None,
+                rhythm=rhythm,
             )
-            margin = Margin.learn(column.learnt_of(own, earlier)[0], step_of(schema[name]), rng)
-            found[name] = dataclasses.replace(column, margin=margin)
+            learnt, phases = column.learnt_of(own, earlier)
+            others = ~np.isin(column.numbers_of(learnt[order], phases[order], earlier), alone.support)
+            if not len(alone.support) or others.mean() <= _MAX_OTHERS:
+                found[name] = dataclasses.replace(column, margin=Margin.learn(learnt, step_of(schema[name]), rng))
     return tuple(found.values())
+
+
+def _counted(
+    between: np.ndarray, own: np.ndarray, shuffled: np.ndarray, day: float, rhythm: Rhythm | None
+) -> tuple[float, Rhythm | None]:
+    """What time counts from, as `Elapsed.unit` says, and what of the column's own rhythm remains.
+
+    Args:
+        between: The times, float64 `[n]`.
+        own: The dates of the column.
+        shuffled: Those of another row's time since the other column.
+        day: What a day counts.
+        rhythm: The column's own, or None.
+    """
+    if rhythm is None:
+        return 0.0, None
+    if rhythm.of_days and _unlike(rhythm, own, shuffled) > _UNEVEN[rhythm.of_days]:
+        if not rhythm.weekday:
+            return MONTH * day, dataclasses.replace(rhythm, support=())
+        if _width(between) >= 2 * WEEK * day:
+            return WEEK * day, dataclasses.replace(rhythm, support=())
+    if rhythm.hour and _width(between) >= day:
+        return day, dataclasses.replace(rhythm, weekday=(), monthday=(), monthend=(), support=())
+    return 0.0, None
 
 
 def _closest(moments: Mapping[str, np.ndarray]) -> dict[str, str]:
@@ -109,9 +127,11 @@ def _closest(moments: Mapping[str, np.ndarray]) -> dict[str, str]:
     return found
 
 
-def _weekdays(moments: np.ndarray, day: float) -> np.ndarray:
-    """The shares of the days of the week."""
-    return np.bincount((moments // day % WEEK).astype(int), minlength=WEEK) / len(moments)
+def _unlike(rhythm: Rhythm, *moments: np.ndarray) -> float:
+    """The total variation between the days of the week or month of two columns."""
+    size = rhythm.sizes[0]
+    shares = [np.bincount(rhythm.fold(part)[1][:, 0], minlength=size) / len(part) for part in moments]
+    return float(np.abs(np.subtract(*shares)).sum() / 2)
 
 
 def _limits(name: str, since: str, moments: Mapping[str, np.ndarray]) -> Iterator[tuple[str, float, float]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipelines.errors import AugmentError
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
-from pipelines.tables.elapsed import WEEK
+from pipelines.tables.elapsed import MONTH, WEEK
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Column, Schema
@@ -47,11 +47,12 @@ def _elapsed_problem(encoded: ColumnEncoding, encoding: Encoding, schema: Schema
     if day is None or encoded.margin is None or encoded.elapsed.since not in others:
         return "has the time since a column, and there are no such dates"
     unit = encoded.elapsed.unit
-    if unit not in (0.0, day, WEEK * day) or (encoded.elapsed.rhythm and encoded.elapsed.rhythm.day != day):
+    units = {"weekday": WEEK * day, "monthday": MONTH * day, "monthend": MONTH * day}
+    if unit not in (0.0, day, *units.values()) or (encoded.elapsed.rhythm and encoded.elapsed.rhythm.day != day):
         return "has the time since a column, in days of another length"
     if any(name not in others for name, _, _ in encoded.elapsed.between):
         return "has the time since columns that are no such dates"
-    if bool(unit) != (rhythm is not None) or (rhythm and bool(rhythm.weekday) != (unit == WEEK * day)):
+    if unit != (0.0 if rhythm is None else units.get(rhythm.of_days or "", day)):
         return "has the time since a column, and a rhythm that does not go with it"
     return None
 

@@ -93,11 +93,12 @@ def _placed(
     moved = {relation.column}
     for column in encoding.in_order():
         if column.elapsed is not None and column.elapsed.since in moved and column.name not in settled:
-            earlier = encoding.by_name[column.elapsed.since]
-            new, old = (column.elapsed.start(earlier.numbers_in(part[earlier.name])) for part in (found, cells))
-            own = cells[column.name]
+            earlier, own = encoding.by_name[column.elapsed.since], cells[column.name]
+            new, old = (earlier.numbers_in(part[earlier.name]) for part in (found, cells))
             assert own.values is not None
-            found[column.name] = dataclasses.replace(own, values=own.values + np.nan_to_num(new - old))
+            values = column.numbers_of(*column.learnt_of(own.values, old), new)
+            is_moved = np.isfinite(values) & (new != old)
+            found[column.name] = dataclasses.replace(own, values=np.where(is_moved, values, own.values))
             moved.add(column.name)
     return found, is_placed
 

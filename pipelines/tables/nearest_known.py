@@ -12,7 +12,7 @@ from pipelines.tables.relations import Relation
 
 __all__ = ["nearest_known", "told_by_numbers"]
 
-_NEAR = 28  # days: a date goes so far to stay on its weekday, not into another season
+_NEAR = 31  # days: a date goes so far to stay on its weekday or day of the month, not into another season
 
 
 def nearest_known(

@@ -1,10 +1,10 @@
-"""Dates as a day of the week, an hour of the day, a minute of the hour, and a number that goes on beside them."""
+"""Dates as a day of the week or month, an hour of the day, a minute of the hour, and a number that goes on beside."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,25 @@ import numpy as np
 from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import NUMBER, NUMBERS, check_object, list_of, up_to
 
-__all__ = ["DAYS", "Rhythm"]
+__all__ = ["DAYS", "Rhythm", "month_starts", "months_of"]
 
 DAYS = {"date": 1.0, "datetime": 86_400.0}  # what a day counts, by kind of column
 
 _MINUTE, _HOUR = 60.0, 3_600.0  # seconds
-_SIZES = {"weekday": 7, "hour": 24, "minute": 60}
+_SIZES = {"weekday": 7, "monthday": 31, "monthend": 31, "hour": 24, "minute": 60}
 _THURSDAY = 3  # 1970-01-01 was one; Mondays are 0
-# So many rows tell phases apart, and so many days or weeks those that come again from those that were there once.
-_MIN_ROWS, _MIN_DAYS, _MIN_WEEKS = 1_000, 14, 10
+_FAR = 1e11  # months from 1970, beyond which nobody asks for the day
+# So many rows tell phases apart, and so many days those that come again from those that were there once.
+_MIN_ROWS, _MIN_DAYS = 1_000, 14
+_MIN_SPAN = {"weekday": 70, "monthday": 730, "monthend": 730}
+# Days of the month are told apart if they tell so many nats of a row, and more than weekdays do; fewer rows have one of
+# these only if it tells more.
+_MIN_GAIN, _FEW_ROWS, _MIN_GAIN_OF_FEW = 0.05, 100, 0.1
 # Pearson's statistic of minutes that are equally frequent is 59 on average, and by chance hardly ever more than this.
 _UNEVEN = 150.0
-# Where new rows are to have no other moments than old ones, rows of others are drawn again, if they are not more.
-_MAX_OTHERS = 0.2
+# Where new rows are to have no other moments than old ones, rows of others are drawn again, if they are not more: they
+# would be those of days of the month that are rare.
+_MAX_OTHERS = {None: 0.2, "weekday": 0.2, "monthday": 0.05, "monthend": 0.05}
 _CHECKS = {
     "low": NUMBER,
     "high": NUMBER,
@@ -36,17 +42,19 @@ _CHECKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Rhythm:
-    """Which phases a column of dates has that come again: days of the week, hours of the day, minutes of the hour.
+    """Which phases of dates come again: days of the week or of the month, hours of the day, minutes of the hour.
 
-    A moment is its phases, which are classes, and the time of a shorter calendar, which goes on: its weeks have one
-    day, if weekdays are told apart, its days one hour, its hours one minute. Nothing is lost, and a second is a second,
-    so densities stay as they are.
+    A moment is its phases, which are classes, and the time of a shorter calendar, which goes on: its weeks (or months)
+    have one day, if weekdays (or days of the month) are told apart, its days one hour, its hours one minute. Nothing is
+    lost, and a second is a second, so densities stay as they are.
 
     Attributes:
         low: The earliest moment that was seen, counted from 1970-01-01.
         high: The latest.
         day: What a day counts: 1 for dates, 86,400 for dates with times.
         weekday: The days of the week that were seen, from 0, a Monday, to 6; empty if they are not told apart.
+        monthday: The days of the month that were seen, from 0, the first; likewise.
+        monthend: The same, from 0, the last. One of the three is there at most.
         hour: The hours of the day that were seen, from 0 to 23; likewise.
         minute: The minutes of the hour that were seen; likewise.
         support: The moments that were seen, if new rows are to have no others; else empty.
@@ -56,6 +64,8 @@ class Rhythm:
     high: float
     day: float
     weekday: tuple[int, ...] = ()
+    monthday: tuple[int, ...] = ()
+    monthend: tuple[int, ...] = ()
     hour: tuple[int, ...] = ()
     minute: tuple[int, ...] = ()
     support: tuple[float, ...] = ()
@@ -64,8 +74,8 @@ class Rhythm:
     def learn(cls, moments: np.ndarray, day: float, support: np.ndarray) -> Rhythm | None:
         """Learns from moments; None if they can hardly show a rhythm.
 
-        Hours are told apart if there are several, minutes if all are whole ones and some are more frequent, as where
-        they are scheduled.
+        Weekdays are told apart, or days of the month if these say more. Hours are told apart if there are several,
+        minutes if all are whole ones and some are more frequent, as where they are scheduled.
 
         Args:
             moments: float64 `[n]` with n > 0, counted from 1970-01-01.
@@ -73,11 +83,11 @@ class Rhythm:
             support: The distinct ones, if new rows are to have no others; else empty.
         """
         low, high = float(moments.min()), float(moments.max())
-        if len(moments) < _MIN_ROWS or high - low < _MIN_DAYS * day:
+        if high - low < _MIN_DAYS * day:
             return None
-        told = {"weekday"} if high - low >= _MIN_WEEKS * 7 * day else set()
+        told = set(_days_told(np.floor(moments / day)))
         within = moments % day
-        if len(np.unique(np.floor_divide(within, _HOUR))) > 1:
+        if len(moments) >= _MIN_ROWS and len(np.unique(np.floor_divide(within, _HOUR))) > 1:
             told.add("hour")
             counts, mean = np.bincount((within % _HOUR // _MINUTE).astype(int), minlength=60), len(moments) / 60
             is_uneven = ((counts - mean) ** 2).sum() / mean > _UNEVEN
@@ -87,7 +97,7 @@ class Rhythm:
         if not told:
             return None
         folded, phases = whole.fold(moments)
-        if len(support) and _others(folded, phases) > _MAX_OTHERS:
+        if len(support) and _others(folded, phases) > _MAX_OTHERS[whole.of_days]:
             return None
         seen = dict(zip(whole.names, (tuple(np.unique(phase).tolist()) for phase in phases.T), strict=True))
         return cls(low, high, day, **seen, support=tuple(support.tolist()))
@@ -98,7 +108,7 @@ class Rhythm:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is told apart: some of "weekday", "hour" and "minute"."""
+        """What is told apart: some of "weekday", "monthday", "monthend", "hour" and "minute"."""
         return tuple(self._seen)
 
     @property
@@ -111,9 +121,9 @@ class Rhythm:
         cycles = np.floor(moments / self.day)
         within = moments - cycles * self.day
         phases = []
-        if self.weekday:
-            cycles, weekday = np.divmod(cycles + _THURSDAY, 7)
-            phases.append(weekday)
+        if self.of_days is not None:
+            cycles, phase = _days_of(self.of_days, cycles)
+            phases.append(phase)
         for unit in self._units:
             phases.append(np.floor(within / unit))
             within = within - phases[-1] * unit
@@ -125,9 +135,27 @@ class Rhythm:
         found: np.ndarray = folded - cycles * self._shortest
         for unit, phase in zip(reversed(self._units), phases.T[::-1], strict=False):
             found = found + phase * unit
-        if self.weekday:
+        if self.of_days == "weekday":
             cycles = cycles * 7 + phases[:, 0] - _THURSDAY
+        elif self.of_days is not None:
+            first, last = month_starts(cycles), month_starts(cycles + 1) - 1  # which some phases are beyond
+            is_start = self.of_days == "monthday"
+            cycles = np.minimum(first + phases[:, 0], last) if is_start else np.maximum(last - phases[:, 0], first)
         return np.where((phases < np.array(self.sizes)).all(axis=1), found + cycles * self.day, np.nan)
+
+    def nearest(self, moments: np.ndarray, phases: np.ndarray) -> np.ndarray:
+        """Returns the nearest moments that have phases, int32 `[n, P]`; float64 `[n]`, NaN where there is no moment."""
+        is_there = np.isfinite(moments)
+        folded, _ = self.fold(np.where(is_there, moments, self.low))
+        near = np.stack([self.unfold(folded + by * self._shortest, phases) for by in (-1, 0, 1)])
+        distance = np.abs(near - np.where(is_there, moments, 0.0))
+        chosen = np.argmin(np.where(np.isnan(distance), np.inf, distance), axis=0)
+        return np.where(is_there, np.take_along_axis(near, chosen[np.newaxis], axis=0)[0], np.nan)
+
+    @property
+    def of_days(self) -> str | None:
+        """What of days is told apart: "weekday", "monthday", "monthend", or nothing."""
+        return next((name for name in _MIN_SPAN if name in self._seen), None)
 
     @property
     def _units(self) -> list[float]:
@@ -160,17 +188,65 @@ class Rhythm:
         Raises:
             AugmentError: If it is none.
         """
-        check_object("a rhythm", value, _CHECKS)
+        check_object("a rhythm", value, _CHECKS, optional=("monthday", "monthend"))  # a model may be older
         low, high, day = (float(value[name]) for name in ("low", "high", "day"))
-        lists = {name: tuple(value[name]) for name in _SIZES}
+        lists = {name: tuple(value.get(name, ())) for name in _SIZES}
         found = cls(low, high, day, **lists, support=tuple(map(float, value["support"])))
         if not found.low <= found.high or not all(map(_increase, (*found._seen.values(), found.support))):
             raise AugmentError("the range, the phases or the moments of a rhythm do not increase")
-        if not (found.weekday or found.hour) or (found.minute and not found.hour):
+        if sum(name in found._seen for name in _MIN_SPAN) > 1:
+            raise AugmentError("a rhythm has days of weeks and of months")
+        if not (found.of_days or found.hour) or (found.minute and not found.hour):
             raise AugmentError("a rhythm has no phases")
         if found.day not in DAYS.values() or (found.day == DAYS["date"] and found.hour):
             raise AugmentError("a rhythm has a day of another length")
         return found
+
+
+def months_of(days: np.ndarray) -> np.ndarray:
+    """Returns the months, float64 `[n]`, that days are of, both counted from 1970."""
+    found: np.ndarray = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64).astype(np.float64)
+    return found
+
+
+def month_starts(months: np.ndarray) -> np.ndarray:
+    """Returns the first days of months, float64 `[n]`, both counted from 1970; NaN where there is no month."""
+    is_there = np.abs(months) < _FAR
+    whole = np.where(is_there, months, 0.0).astype(np.int64).astype("datetime64[M]")
+    return np.where(is_there, whole.astype("datetime64[D]").astype(np.int64), np.nan)
+
+
+def _days_of(name: str, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The weeks or months of days, float64 `[n]`, counted from 1970, and which of theirs the days are."""
+    if name == "weekday":
+        return np.divmod(days + _THURSDAY, 7)
+    months = months_of(days)
+    return months, days - month_starts(months) if name == "monthday" else month_starts(months + 1) - 1 - days
+
+
+def _days_told(days: np.ndarray) -> Iterator[str]:
+    """Which days are told apart: of the week or, where these tell more, of the month, from its beginning or end."""
+    span = days.max() - days.min()
+    gains = {name: _gain(name, days) for name, least in _MIN_SPAN.items() if span >= least}
+    if gains:
+        best = max(gains, key=lambda name: gains[name])
+        if len(days) >= _MIN_ROWS:
+            yield best if gains[best] > _MIN_GAIN else "weekday"
+        elif len(days) >= _FEW_ROWS and gains[best] > _MIN_GAIN_OF_FEW:
+            yield best
+
+
+def _gain(name: str, days: np.ndarray) -> float:
+    """By how many nats a row's day is likelier, given the shares of the days in the other half of weeks or months."""
+    every, size = np.arange(days.min(), days.max() + 1), _SIZES[name]
+    usual = np.bincount(_days_of(name, every)[1].astype(int), minlength=size) / len(every)
+    cycles, phases = _days_of(name, days)
+    phases, half = phases.astype(int), np.unique(cycles, return_inverse=True)[1].reshape(-1) % 2
+    gained = np.empty(len(days))
+    for own in (0, 1):
+        counts = np.bincount(phases[half != own], minlength=size) + usual
+        gained[half == own] = np.log(counts / counts.sum() / usual)[phases[half == own]]
+    return float(gained.mean())
 
 
 def _others(folded: np.ndarray, phases: np.ndarray) -> float:

@@ -13,7 +13,7 @@ import pipelines
 from pipelines import AugmentError
 from pipelines.engines.moments import assembled
 from pipelines.tables.bounds import are_inside, bounded
-from pipelines.tables.elapsed import Elapsed
+from pipelines.tables.elapsed import MONTH, Elapsed
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.fulfilment import reconciled, related
@@ -301,6 +301,72 @@ def test_weekdays_are_kept_and_no_date_is_beyond_another(tmp_path):
     assert is_there.any()
     assert (new["cancelled"] >= new["booked"])[is_there].all()
     assert (new["cancelled"] <= new["arrival"])[is_there].all()
+
+
+def invoices(rows=2_000, seed=0):
+    """Invoices, due at the end of the next month, and paid around then; and contracts, from a first to a last day."""
+    rng = np.random.default_rng(seed)
+    sent = pd.Timestamp("2020-01-03") + pd.to_timedelta(rng.integers(0, 900, rows), unit="D")
+    due = (sent.to_period("M") + 1).to_timestamp("M").normalize()
+    paid = due + pd.to_timedelta(rng.integers(-5, 20, rows), unit="D")
+    since = (pd.PeriodIndex(sent, freq="M") - rng.integers(0, 60, rows)).to_timestamp()
+    until = pd.PeriodIndex(since, freq="M") + rng.integers(2, 9, rows)
+    frame = pd.DataFrame({"sent": sent, "due": due, "paid": paid, "since": since})
+    frame["until"] = until.to_timestamp("M").normalize()
+    return frame.apply(lambda column: column.dt.strftime("%Y-%m-%d"))
+
+
+def test_days_of_the_month_are_kept_months_later(tmp_path):
+    encoding, source, schema = learnt(invoices(), tmp_path / "t.csv")
+    columns = named(encoding)
+    learnt_as = {
+        name: (column.elapsed and column.elapsed.since, column.rhythm and column.rhythm.names)
+        for name, column in columns.items()
+    }
+    assert learnt_as["due"] == ("sent", ("monthend",))
+    assert learnt_as["paid"] == ("due", None)
+    assert learnt_as["until"] == ("since", ("monthend",))
+    assert columns["due"].elapsed.unit == MONTH
+    assert columns["due"].margin.low == columns["due"].margin.high == 1
+    check_encoding(Encoding.from_json(json.loads(json.dumps(encoding.to_json()))), schema)
+    rows = encoding.encode(source, schema, np.random.default_rng(1), spread=False)
+    cells = encoding.decode(rows.classes, rows.scores)
+    assert are_inside(encoding, cells).all()
+    for name, column in invoices().items():
+        np.testing.assert_array_equal(pd.to_datetime(cells[name].values, unit="D").strftime("%Y-%m-%d"), column)
+    moved = kept_rows(encoding, source, schema)
+    new = pd.DataFrame({name: pd.to_datetime(values, unit="D") for name, values in moved.items()})
+    assert len(new) > 100
+    assert (new["due"] == (new["sent"].dt.to_period("M") + 1).dt.to_timestamp("M").dt.normalize()).all()
+    assert new["until"].dt.is_month_end.all()
+    assert (new["since"].dt.day == 1).all()
+    assert (new["until"] > new["since"]).all()
+
+
+@pytest.mark.parametrize("missing", [("due",), ("sent",), ("since",), ("until",), ("sent", "due"), ("since", "until")])
+def test_imputed_dates_keep_their_days_of_the_month(fitted_invoices, missing):
+    old = invoices(200, seed=7)
+    new = pipelines.impute(old.assign(**dict.fromkeys(missing, np.nan)), model=fitted_invoices, seed=1)
+    assert new.notna().all(axis=None)
+    dates = new.apply(pd.to_datetime)
+    assert dates["until"].dt.is_month_end.all()
+    assert dates["due"].dt.is_month_end.all()
+    assert (dates["since"].dt.day == 1).mean() > (0.5 if "since" in missing else 0.99)
+    assert (dates["until"] > dates["since"]).all()
+    if missing == ("sent", "due"):  # of a chain, the last alone is known
+        assert (dates["paid"] - dates["due"]).dt.days.between(-5, 19).all()
+    else:
+        months = (dates["due"].dt.to_period("M") - dates["sent"].dt.to_period("M")).map(lambda by: by.n)
+        assert (months == 1).mean() > 0.9
+
+
+@pytest.fixture(scope="module")
+def fitted_invoices(tmp_path_factory):
+    path = tmp_path_factory.mktemp("invoices") / "invoices.csv"
+    invoices().to_csv(path, index=False)
+    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=190, seed=0, relations=False)
+    assert result.handled["until"] == "numbers since since by monthend"
+    return path.with_suffix(".augment")
 
 
 def test_a_missing_date_after_a_placeholder_is_within_the_others(tmp_path):

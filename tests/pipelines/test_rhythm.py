@@ -1,5 +1,6 @@
 """What comes again each week, day or hour is learnt as such, and new rows have it as the table does."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -22,6 +23,15 @@ from pipelines.tables.rhythm import Rhythm
 from pipelines.tables.schema import Column
 
 DAY = 86_400.0
+
+
+def days_of_months(months, days):
+    """Days after 1970-01-01, of months after it and days of these from 0, or from the last one, -1."""
+    first = np.array(months).astype("datetime64[M]")
+    from_last = (first + 1).astype("datetime64[D]") + np.minimum(days, -1)
+    return np.where(np.array(days) < 0, from_last, first.astype("datetime64[D]") + days).astype(np.float64)
+
+
 NONE = np.empty(0)
 RNG = np.random.default_rng(0)
 QUARTERS = 900.0 * RNG.integers(1_440_000, 1_800_000, 5_000)
@@ -34,6 +44,23 @@ MOMENTS = {  # moments, what a day counts, what is told apart
     "three weeks": (RNG.uniform(1e9, 1e9 + 21 * DAY, 5_000), DAY, ("hour",)),
     "midnights": (DAY * RNG.integers(-5_000, 9_000, 5_000), DAY, ("weekday",)),
     "dates": (np.floor(RNG.uniform(-9_000, 20_000, 5_000)), 1.0, ("weekday",)),
+    "mostly the first": (
+        days_of_months(RNG.integers(-300, 600, 5_000), RNG.choice([0, 0, 14, 27, 30], 5_000)),
+        1.0,
+        ("monthday",),
+    ),
+    "the last and some days before": (
+        days_of_months(RNG.integers(-300, 600, 5_000), -RNG.choice([1, 1, 2, 5], 5_000)),
+        1.0,
+        ("monthend",),
+    ),
+    "the first at any time": (
+        DAY * days_of_months(RNG.integers(-300, 600, 5_000), 0) + RNG.integers(0, 86_400, 5_000),
+        DAY,
+        ("monthday", "hour"),
+    ),
+    "a few working days": (np.flatnonzero((np.arange(20_000, 20_300) + 3) % 7 < 5) + 20_000.0, 1.0, ("weekday",)),
+    "a few first days": (days_of_months(np.arange(400, 600), 0), 1.0, ("monthday",)),
 }
 
 
@@ -51,7 +78,8 @@ def test_moments_come_back(name):
     # The same phases as pandas says.
     dates = pd.DatetimeIndex(pd.to_datetime(moments, unit="D" if day == 1 else "s"))
     for phase, part in zip(phases.T, rhythm.names, strict=True):
-        np.testing.assert_array_equal(phase, getattr(dates, part))
+        said = {"monthday": dates.day - 1, "monthend": dates.days_in_month - dates.day}
+        np.testing.assert_array_equal(phase, said[part] if part in said else getattr(dates, part))
 
 
 def test_a_second_is_a_second():
@@ -61,6 +89,25 @@ def test_a_second_is_a_second():
         short = 0.0 if day == 1 else 7.0
         inside = np.floor(moments / 60) * 60 if day > 1 else moments
         np.testing.assert_array_equal(rhythm.fold(inside + short)[0] - rhythm.fold(inside)[0], short)
+
+
+def test_a_month_without_such_a_day_has_the_nearest():
+    firsts = days_of_months(np.arange(600), 0)
+    rhythm = Rhythm.learn(firsts, 1.0, NONE)
+    assert rhythm.unfold(np.array([1.0, 3.0, 4.0]), np.array([[30], [30], [30]])).tolist() == [58.0, 119.0, 150.0]
+    lasts = dataclasses.replace(rhythm, monthday=(), monthend=(0,))
+    assert lasts.unfold(np.array([1.0, 3.0]), np.array([[30], [29]])).tolist() == [31.0, 90.0]
+
+
+def test_days_that_come_again_by_chance_are_no_rhythm():
+    """Days of a few months, or many rows of a few days, tell nothing of other months."""
+    rng = np.random.default_rng(4)
+    bursts = rng.choice(rng.choice(6_000, 150), 5_000).astype(float)
+    assert Rhythm.learn(bursts, 1.0, NONE).names == ("weekday",)
+    assert Rhythm.learn(bursts[:900], 1.0, NONE) is None
+    assert Rhythm.learn(rng.choice(700, 900).astype(float), 1.0, NONE) is None
+    assert Rhythm.learn(days_of_months(rng.integers(0, 20, 5_000), 0), 1.0, NONE).names == ("weekday",)  # two years
+    assert Rhythm.learn(days_of_months(np.arange(99), 0), 1.0, NONE) is None
 
 
 def test_what_can_hardly_show_a_rhythm():
@@ -175,6 +222,9 @@ def test_the_nearest_known_date_is_of_the_same_weekday_if_one_is():
     [
         {"hour": (24,)},
         {"hour": (3, 3)},
+        {"monthday": (31,)},
+        {"monthday": (3,), "monthend": (0,)},
+        {"monthday": (3,), "weekday": (0,)},
         {"hour": ()},
         {"weekday": ("1",)},
         {"day": 1.0},
