@@ -27,10 +27,24 @@ def given(model: Any, context: Any) -> Any:
     Raises:
         ValueError: If there is no conditional coupling in `model`, or `context` does not fit one.
     """
+    if context is None:
+        raise ValueError(f"the context that {getattr(model, 'name', model)!r} is to be given is None.")
     bound = _bind(model, context, {})
     if bound is model:
-        raise ValueError(f"{getattr(model, 'name', model)!r} takes no context: no conditional coupling is in it.")
+        raise ValueError(_unbound(model))
     return bound
+
+
+def _unbound(model: Any) -> str:
+    """Why there is nothing to bind."""
+    name = repr(getattr(model, "name", model))
+    if not isinstance(model, tf.Module) or not context_specs(model):
+        return f"{name} takes no context: no conditional coupling is in it."
+    return (
+        f"{name} has a conditional coupling, but not among the parameters of its parts, from which they are built "
+        "anew: a bijector of your own has to give super().__init__ parameters=dict(locals()), and what a function "
+        "builds has to be given its context there."
+    )
 
 
 def _bind(value: Any, context: Any, seen: dict[int, Any]) -> Any:
@@ -47,7 +61,7 @@ def _bind(value: Any, context: Any, seen: dict[int, Any]) -> Any:
         if isinstance(value, Coupling) and value.context_shape is not None:
             seen[id(value)] = value.given(context)
         else:
-            parameters = {key: (part, _bind(part, context, seen)) for key, part in value.parameters.items()}
+            parameters = {key: (part, _bind(part, context, seen)) for key, part in (value.parameters or {}).items()}
             changed = {key: new for key, (old, new) in parameters.items() if new is not old}
             seen[id(value)] = value.copy(**changed) if changed else value
     return seen[id(value)]

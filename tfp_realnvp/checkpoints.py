@@ -89,6 +89,26 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint | None:
         raise CheckpointError(f"{path} is no checkpoint, or is damaged ({error}). Remove it.") from error
 
 
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Raises if no checkpoint can be written there, or something else would be lost.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        CheckpointError: If there is a file that is no checkpoint.
+    """
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent} is no folder that a checkpoint can be written to.")
+    if path.exists():
+        try:
+            with safetensors.safe_open(path, framework="np") as file:
+                is_one = "checkpoint" in (file.metadata() or {})
+        except (safetensors.SafetensorError, OSError):
+            is_one = False
+        if not is_one:
+            raise CheckpointError(f"{path} is no checkpoint, and would be replaced by one. Remove it, or name another.")
+
+
 def check_same_run(path: str | os.PathLike[str], saved: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Raises `CheckpointError` naming the first difference between the run a checkpoint is of and another."""
     for name, value in run.items():

@@ -10,9 +10,11 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+from tensorflow_probability.python.distributions import transformed_distribution
 
 from tfp_realnvp.binding import context_specs, given
 from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveCategorical
+from tfp_realnvp.distributions.flow import Flow
 from tfp_realnvp.export_rewrites import prepared
 
 __all__ = ["ExportError", "export_sampler", "export_scorer"]
@@ -31,7 +33,8 @@ def export_sampler(
 
     Inputs by name, float32 unless said otherwise:
 
-    - of a flow: `noise`, `[n, *event_shape]`, from `distribution.distribution`; of a conditional one also `context`;
+    - of a flow: `noise`, `[n, *event_shape]`, from `distribution.distribution`, or the base of that if it is a flow
+      itself; of a conditional one also `context`;
     - of an `AutoregressiveCategorical`: `uniforms` in [0, 1), `[n, C]`; with given classes also `classes` `[n, C]`,
       int32, and `is_given` `[C]`, which is 1 for the columns that stay as they are in `classes` and else 0.
 
@@ -82,6 +85,10 @@ def _spec(name: str, columns: int, dtype: tf.DType = tf.float32) -> tf.TensorSpe
 
 
 def _convert_flow(flow: tfd.TransformedDistribution, name: str, method: Callable[[Any, tf.Tensor], Any]) -> bytes:
+    if not isinstance(flow, transformed_distribution._TransformedDistribution):
+        raise TypeError(f"{flow!r} is no transformed distribution, which is noise and a bijector.")
+    while isinstance(base := flow.distribution, transformed_distribution._TransformedDistribution):
+        flow = Flow(base.distribution, tfb.Chain([flow.bijector, base.bijector]), name=flow.name)
     if flow.batch_shape.rank != 0:
         raise ExportError(f"{flow.name!r} has batch shape {flow.batch_shape}; only batch shape [] can be exported.")
     if flow.dtype != tf.float32:

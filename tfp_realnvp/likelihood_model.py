@@ -39,7 +39,25 @@ class LikelihoodModel(tf_keras.Model):
             return self.distribution.log_prob(tuple(inputs))
         x, context = inputs if isinstance(inputs, tuple | list) else (inputs, None)
         distribution = self.distribution if context is None else given(self.distribution, context)
-        return distribution.log_prob(x)
+        return distribution.log_prob(tf.cast(x, distribution.dtype))
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
+        """Saves the weights in TensorFlow's format, as Keras does; in HDF5 there would be none of the distribution's.
+
+        Raises:
+            ValueError: If it is to be HDF5.
+        """
+        _refuse_hdf5(filepath, kwargs.get("save_format", args[1] if len(args) > 1 else None))
+        return super().save_weights(filepath, *args, **kwargs)
+
+    def save(self, filepath: Any, overwrite: bool = True, save_format: str | None = None, **kwargs: Any) -> Any:
+        """Saves the model as a SavedModel, as Keras does.
+
+        Raises:
+            ValueError: If it is to be HDF5 or Keras's own format.
+        """
+        _refuse_hdf5(filepath, save_format)
+        return super().save(filepath, overwrite=overwrite, save_format=save_format, **kwargs)
 
     # AutoGraph would translate TFP's and our own code and find nothing to do; it takes seconds.
     @tf.autograph.experimental.do_not_convert
@@ -62,6 +80,14 @@ class LikelihoodModel(tf_keras.Model):
             loss = tf.reduce_mean(losses) / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return losses
+
+
+def _refuse_hdf5(path: Any, save_format: str | None) -> None:
+    if save_format in ("h5", "keras") or (save_format is None and str(path).endswith((".h5", ".hdf5", ".keras"))):
+        raise ValueError(
+            f"{path}: Keras writes what its layers hold to such files, and nothing of a distribution. tfr.save(flow, "
+            "path) writes the flow; the weights alone go into TensorFlow's format, with a name without suffix."
+        )
 
 
 def unwrap(rows: tuple[Any, ...]) -> Any:

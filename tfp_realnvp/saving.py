@@ -174,7 +174,35 @@ def to_config(obj: tfd.Distribution | tfb.Bijector) -> tuple[dict[str, Any], dic
         TypeError: If a part cannot be written as data.
     """
     writer = _Writer()
-    return writer.encode(obj, "flow"), writer.tensors
+    config = writer.encode(obj, "flow")
+    if _is_too_deep(config):
+        raise TypeError(f"flow is more than {_MAX_DEPTH} objects deep; a chain of all layers at once is not.")
+    return config, writer.tensors
+
+
+def structure_hash(flow: tfd.Distribution | tfb.Bijector) -> str:
+    """Returns the SHA-256 of what a flow is but for the values of its variables, what these began at, and names.
+
+    Of a flow with parts of one's own it is that of the classes of its parts, and of permutations.
+    """
+    try:
+        structure = _bare(to_config(flow)[0])
+    except TypeError:
+        structure = [
+            [
+                type(part).__qualname__,
+                np.asarray(part.permutation).tolist() if isinstance(part, bijectors.Permute) else None,
+            ]
+            for part in (flow, *flow.submodules)
+        ]
+    return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()
+
+
+def _bare(config: Any) -> Any:
+    """The same configuration without names, some of which Keras makes up, and seeds of what variables begin at."""
+    if isinstance(config, dict):
+        return {key: _bare(value) for key, value in config.items() if key not in ("name", "seed")}
+    return [_bare(value) for value in config] if isinstance(config, list) else config
 
 
 def from_config(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Any:
@@ -183,7 +211,8 @@ def from_config(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
     Raises:
         LoadError: If the configuration names what this version does not know, or tensors do not fit it.
     """
-    _check_depth(config)
+    if _is_too_deep(config):
+        raise LoadError("its configuration is nested too deeply.")
     try:
         return _Reader(tensors).decode(config)
     except LoadError:
@@ -192,7 +221,7 @@ def from_config(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
         raise LoadError(f"it is damaged or incomplete: {type(error).__name__}: {error}") from error
 
 
-def _check_depth(config: Any) -> None:
+def _is_too_deep(config: Any) -> bool:
     level = [config]
     for _ in range(_MAX_DEPTH):
         level = [
@@ -202,8 +231,8 @@ def _check_depth(config: Any) -> None:
             for item in (value.values() if isinstance(value, dict) else value)
         ]
         if not level:
-            return
-    raise LoadError("its configuration is nested too deeply.")
+            return False
+    return True
 
 
 class _Writer:
@@ -229,6 +258,8 @@ class _Writer:
                 return {"mask": value.kept.tolist()}
             case list() | tuple():
                 return [self.encode(item, f"{path}.{index}") for index, item in enumerate(value)]
+            case dict() if all(isinstance(key, str) for key in value):
+                return {"dict": [[key, self.encode(item, f"{path}.{key}")] for key, item in value.items()]}
             case np.ndarray():
                 return self._array(value, path)
             case tf.Variable():
@@ -274,6 +305,11 @@ class _Writer:
         return {"transform": name, "arguments": _plain(fields)}
 
     def _conditioner(self, value: conditioners.Conditioner, path: str) -> dict[str, Any]:
+        if (activation := value.recipe.get("activation")) not in _ACTIVATIONS:
+            raise TypeError(
+                f"{path} has the activation {activation!r}, which cannot be saved as data: only the names "
+                f"{', '.join(sorted(_ACTIVATIONS))} can."
+            )
         self._weights(value.network.weights, path)
         return {"conditioner": _plain(value.recipe), "context": self.encode(value.context, f"{path}.context")}
 
@@ -380,6 +416,8 @@ class _Reader:
                 return built
             case {"dtype": dtype}:
                 return tf.as_dtype(dtype)
+            case {"dict": items}:
+                return {str(key): self.decode(item) for key, item in items}
         raise LoadError(f"unknown entry with the keys {sorted(value)}.")
 
     def _conditioner(self, recipe: dict[str, Any], context: Any, path: str) -> conditioners.Conditioner:

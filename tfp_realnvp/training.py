@@ -17,17 +17,19 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import in_memory
 from tfp_realnvp.adam import adam
-from tfp_realnvp.checkpoints import Checkpointer, Part, Variables, check_same_run, hash_of, read_checkpoint
+from tfp_realnvp.checkpoints import Checkpointer, Part, Variables, check_path, check_same_run, hash_of, read_checkpoint
 from tfp_realnvp.divergence import HINT, DivergenceError, Fallback
 from tfp_realnvp.in_memory import InMemoryModel, row_number_blocks, untuned
 from tfp_realnvp.kept_weights import Averaged, BestWeights
 from tfp_realnvp.likelihood_model import unwrap
+from tfp_realnvp.saving import structure_hash
 from tfp_realnvp.schedule import StopAtEnd, WarmUpCosine
 from tfp_realnvp.training_rows import split
 from tfp_realnvp.variables import assign_all, values_of
 
 __all__ = ["fit", "is_worth_compiling"]
 
+_NEEDED = ("epochs", "batch_size", "learning_rate")  # numbers that cannot be None
 _SECONDS_PER_CALL = 1.0  # at most, where the clock counts
 # Measured roughly: XLA's seconds come back after tens of steps of a wide flow, thousands of a small one.
 _MIN_STEPS_TO_COMPILE = 200
@@ -138,11 +140,15 @@ def fit(
 
     Raises:
         DivergenceError: If training diverges a fourth time.
-        CheckpointError: If `checkpoint` is damaged, or is one of another run.
+        CheckpointError: If `checkpoint` is damaged, is one of another run, or is a file of another kind.
         OSError: If a checkpoint cannot be written; the last one is still there.
         ValueError: If the rows do not fit the flow, hold NaN or infinity, or an option is out of range.
     """
     started = time.monotonic()
+    if not isinstance(flow, tfd.Distribution):
+        raise TypeError(
+            f"flow must be a distribution, got {flow!r}; tfd.TransformedDistribution makes one of a bijector."
+        )
     if resume and checkpoint is None:
         raise ValueError("resume needs checkpoint, the file to go on from.")
     saved = read_checkpoint(checkpoint) if resume and checkpoint is not None else None
@@ -157,11 +163,26 @@ def fit(
     options: dict[str, Any] = {"epochs": epochs, "steps": steps, "batch_size": batch_size}
     options |= {"learning_rate": learning_rate, "patience": patience, "max_time": max_time}
     for what, value in options.items():
+        if not isinstance(value, float | int | np.number | None) or (value is None and what in _NEEDED):
+            raise TypeError(f"{what} must be a number, got {value!r}.")
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
     for share in weight_decay.values() if isinstance(weight_decay, Mapping) else [weight_decay]:
         if share is not None and not share >= 0:
             raise ValueError(f"weight_decay must be at least 0, got {share}.")
+    for part in weight_decay if isinstance(weight_decay, Mapping) else ():
+        if not any(part in variable.name for variable in flow.trainable_variables):
+            raise ValueError(f"weight_decay names {part!r}, which is in no variable's name.")
+    if isinstance(callbacks, tf_keras.callbacks.Callback):
+        raise TypeError(f"callbacks must be a list, got {callbacks!r} alone.")
+    for callback in callbacks:
+        if isinstance(callback, tf_keras.callbacks.LearningRateScheduler | tf_keras.callbacks.ReduceLROnPlateau):
+            raise ValueError(
+                f"{type(callback).__name__} would do nothing: fit has a schedule of its own, up to learning_rate. To "
+                "have another, train a LikelihoodModel by Keras's fit."
+            )
+    if checkpoint is not None:
+        check_path(checkpoint)
     if checkpoint_interval < 0:
         raise ValueError(f"checkpoint_interval must be at least 0, got {checkpoint_interval}.")
 
@@ -190,6 +211,7 @@ def fit(
         run = options | {"seed": int(seed), "ema_momentum": ema_momentum, "jit_compile": jit_compile}
         run["weight_decay"] = weight_decay
         run |= {"rows": hash_of(rows), "validation rows": hash_of(held_out), "shapes of variables": variables.shapes}
+        run["the flow (its permutations, networks or base)"] = [structure_hash(flow)]
         if saved is not None:
             check_same_run(checkpoint, saved.run, run)
 
@@ -242,6 +264,8 @@ def fit(
         stopped_by = "max_time"
     if best.best_epoch < 0:
         raise DivergenceError(f"The validation loss was never finite; the flow is as it was. {HINT}")
+    if not np.isfinite(history.history.get("loss", [0.0])).any():
+        raise DivergenceError(f"The loss was never finite; the flow has the weights that validation liked best. {HINT}")
     history.params = {
         "verbose": verbose,
         "epochs": plan.epochs,

@@ -14,6 +14,8 @@ from tfp_realnvp.likelihood_model import is_joint
 
 __all__ = ["split"]
 
+_COARSE = 0.02  # of the range of numbers: what they are rounded to at most
+
 
 def split(
     flow: tfd.Distribution, x: Any, context: Any, validation_data: Any, validation_split: float, seed: int | None
@@ -36,13 +38,20 @@ def split(
 
 
 def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tuple[np.ndarray, ...]:
+    if isinstance(value, tf.data.Dataset):
+        raise TypeError(f"{what} is a tf.data.Dataset; fit takes arrays. LikelihoodModel takes datasets.")
     if is_joint(flow):
         return _as_joint_rows(flow, what, value, context)
+    if np.ma.is_masked(value):
+        raise ValueError(f"{what} has masked entries, which a density cannot be asked of.")
     rows = np.asarray(value, tf.as_dtype(flow.dtype).as_numpy_dtype)
+    if rows.ndim == 1 + len(flow.event_shape) and not len(rows):
+        raise ValueError(f"{what} has no rows.")
     if rows.ndim != 1 + len(flow.event_shape) or rows.shape[1:] != tuple(flow.event_shape) or not len(rows):
         raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
     if not np.isfinite(rows).all():
         raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(rows))[0][0]}.")
+    _check_precision(what, np.asarray(value), rows.dtype)
     if context is None:
         return (rows,)
     contexts = np.asarray(context)
@@ -53,6 +62,20 @@ def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tup
         raise ValueError(f"the context of {what} must have one entry a row, got shape {contexts.shape}.")
     dtype = next(part.context.dtype for part in bound.submodules if isinstance(part, BoundCoupling))
     return rows, contexts.astype(dtype.as_numpy_dtype)
+
+
+def _check_precision(what: str, rows: np.ndarray, dtype: np.dtype[Any]) -> None:
+    """Refuses entries, such as seconds since 1970, that would be nearly the same number in another dtype."""
+    if dtype.kind != "f" or rows.dtype.kind not in "fiu":
+        return
+    low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+    step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(dtype)).astype(np.float64)
+    if (is_lost := step > _COARSE * (high - low)).any() and (is_lost := is_lost & (high > low)).any():
+        entry = ", ".join(map(str, np.argwhere(is_lost)[0].tolist()))
+        raise ValueError(
+            f"{what} has numbers in entry [{entry}] of a row, {low[is_lost][0]:g} to {high[is_lost][0]:g}, which "
+            f"{dtype.name} hardly tells apart. Subtract their mean and divide by their deviation."
+        )
 
 
 def _as_joint_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tuple[np.ndarray, ...]:

@@ -396,3 +396,44 @@ def test_a_bound_flow_transports_the_samples_of_mcmc(flow):
 def test_given_reaches_into_dictionaries(flow):
     joint = given(tfd.JointDistributionNamed({"a": flow, "b": tfd.Normal(0.0, 1.0)}), normal(2))
     assert joint.sample(seed=(0, 1))["a"].shape == flow.event_shape
+
+
+class Doubling(tfb.Bijector):
+    """One that does not say what its parameters are, as TFP lets it."""
+
+    def __init__(self):
+        super().__init__(forward_min_event_ndims=0)
+
+    def _forward(self, x):
+        return 2 * x
+
+    def _inverse(self, y):
+        return y / 2
+
+    def _forward_log_det_jacobian(self, x):
+        return tf.math.log(2.0) * tf.ones_like(x)
+
+
+class Holding(tfb.Bijector):
+    """One whose parameters do not name the bijector in it."""
+
+    def __init__(self, inner):
+        self.inner = inner
+        super().__init__(forward_min_event_ndims=1)
+
+
+def test_bijectors_without_parameters_stay_as_they_are(flow):
+    shape = flow.event_shape
+    doubled = tfd.TransformedDistribution(flow.distribution, tfb.Chain([Doubling(), flow.bijector]))
+    x = normal(*shape)
+    found = given(doubled, normal(2)).log_prob(2 * x)
+    np.testing.assert_allclose(found, flow.given(normal(2)).log_prob(x) - shape[0] * np.log(2), rtol=1e-5)
+
+
+def test_what_is_hidden_is_said_to_be_and_none_is_no_context(flow):
+    with pytest.raises(ValueError, match=r"not among the parameters of its parts.* parameters=dict\(locals\(\)\)"):
+        given(Holding(flow.bijector), normal(2))
+    with pytest.raises(ValueError, match="is None"):
+        flow.given(None)
+    with pytest.raises(TypeError, match="a context is handed over as context="):
+        flow.log_prob(normal(*flow.event_shape), normal(2))

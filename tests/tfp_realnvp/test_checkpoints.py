@@ -9,17 +9,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import (
+    AffineCoupling,
     CheckpointError,
     ClassContext,
+    Permute,
     checkpoints,
     fit,
+    half_mask,
     image_real_nvp,
     in_memory,
     real_nvp,
     residual_mlp,
+    save,
     schedule,
     training,
 )
@@ -492,3 +497,54 @@ def test_resume_needs_to_know_from_where():
         fit(gaussian(), X, resume=True, verbose=0)
     with pytest.raises(ValueError, match="checkpoint_interval must be at least 0"):
         fit(gaussian(), X, checkpoint_interval=-1.0, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 2}, {"seed": 1, "activation": "tanh"}, {"seed": 1, "log_scale_clamp": 5.0}, {"seed": 1, "base": "t"}],
+    ids=str,
+)
+def test_another_flow_with_variables_of_the_same_shapes_is_refused(path, options):
+    rows = np.random.default_rng(0).normal(size=[200, 4]).astype(np.float32)
+
+    def make(base=None, **more):
+        base = None if base is None else tfd.Sample(tfd.StudentT(5.0, 0.0, 1.0), 4)
+        return real_nvp(4, num_couplings=4, hidden_units=[8], base=base, **more)
+
+    run = {"epochs": 1, "seed": 0, "verbose": 0, "checkpoint": path, "jit_compile": False}
+    flow = make(seed=1)
+    fit(flow, rows, **run)
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match=r"another run: the flow \(its permutations, networks or base\)"):
+        fit(make(**options), rows, resume=True, **run)
+    assert path.read_bytes() == before
+    again = make(seed=1)
+    fit(again, rows, resume=True, **run)
+    np.testing.assert_array_equal(again.log_prob(rows), flow.log_prob(rows))
+
+
+def test_a_flow_with_functions_of_its_own_is_known_by_its_permutations(path):
+    rows = np.random.default_rng(0).normal(size=[100, 2]).astype(np.float32)
+
+    def make(order):
+        network = tf_keras.Sequential([tf_keras.layers.Dense(2)])
+        coupling = AffineCoupling(half_mask(2), lambda kept: tf.unstack(network(kept)[..., tf.newaxis], axis=-2))
+        return tfd.TransformedDistribution(
+            tfd.MultivariateNormalDiag(tf.zeros(2)), tfb.Chain([coupling, Permute(order)], name="chain")
+        )
+
+    run = {"epochs": 1, "seed": 0, "verbose": 0, "checkpoint": path, "jit_compile": False}
+    fit(make([1, 0]), rows, **run)
+    fit(make([1, 0]), rows, resume=True, **run)
+    with pytest.raises(CheckpointError, match="another run: the flow"):
+        fit(make([0, 1]), rows, resume=True, **run)
+
+
+def test_nothing_else_is_overwritten_and_a_missing_folder_told_before_training(path, tmp_path):
+    save(gaussian(), path)
+    before = path.read_bytes()
+    for where, error in ((path, CheckpointError), (tmp_path / "none" / "run", FileNotFoundError)):
+        killer = Killer(where, "before an epoch", 0)
+        with pytest.raises(error, match=r"would be replaced|no folder"):
+            fit(gaussian(), X, checkpoint=where, callbacks=[killer], **OPTIONS)
+    assert path.read_bytes() == before

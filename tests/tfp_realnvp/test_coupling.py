@@ -1,6 +1,8 @@
 """Couplings against their formula, against autodiff, and against the traps of TFP's cache and tracking."""
 
+import copy
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -1017,3 +1019,11 @@ def test_tfps_default_template_is_a_conditioner_and_is_trained():
     randomize(coupling)
     assert_round_trip(coupling, x)
     assert_log_det_matches_autodiff(coupling, x)
+
+
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_twin_that_would_share_the_cache_is_refused(twin):
+    chain = tfb.Chain([AffineCoupling(half_mask(2), mlp(1, 1))])
+    for part in (chain.bijectors[0], chain)[: 1 if twin is copy.copy else 2]:
+        with pytest.raises(TypeError, match=r"can neither be pickled nor copied .* tfr.from_config"):
+            twin(part)

@@ -410,3 +410,18 @@ def test_samplers_of_classes_only_read_their_variables(with_given, monkeypatch):
     monkeypatch.setattr(export_rewrites, "convert_variables_to_constants_v2", slow)
     distribution = AutoregressiveCategorical([3, 4], parents=[[1], [0]], seed=0)
     assert export_sampler(distribution, with_given=with_given)
+
+
+def test_a_flow_that_is_transformed_once_more_is_exported_from_its_noise():
+    flow = real_nvp(2, num_couplings=2, hidden_units=[8], seed=0)
+    randomize(flow, seed=1)
+    twice = tfd.TransformedDistribution(tfd.TransformedDistribution(flow, tfb.Shift([1.0, 2.0])), tfb.Exp())
+    noise = np.random.default_rng(0).normal(size=[5, 2]).astype(np.float32)
+    expected = tf.exp(flow.bijector.forward(noise) + tf.constant([1.0, 2.0]))
+    assert_accurate(run(export_sampler(twice), noise), expected.numpy())
+    assert_accurate(run(export_scorer(twice), expected.numpy()), twice.log_prob(expected).numpy())
+
+
+def test_what_has_no_bijector_cannot_be_exported():
+    with pytest.raises(TypeError, match="no transformed distribution"):
+        export_sampler(tfd.Sample(real_nvp(2, num_couplings=2), 3))

@@ -108,5 +108,5 @@ def test_sizes_that_are_none_are_refused(sizes):
     "base", [tfd.Normal(0.0, 1.0), tfd.Sample(tfd.Normal(0.0, 1.0), 3), tfd.MultivariateNormalDiag(np.zeros([4, 2]))]
 )
 def test_a_base_of_another_shape_is_refused(base):
-    with pytest.raises(ValueError, match=r"base must have event shape \[2\] and batch shape \[\]"):
+    with pytest.raises(ValueError, match=r"base must have event shape \[2\], batch shape \[\] and dtype float32"):
         real_nvp(2, base=base)

@@ -276,5 +276,5 @@ def test_a_checkpoint_brings_every_variable_back(tmp_path):
 )
 def test_a_flow_that_cannot_be_given_the_classes_is_refused(context, found):
     flow = real_nvp(3, num_couplings=2, hidden_units=[4], context=context)
-    with pytest.raises(ValueError, match=rf"'real_nvp' {found}: build it with context=ClassContext\(\[3, 2\]\)"):
+    with pytest.raises(ValueError, match=rf"'flow' {found}: build it with context=ClassContext\(\[3, 2\]\)"):
         Mixed(AutoregressiveCategorical(SIZES), flow)

@@ -247,3 +247,35 @@ def test_it_starts_as_the_identity(event_size, num_couplings):
     """The permutations undo each other, so a base that tells its entries apart starts in its place."""
     flow = real_nvp(event_size, num_couplings=num_couplings, hidden_units=[4], seed=event_size)
     assert_identity(flow.bijector, np.random.default_rng(0).normal(size=[5, event_size]).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"context": 3}, TypeError, r"context must be a Context, such as FeatureContext\(3\)"),
+        ({"transform": "spline"}, TypeError, "transform must be a Transform"),
+        ({"base": tfd.Normal}, TypeError, "base must be a Distribution"),
+        ({"hidden_units": 64}, TypeError, "hidden_units must be a list"),
+        ({"base": tfd.MultivariateNormalDiag(np.zeros(2))}, ValueError, "dtype float32, got .* float64"),
+    ],
+    ids=["context", "transform", "base", "hidden units", "dtype"],
+)
+def test_arguments_of_another_kind_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        real_nvp(2, **options)
+
+
+def test_flows_of_the_default_name_share_a_joint_distribution():
+    flows = [real_nvp(2, num_couplings=2, seed=seed) for seed in (0, 1)]
+
+    def model():
+        first = yield flows[0]
+        yield flows[1]
+        yield tfd.Independent(tfd.Normal(first, 1.0), 1)
+
+    joint = tfd.JointDistributionCoroutineAutoBatched(model)
+    assert np.isfinite(joint.log_prob(joint.sample(seed=(0, 1))))
+    pinned = tfd.JointDistributionSequential([flows[0], lambda z: tfd.Normal(z[..., 0], 1.0)]).experimental_pin(
+        None, 1.0
+    )
+    assert np.isfinite(pinned.unnormalized_log_prob(np.zeros(2, np.float32)))

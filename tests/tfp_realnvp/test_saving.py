@@ -793,3 +793,39 @@ def test_a_loaded_conditioner_drops_the_same_units(tmp_path):
     np.testing.assert_array_equal(
         loaded.conditioner.network(x, training=True), coupling.conditioner.network(x, training=True)
     )
+
+
+def too_deep():
+    found = Permute([1, 0])
+    for _ in range(50):
+        found = tfb.Chain([tfb.Shift([1.0, 2.0]), found])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: mlp_flow("log_softmax"), r"conditioner has the activation 'log_softmax', which cannot be saved"),
+        (lambda: mlp_flow(None), r"conditioner has the activation None, which cannot be saved"),
+        (lambda: mlp_flow(tf.nn.tanh), r"conditioner has the activation <function tanh"),
+        (too_deep, "more than 100 objects deep"),
+    ],
+    ids=["unknown name", "none", "function", "depth"],
+)
+def test_what_load_would_refuse_is_not_written(tmp_path, make, message):
+    with pytest.raises(TypeError, match=message):
+        save(make(), tmp_path / "a.flow")
+    assert not any(tmp_path.iterdir())
+
+
+def mlp_flow(activation):
+    return real_nvp(2, num_couplings=2, hidden_units=[4], activation=activation, seed=0)
+
+
+def test_a_joint_distribution_by_names_comes_back(tmp_path):
+    joint = tfd.JointDistributionNamed({"a": real_nvp(2, num_couplings=2, seed=0), "b": tfd.Normal(0.0, 1.0)})
+    save(joint, tmp_path / "a.flow")
+    x = joint.sample(5, seed=(0, 1))
+    np.testing.assert_array_equal(load(tmp_path / "a.flow").log_prob(x), joint.log_prob(x))
+    with pytest.raises(TypeError, match=r"builtins\.function"):
+        save(tfd.JointDistributionNamed({"a": lambda: tfd.Normal(0.0, 1.0)}), tmp_path / "b.flow")

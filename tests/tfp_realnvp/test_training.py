@@ -469,7 +469,15 @@ def _with(value, row):
     [
         (X[:, :1], {}, r"x must have shape \[n, 2\], got \(600, 1\)"),
         (X[0], {}, r"x must have shape \[n, 2\], got \(2,\)"),
-        (X[:0], {}, r"x must have shape \[n, 2\], got \(0, 2\)"),
+        (X[:0], {}, "x has no rows"),
+        (
+            X + np.float64(1.7e9),
+            {},
+            r"numbers in entry \[0\] of a row, 1.7e\+09 to 1.7e\+09, which float32 hardly tells",
+        ),
+        (np.ma.masked_greater(X, 2.0), {}, "x has masked entries"),
+        (X, {"weight_decay": {"nobody's": 0.1}}, "names \"nobody's\", which is in no variable's name"),
+        (X, {"callbacks": [tf_keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau would do nothing: fit has a"),
         (X[None], {}, r"x must have shape \[n, 2\], got \(1, 600, 2\)"),
         (_with(np.nan, 17), {}, "x holds NaN or infinity in row 17"),
         (_with(-np.inf, 599), {}, "x holds NaN or infinity in row 599"),
@@ -494,6 +502,39 @@ def test_what_cannot_be_trained_on_is_refused_before_anything_changes(x, options
     with pytest.raises(ValueError, match=message):
         fit(flow, x, **{"verbose": 0, "epochs": 1} | options)
     assert are_equal(before, weights_of(flow))
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "message"),
+    [
+        (
+            tf.data.Dataset.from_tensors(X),
+            {},
+            "x is a tf.data.Dataset; fit takes arrays",
+        ),
+        (X, {"batch_size": None}, "batch_size must be a number, got None"),
+        (X, {"learning_rate": WarmUpCosine(0.1, 5)}, "learning_rate must be a number"),
+        (X, {"callbacks": tf_keras.callbacks.EarlyStopping()}, "callbacks must be a list"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(x, options, message):
+    with pytest.raises(TypeError, match=message):
+        fit(diagonal_gaussian(), x, **{"verbose": 0, "epochs": 1} | options)
+
+
+def test_a_bijector_is_no_flow():
+    with pytest.raises(TypeError, match="flow must be a distribution"):
+        fit(real_nvp(2).bijector, X)
+
+
+def test_a_constant_column_is_not_too_close_together():
+    rows = np.stack([np.full(100, 0.1), np.arange(100.0)], axis=1)
+    fit(diagonal_gaussian(), rows, epochs=1, verbose=0)
+
+
+def test_a_loss_that_is_never_finite_is_no_training():
+    with pytest.raises(DivergenceError, match="The loss was never finite"):
+        fit(real_nvp(2, num_couplings=2, hidden_units=[8], seed=0), 1e18 * X, epochs=3, verbose=0, seed=0)
 
 
 def test_a_flow_without_variables_is_refused():
@@ -531,6 +572,30 @@ def test_likelihood_model_averages_over_batches():
     assert model.evaluate(x, batch_size=100, verbose=0) == pytest.approx(whole, rel=1e-4)
     history = model.fit(x, batch_size=100, shuffle=False, epochs=1, verbose=0)
     assert history.history["loss"] == [pytest.approx(whole, rel=1e-4)]
+
+
+@pytest.mark.parametrize("write", ["w.h5", "w.hdf5", "w.keras"])
+def test_likelihood_model_refuses_files_that_would_hold_nothing_of_the_flow(write, tmp_path):
+    model = LikelihoodModel(diagonal_gaussian())
+    model.compile(tf_keras.optimizers.Adam())
+    model.fit(X, epochs=1, verbose=0)
+    path = str(tmp_path / write)
+    for attempt in (lambda: model.save_weights(path), lambda: model.save(path)):
+        with pytest.raises(ValueError, match="nothing of a distribution"):
+            attempt()
+    assert not any(tmp_path.iterdir())
+    model.save_weights(str(tmp_path / "weights"))
+    other = LikelihoodModel(diagonal_gaussian())
+    other(X[:1])
+    other.load_weights(str(tmp_path / "weights")).expect_partial()
+    assert are_equal(weights_of(other.distribution), weights_of(model.distribution))
+
+
+def test_likelihood_model_casts_rows_of_another_dtype():
+    model = LikelihoodModel(diagonal_gaussian())
+    model.compile(tf_keras.optimizers.Adam())
+    rows = tf.data.Dataset.from_tensor_slices(X.astype(np.float64)).batch(50)
+    assert np.isfinite(model.fit(rows, epochs=1, verbose=0).history["loss"]).all()
 
 
 def test_likelihood_model_takes_a_dataset():

@@ -48,6 +48,13 @@ class FusedBijector(tfb.Bijector):
     def _get_parameterization(self) -> int:
         return self._serial_number
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(
+            f"{self.name!r} can neither be pickled nor copied by copy.copy or copy.deepcopy: TFP would take it and its "
+            "twin for one. tfr.from_config(*tfr.to_config(flow)) is a twin with variables of its own; tfr.save writes "
+            "a file."
+        )
+
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {}  # nothing has a batch shape, unless a subclass says so

@@ -26,14 +26,13 @@ class Flow(transformed_distribution._TransformedDistribution):
         distribution: The base distribution, of noise.
         bijector: From noise to data.
         validate_args: As in `tfd.Distribution`.
-        name: As in `tfd.Distribution`.
+        name: As in `tfd.Distribution`. Several flows of the default's name may be in one joint distribution.
     """
 
     def __init__(
         self,
         distribution: tfd.Distribution,
         bijector: tfb.Bijector,
-        *,
         validate_args: bool = False,
         name: str = "flow",
     ) -> None:
@@ -64,10 +63,12 @@ class Flow(transformed_distribution._TransformedDistribution):
 
     def log_prob(self, value: Any, name: str = "log_prob", *, context: Any = None, **kwargs: Any) -> tf.Tensor:
         """Returns the log-density of `value`, `[..., *event_shape]`, in nats; see the class for `context`."""
+        _check_name(name)
         return self._for(context).log_prob(value, name=name, **kwargs)
 
     def prob(self, value: Any, name: str = "prob", *, context: Any = None, **kwargs: Any) -> tf.Tensor:
         """Returns the density of `value`, `[..., *event_shape]`; see the class for `context`."""
+        _check_name(name)
         return self._for(context).prob(value, name=name, **kwargs)
 
     def sample(
@@ -94,3 +95,8 @@ class Flow(transformed_distribution._TransformedDistribution):
             sample_shape, seed=seed, name=name, **kwargs
         )
         return samples, log_prob
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a string, got {type(name).__name__}; a context is handed over as context=….")

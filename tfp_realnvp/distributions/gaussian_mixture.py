@@ -20,7 +20,7 @@ def gaussian_mixture(
     spread: float = 2.0,
     dtype: Any = tf.float32,
     seed: int | None = None,
-    name: str = "gaussian_mixture",
+    name: str | None = None,
 ) -> tfd.MixtureSameFamily:
     """Builds a mixture of Gaussians with diagonal covariances whose weights, means and scales are variables.
 
@@ -33,7 +33,7 @@ def gaussian_mixture(
         spread: Standard deviation of the means at the start; the scales start at one.
         dtype: Floating dtype.
         seed: Integer seed of the means, or None for fresh ones.
-        name: Name of the distribution and prefix of its variables.
+        name: Name of the distribution, TFP's own by default, and prefix of its variables.
 
     Returns:
         A `tfd.MixtureSameFamily` with event shape `[D]` and batch shape `[]`.
@@ -43,13 +43,13 @@ def gaussian_mixture(
     """
     if event_size < 1 or num_components < 1:
         raise ValueError(f"event_size and num_components must be at least 1, got {event_size} and {num_components}.")
-    shape = [num_components, event_size]
+    shape, prefix = [num_components, event_size], name or "gaussian_mixture"
     means = np.random.default_rng(seed).normal(scale=spread, size=shape)
     return tfd.MixtureSameFamily(
-        tfd.Categorical(logits=tf.Variable(tf.zeros(num_components, dtype), name=f"{name}_logits")),
+        tfd.Categorical(logits=tf.Variable(tf.zeros(num_components, dtype), name=f"{prefix}_logits")),
         tfd.MultivariateNormalDiag(
-            tf.Variable(means, dtype=dtype, name=f"{name}_means"),
-            tfp.util.TransformedVariable(tf.ones(shape, dtype), tfb.Softplus(), name=f"{name}_scales"),
+            tf.Variable(means, dtype=dtype, name=f"{prefix}_means"),
+            tfp.util.TransformedVariable(tf.ones(shape, dtype), tfb.Softplus(), name=f"{prefix}_scales"),
         ),
-        name=name,
+        name=name or "MixtureSameFamily",
     )

@@ -46,7 +46,7 @@ def image_real_nvp(
     dtype: Any = tf.float32,
     conditioner_dtype: Any = None,
     seed: int | None = None,
-    name: str = "image_real_nvp",
+    name: str = "flow",
 ) -> Flow:
     """Builds the multi-scale architecture of RealNVP over images (Dinh et al., 2017, sections 3.6 and 4.1).
 

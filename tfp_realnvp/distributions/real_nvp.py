@@ -39,7 +39,7 @@ def real_nvp(
     dtype: Any = tf.float32,
     conditioner_dtype: Any = None,
     seed: int | None = None,
-    name: str = "real_nvp",
+    name: str = "flow",
 ) -> Flow:
     """Builds a RealNVP over vectors (Dinh et al., 2017, section 3).
 
@@ -79,18 +79,29 @@ def real_nvp(
 
     Raises:
         ValueError: If the event is not a vector of at least 2 entries (1 with a context), `num_couplings < 2`, or
-            the base has another event shape.
+            the base has another event shape or dtype.
+        TypeError: If an argument is of another kind than said above.
     """
     shape = [int(size) for size in np.atleast_1d(event_shape)]
     if len(shape) != 1:
         raise ValueError(f"event_shape must be one number of entries, got {shape}.")
+    for what, value, kind in (("base", base, tfd.Distribution), ("transform", transform, Transform)):
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(
+                f"{what} must be a {kind.__name__}, such as an object of one of its classes, got {value!r}."
+            )
+    if context is not None and not isinstance(context, Context):
+        raise TypeError(f"context must be a Context, such as FeatureContext({context!r}), got {context!r}.")
+    if isinstance(hidden_units, int):
+        raise TypeError(f"hidden_units must be a list, the units of each layer, got {hidden_units}.")
     if num_couplings < 2:
         raise ValueError(f"num_couplings must be at least 2 for every entry to be transformed, got {num_couplings}.")
     if base is None:
         base = gaussian_noise(shape, dtype)
-    elif base.event_shape.as_list() != shape or base.batch_shape.rank != 0:
+    elif base.event_shape.as_list() != shape or base.batch_shape.rank != 0 or base.dtype != tf.as_dtype(dtype):
         raise ValueError(
-            f"base must have event shape {shape} and batch shape [], got {base.event_shape} and {base.batch_shape}."
+            f"base must have event shape {shape}, batch shape [] and dtype {tf.as_dtype(dtype).name}, got "
+            f"{base.event_shape}, {base.batch_shape} and {base.dtype.name}."
         )
     mask = Mask([False]) if shape == [1] and context is not None else half_mask(shape[0])
     transform = Affine(log_scale_clamp) if transform is None else transform
