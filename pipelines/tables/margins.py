@@ -23,6 +23,8 @@ _TAIL_SHARE = 0.02
 # Up to so many distinct values, each held by so many rows on average, new rows have the old ones' values.
 _MAX_SUPPORT = 2000
 _MIN_ROWS_PER_VALUE = 4
+# So many times as wide as most are gaps on whose edges values would pile up, as after 0759 in times written as numbers.
+_WIDE_GAP = 4
 # A cell's rows are equally likely all over it. Their scores are so too between two points this far apart, nearly.
 _BENDS = np.arange(-6.0, 6.1, 0.25).tolist()
 _NUMBERS = ("low", "high", "origin", "step", "per_unit")
@@ -82,7 +84,11 @@ class Margin:
             index = np.unique(np.linspace(0, len(values) - 1, number).astype(int))
             edges, shares = spread[index], (index + 0.5) / len(values)
             heavy = counts > len(values) / (2 * number)
-            if heavy.any() and (step or len(support)):  # the edges of what many rows hold, exactly
+            if len(support):
+                is_wide = np.diff(support) > _WIDE_GAP * np.median(np.diff(support))
+                heavy[:-1] |= is_wide
+                heavy[1:] |= is_wide
+            if heavy.any() and (step or len(support)):  # the edges of what many rows hold, or beside gaps, exactly
                 below = np.cumsum(counts)[heavy] - counts[heavy]
                 edges = np.r_[edges, *margin._cells(distinct[heavy])]
                 shares = np.r_[shares, below / len(values), (below + counts[heavy]) / len(values)]

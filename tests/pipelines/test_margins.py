@@ -239,3 +239,14 @@ def test_standardised_it_is_a_straight_line(name):
     # Rounding of a mean that is 5,000 standard deviations from zero.
     np.testing.assert_allclose(encoded.mean(), 0, atol=1e-9)
     np.testing.assert_allclose(encoded.std(), 0 if np.ptp(values) == 0 else 1, atol=1e-9)
+
+
+def test_values_do_not_pile_up_beside_gaps():
+    """Times of day written as numbers, 0759 and then 0800."""
+    minutes = np.clip(generator().normal(800, 250, 20_000), 0, 1_439).astype(int)
+    values = (minutes // 60 * 100 + minutes % 60).astype(float)
+    margin = Margin.learn(values, 1.0, generator(1))
+    assert len(margin.support) > 1_000
+    new = margin.decode(generator(2).standard_normal(50_000))
+    for of_hour in (0, 1, 30, 58, 59):
+        assert np.mean(new % 100 == of_hour) == pytest.approx(np.mean(values % 100 == of_hour), abs=0.004), of_hour
