@@ -55,6 +55,17 @@ class Cells:
             found = np.isnan(self.values)
         return found
 
+    def put(self, rows: np.ndarray, others: Cells) -> Cells:
+        """Returns these cells, and in some rows, given by their places, others of the same column."""
+        codes, values = self.codes, self.values
+        if codes is not None and others.codes is not None:
+            codes = codes.copy()
+            codes[rows] = others.codes
+        if values is not None and others.values is not None:
+            values = values.copy()
+            values[rows] = others.values
+        return dataclasses.replace(self, codes=codes, values=values)
+
     def where(self, chosen: np.ndarray, others: Cells) -> Cells:
         """Returns these cells in the chosen rows, bool `[n]`, and others of the same column elsewhere."""
         codes, values = self.codes, self.values

@@ -84,7 +84,7 @@ class Margin:
             index = np.unique(np.linspace(0, len(values) - 1, number).astype(int))
             edges, shares = spread[index], (index + 0.5) / len(values)
             heavy = counts > len(values) / (2 * number)
-            if len(support):
+            if len(support) > 1:
                 is_wide = np.diff(support) > _WIDE_GAP * np.median(np.diff(support))
                 heavy[:-1] |= is_wide
                 heavy[1:] |= is_wide

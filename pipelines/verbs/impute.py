@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from pipelines.tables.arrays import from_numpy
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.passing import spelled_levels
@@ -69,6 +70,10 @@ def impute(
     follow from, as the one part that is missing from a total, if they leave hardly a choice. (Of several parts, all but
     one are guesses.)
 
+    That a cell is missing tells of the others if there were such cells in the model's table: who has no date of leaving
+    is still there. So cells of such columns are guessed last, and each (with what it follows from, and dates it is
+    close behind) as if the others stayed missing. To have one guessed given another's guess, fill `columns` in turn.
+
     Such best guesses vary less than the data. To keep the variation, as multiple imputation needs, `draw` them instead,
     with a `seed` for each of the imputed tables (Rubin, 1987, "Multiple Imputation for Nonresponse in Surveys").
 
@@ -76,8 +81,7 @@ def impute(
         data: A CSV or Parquet file or a DataFrame with the model's columns.
         model: A model file. Default: the only one in the current folder.
         output: A file, "-" for standard output, or None for a DataFrame.
-        columns: The names of those to fill. That a cell of another is missing, as the end of what goes on, is then
-            something to guess by, if the model's table had such cells. Default: all.
+        columns: The names of those to fill. Default: all.
         draw: Draw a cell given the rest of its row, instead of taking the best guess.
         seed: Of everything random.
         reading: How a CSV is spelled, where it is neither to be found out nor as `fit` was told.
@@ -162,8 +166,7 @@ def _fill(
         rows = np.flatnonzero(missing[:, wanted].any(axis=1))
         if len(rows):
             lacking = dataclasses.replace(part, table=part.table.take(rows))
-            fill = functools.partial(imputer.fill, rng=rng, draw=draw, tell=progress.tell)
-            cells = _filled_cells(model, lacking, encoded.take(rows), missing[rows], fill, rng)
+            cells = _filled_cells(model, lacking, encoded.take(rows), missing[rows], imputer, progress, rng, draw=draw)
             for place, column in enumerate(model.encoding.columns):
                 chosen = np.flatnonzero(missing[rows, place])
                 if wanted[place] and len(chosen):
@@ -178,8 +181,11 @@ def _filled_cells(
     source: Source,
     encoded: Rows,
     missing: np.ndarray,
-    fill: Callable[[Rows, Mapping[str, Cells], np.ndarray], dict[str, Cells]],
+    imputer: Imputer,
+    progress: _BlockProgress,
     rng: np.random.Generator,
+    *,
+    draw: bool,
 ) -> dict[str, Cells]:
     """The cells of rows that lack some: what follows from those that are there, then guesses, then what these lead to.
 
@@ -188,21 +194,67 @@ def _filled_cells(
         source: The rows.
         encoded: The rows as the model sees them.
         missing: bool `[n, P]`: the cells they lack, by modelled column.
-        fill: Gives guesses.
+        imputer: Gives guesses.
+        progress: Told of these.
         rng: Random numbers.
+        draw: As for `impute`.
     """
     encoding, schema = model.encoding, model.schema
     cells = encoding.cells(source, schema)
-    if not encoding.relations:
-        return fill(encoded, cells, missing)
+    always, *others = _guessed_together(encoding)
     cells, still = solved(encoding, schema, cells, dict(zip(cells, missing.T, strict=True)))
-    hidden = np.stack(list(still.values()), axis=1)
-    if (is_solved := (missing & ~hidden).any(axis=1)).any():
-        known = encoding.encode_cells({name: part.take(is_solved) for name, part in cells.items()}, rng)
-        encoded.classes[is_solved], encoded.scores[is_solved] = known.classes, known.scores
-    guesses = fill(encoded, cells, hidden)
-    cells |= {name: part.where(still[name], cells[name]) for name, part in guesses.items()}
-    return solved(encoding, schema, cells, following(encoding, still), is_guess=True)[0]
+    cells, first = solved(encoding, schema, cells, _only(still, always))
+    still |= {name: first[name] for name in always}
+    groups = [group for group in others if any(still[name].any() for name in group)]
+
+    def encode(changed: np.ndarray) -> None:
+        if changed.any():
+            known = encoding.encode_cells({name: part.take(changed) for name, part in cells.items()}, rng)
+            encoded.classes[changed], encoded.scores[changed] = known.classes, known.scores
+
+    def guesses(group: Collection[str], stage: int) -> dict[str, Cells]:
+        """The cells of the group's columns, guesses where they lack some."""
+        asked = np.stack([rows if name in group else np.zeros_like(rows) for name, rows in still.items()], axis=1)
+        rows = np.flatnonzero(asked.any(axis=1))
+        if not len(rows):
+            return {}
+        some = {name: part.take(rows) for name, part in cells.items()}
+        tell = functools.partial(progress.tell, stage=stage, stages=1 + len(groups))
+        found = imputer.fill(encoded.take(rows), some, asked[rows], rng, draw=draw, tell=tell)
+        return {
+            name: cells[name].put(rows, found[name].where(still[name][rows], some[name]))
+            for name in group
+            if name in found
+        }
+
+    encode((missing & ~np.stack(list(still.values()), axis=1)).any(axis=1))
+    cells |= guesses(always, 0)
+    cells, _ = solved(encoding, schema, cells, following(encoding, _only(still, always)), is_guess=True)
+    encode(np.any(list(_only(still, always).values()), axis=0))
+    found: dict[str, Cells] = {}
+    for stage, group in enumerate(groups, start=1):
+        found |= guesses(group, stage)
+    last = following(encoding, _only(still, set(cells) - always))
+    return solved(encoding, schema, cells | found, last, is_guess=True)[0]
+
+
+def _only(missing: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:
+    return {name: rows if name in names else np.zeros_like(rows) for name, rows in missing.items()}
+
+
+def _guessed_together(encoding: Encoding) -> list[set[str]]:
+    """Columns whose missing cells are guessed at once: first those that were always there in the model's table.
+
+    Of the others, those that follow from each other or are learnt as the time since each other.
+    """
+    sometimes = {column.name for column in encoding.columns if any(column.is_missing)}
+    pairs = [{column.name, column.elapsed.since} for column in encoding.continuous if column.elapsed is not None]
+    pairs += [{relation.column, *relation.inputs} for relation in encoding.relations]
+    groups = [{name} for name in encoding.by_name if name in sometimes]
+    for pair in pairs:
+        together = [group for group in groups if group & pair]
+        groups = [group for group in groups if not group & pair] + [set().union(*together)] * bool(together)
+    return [set(encoding.by_name) - sometimes, *groups]
 
 
 class _BlockProgress:
@@ -211,10 +263,10 @@ class _BlockProgress:
     def __init__(self, rows: int, on_progress: Callable[[int], None] | None) -> None:
         self._rows, self._on_progress, self._told = rows, on_progress, 0
 
-    def tell(self, share: float) -> None:
-        """Tells of the rows that were not told of yet."""
-        further = int(share * self._rows) - self._told
-        if further and self._on_progress is not None:
+    def tell(self, share: float, stage: int = 0, stages: int = 1) -> None:
+        """Tells of the rows that were not told of yet, if a share of a stage is done."""
+        further = int((stage + share) / stages * self._rows) - self._told
+        if further > 0 and self._on_progress is not None:
             self._told += further
             self._on_progress(further)
 

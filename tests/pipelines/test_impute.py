@@ -92,18 +92,27 @@ def test_only_the_columns_asked_for_are_filled(model, tmp_path):
 
 
 def test_that_a_cell_is_missing_tells_of_the_others(fit_tiny):
-    """Who has left has a date of leaving; it is missing where it is not asked for, and unknown where it is."""
+    """Who has left has years of service, and a bonus as large as these."""
     rng = np.random.default_rng(0)
     left = rng.random(1_500) < 0.5
     rows = pd.DataFrame({"state": np.where(left, "gone", "here"), "x": rng.normal(size=1_500)})
     rows["years"] = np.where(left, rng.gamma(3, 2, 1_500).round(2), np.nan)
-    model = fit_tiny(rows, "leavers", steps=100, couplings=2, width=16, batch_size=256).model
-    holes = rows[:200].assign(state=None)
+    rows["bonus"] = np.where(rng.random(1_500) < 0.8, (rows["years"] * 100).round(), np.nan)
+    model = fit_tiny(rows, "leavers", steps=150, couplings=2, width=32, batch_size=256).model
+    holes = rows[:300].assign(state=None)
     told = pipelines.impute(holes, model=model, columns=["state"])
-    assert (told["state"] == rows["state"][:200]).mean() > 0.95
     np.testing.assert_array_equal(told["years"], holes["years"])
-    untold = pipelines.impute(holes, model=model)
-    assert (untold["state"] == "gone")[~left[:200]].mean() > 0.9  # as there is to be a number of years
+    filled = pipelines.impute(holes, model=model, draw=True)
+    assert not filled.isna().any(axis=None)
+    for new in (told, filled):
+        assert (new["state"] == rows["state"][:300]).mean() > 0.97
+    in_turn = pipelines.impute(
+        pipelines.impute(holes, model=model, columns=["years"], draw=True), model=model, draw=True
+    )
+    was_there = holes["years"].notna() & holes["bonus"].isna()
+    for new in (filled, in_turn):
+        close = np.abs(new["bonus"] / 100 - new["years"])
+        assert close[was_there].median() < 0.5 * np.abs(rows["bonus"] / 100 - rows["years"].median()).median()
 
 
 def test_draws_keep_the_variation_that_best_guesses_lose(model):
