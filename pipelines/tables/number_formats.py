@@ -1,9 +1,10 @@
 """Numbers with marks: a currency before, a unit after, marks between thousands, as in $1,234.50, 45 % and 1.234,50 €.
 
 A format says what stands around the number, `{}`, and in its braces what stands between thousands: `${,}`, `{} %`,
-`{.} €`. Before all of it, `-` says that the sign stands before the currency (-$5), U+2212 that this is the minus, and
-`+` that numbers above zero have a sign, too (+5%). Brackets around all of it or around the number are a minus: ($5) or
-$(5). After a semicolon stands how a zero is written, as in the accounts of spreadsheets: `$({,});$-`.
+`{.} €`; twice, it is the file's decimal mark, and this column has the other one: `{..} €`. Before all of it, `-` says
+that the sign stands before the currency (-$5), U+2212 that this is the minus, and `+` that numbers above zero have a
+sign, too (+5%). Brackets around all of it or around the number are a minus: ($5) or $(5). After a semicolon stands how
+a zero is written, as in the accounts of spreadsheets: `$({,});$-`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ _MARKED = re.compile(
 )
 _DASH = re.compile(rf"{_CURRENCY}[{_SPACES}]*[{_MINUS}-]|[{_MINUS}-][{_SPACES}]*{_CURRENCY}")
 _THOUSANDS = (",", ".", *_SPACES, "'", "\u2019")
-_NUMBER = rf"\{{(?P<thousands>[{''.join(_THOUSANDS)}]?)\}}"
+_NUMBER = rf"\{{(?P<thousands>[{''.join(_THOUSANDS)}]?|\.\.|,,)\}}"
+_OTHER = {",": ".", ".": ","}
 _PREFIX, _END = (rf"(?P<{name}>[^{{}}();]*)" for name in ("prefix", "suffix"))
 # By what `_Format.sign` says of them.
 _FORMATS = {
@@ -66,7 +68,8 @@ class _Format(NamedTuple):
     """The parts of a format: its sign, what stands before and after, between thousands, and for a zero.
 
     `sign` is what numbers below zero have before the prefix, "-", U+2212 or "(", or before the digits, "$("; or "+",
-    which numbers above zero have before the prefix, and those below a "-", or U+2212 with "+" before that.
+    which numbers above zero have before the prefix, and those below a "-", or U+2212 with "+" before that. If it is
+    swapped, the file's decimal mark stands between thousands and the other one before decimals.
     """
 
     sign: str
@@ -74,6 +77,7 @@ class _Format(NamedTuple):
     thousands: str
     suffix: str
     zero: str = ""
+    is_swapped: bool = False
 
     @classmethod
     def of(cls, text: str, decimal: str) -> _Format:
@@ -85,8 +89,9 @@ class _Format(NamedTuple):
                 f"the format {text!r} is none of numbers; write for example ${{,}} for $1,234 or {{}} kg, brackets "
                 "around all of it or the braces where they are a minus, and after a semicolon how a zero is written."
             )
-        thousands = {",": ".", ".": ","}[decimal] if match["thousands"] == decimal else match["thousands"]
-        return cls(sign, match["prefix"], thousands, match["suffix"], match["zero"] or "")
+        mark, is_swapped = match["thousands"][:1], match["thousands"] == 2 * decimal
+        thousands = _OTHER[decimal] if mark == decimal and not is_swapped else mark
+        return cls(sign, match["prefix"], thousands, match["suffix"], match["zero"] or "", is_swapped)
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -101,11 +106,12 @@ class _Format(NamedTuple):
     def text(self) -> str:
         """The format as text."""
         before, after = (self.sign + self.prefix, self.suffix) if self.sign.startswith("+") else self.ends
-        return f"{before}{{{self.thousands}}}{after}" + (f";{self.zero}" if self.zero else "")
+        between = self.thousands * (1 + self.is_swapped)
+        return f"{before}{{{between}}}{after}" + (f";{self.zero}" if self.zero else "")
 
     def patterns(self, decimal: str) -> tuple[str, str]:
         """What reads a number with its sign in two groups and its digits in a third, and what reads one in brackets."""
-        mark = re.escape(decimal)
+        mark = re.escape(_OTHER[decimal] if self.is_swapped else decimal)
         between = rf"[{_SPACES}]" if self.thousands and self.thousands in _SPACES else re.escape(self.thousands)
         grouped = rf"[1-9]\d{{0,2}}(?:{between}\d{{3}})+|" if between else ""
         digits = rf"((?:{grouped}\d+)(?:{mark}\d*)?(?:[eE][+-]?\d+)?|{mark}\d+)"
@@ -134,6 +140,17 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
     """
     has_digit = pc.match_substring_regex(texts, r"\d")
     others, texts = texts.filter(pc.invert(has_digit)), texts.filter(has_digit)
+    format_ = _found(texts, others, decimal)
+    if format_ is None:  # 1.094.000 € has no decimals, whatever the file's other columns have before theirs
+        mark = re.escape(decimal)
+        if pc.any(pc.match_substring_regex(texts, rf"\d{mark}\d\d\d{mark}\d\d\d(\D|\z)")).as_py():
+            format_ = _found(texts, others, _OTHER[decimal])
+            format_ = None if format_ is None else format_._replace(is_swapped=True)
+    return None if format_ is None else format_.text
+
+
+def _found(texts: pa.Array, others: pa.Array, decimal: str) -> _Format | None:
+    """The format that reads nearly all texts, which have digits, and of others how a zero is written."""
     found: collections.Counter[tuple[str, str]] = collections.Counter()
     for text in texts.slice(0, 200).to_pylist():
         match = _MARKED.fullmatch(text)
@@ -148,7 +165,7 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
     is_needed = prefix or suffix or format_.thousands or _MINUS in format_.sign
     if not is_needed or not _are_numbers(texts, format_, decimal):
         return None
-    return format_.text
+    return format_
 
 
 def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
@@ -163,6 +180,8 @@ def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
         bare = pc.replace_substring(bare, _MINUS, "-")
         for mark in _SPACES if parts.thousands and parts.thousands in _SPACES else filter(None, parts.thousands):
             bare = pc.replace_substring(bare, mark, "")
+        if parts.is_swapped:
+            bare = pc.replace_substring(bare, _OTHER[decimal], decimal)
         texts = pc.if_else(is_marked, bare, texts)
     return texts if is_zero is None else pc.if_else(is_zero, scalar(_zero_like(texts, decimal)), texts)
 
@@ -170,6 +189,8 @@ def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
 def with_marks(numbers: pa.Array, format_: str, decimal: str) -> pa.Array:
     """Returns numbers as texts, `[n]`, with the marks of a format."""
     parts = _Format.of(format_, decimal)
+    if parts.is_swapped:
+        numbers = pc.replace_substring(numbers, decimal, _OTHER[decimal])
     ungrouped = r"\A(-?\d+)(\d{3})(\D|\z)"
     while parts.thousands and pc.any(pc.match_substring_regex(numbers, r"\A-?\d{4}")).as_py():
         numbers = pc.replace_substring_regex(numbers, ungrouped, rf"\1{parts.thousands}\2\3")
