@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.elapsed import in_own_unit
 from pipelines.tables.encoding import Encoding
 
 __all__ = ["assembled"]
@@ -35,7 +36,7 @@ def assembled(
         for column, earlier in behind:
             if column.name in learnt and earlier.name in learnt:
                 rows = np.isnan(found[earlier.name]) & ~np.isnan(found[column.name])
-                if earlier.elapsed is not None and earlier.elapsed.unit:  # whose days or hours are its own
+                if earlier.elapsed is not None and _has_days(earlier):
                     rows &= np.isnan(found[earlier.elapsed.since])
                 found[earlier.name][rows] = np.clip(_before(column, earlier, found, learnt), *earlier.bounds)[rows]
     for column in order:
@@ -46,10 +47,15 @@ def assembled(
                 since = np.where(np.isnan(since), np.mean(earlier.bounds), since)
             numbers = np.clip(column.numbers_of(*learnt[column.name], since), *column.bounds)
             if column.elapsed is not None and since is not None:
-                least, most = column.elapsed.limits
+                since, (least, most) = in_own_unit(since, column.elapsed.per), column.elapsed.limits
                 numbers = np.clip(numbers, since + least, since + most)
             found[column.name] = np.where(np.isnan(found[column.name]), numbers, found[column.name])
     return {name: np.nan_to_num(numbers, nan=columns[name].bounds[0]) for name, numbers in found.items()}
+
+
+def _has_days(column: ColumnEncoding) -> bool:
+    """Whether a date that is learnt as the time since another has days of the week or month of its own."""
+    return column.rhythm is not None and column.rhythm.of_days is not None
 
 
 def _looseness(column: ColumnEncoding) -> tuple[bool, float]:
@@ -70,16 +76,27 @@ def _before(
     own, elapsed = found[column.name], column.elapsed
     guess, phases = learnt[earlier.name]
     since = None if earlier.elapsed is None else found[earlier.elapsed.since]
+    at = earlier.numbers_of(guess, phases, since)
     numbers = own - (between := column.numbers_of(*learnt[column.name], np.zeros(len(own))))
     if elapsed.unit:  # days, weeks or months before, at the time that was guessed of these
-        at = earlier.numbers_of(guess, phases, since)
-        within = np.where(np.isnan(at), elapsed.unit / 2, at - elapsed.start(np.nan_to_num(at)))
+        begun = elapsed.start(np.nan_to_num(at))
+        within = np.where(np.isnan(at), elapsed.unit / 2, in_own_unit(np.nan_to_num(at), elapsed.per) - begun)
         numbers = elapsed.beginning(elapsed.count(own) - elapsed.count(between)) + within
-    if earlier.elapsed is not None and since is not None:
-        if earlier.rhythm is not None:
-            numbers = earlier.rhythm.nearest(numbers, phases)
-        least, most = earlier.elapsed.limits
-        numbers = np.fmin(np.fmax(numbers, since + least), since + most)
     least, most = elapsed.limits
-    bounded: np.ndarray = np.clip(numbers, own - most, own - least)
+    low, high = (_in_unit_of_earlier(limit, elapsed.per) for limit in (own - most, own - least))
+    numbers = _in_unit_of_earlier(numbers, elapsed.per)
+    if elapsed.per > 1:  # of a day, the time that was guessed
+        numbers = numbers + np.where(np.isnan(at), elapsed.per / 2, at % elapsed.per)
+        high = high + np.nextafter(elapsed.per, 0)
+    if earlier.elapsed is not None and since is not None:
+        if earlier.rhythm is not None and _has_days(earlier):
+            numbers = earlier.rhythm.nearest(numbers, phases)
+        since, (least, most) = in_own_unit(since, earlier.elapsed.per), earlier.elapsed.limits
+        numbers = np.fmin(np.fmax(numbers, since + least), since + most)
+    bounded: np.ndarray = np.clip(numbers, low, high)
     return bounded
+
+
+def _in_unit_of_earlier(moments: np.ndarray, per: float) -> np.ndarray:
+    """Moments in the unit of the column that time is since: of days, their beginning."""
+    return moments * per if per >= 1 else np.floor(moments / np.rint(1 / per))

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.elapsed import in_own_unit
 from pipelines.tables.encoding import Encoding
 
 __all__ = ["are_inside", "bounded"]
@@ -24,17 +25,18 @@ def are_inside(encoding: Encoding, cells: Mapping[str, Cells]) -> np.ndarray:
 
 def _is_beyond(encoding: Encoding, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray:
     """Which cells of a column are beyond what was seen, also as the time since another."""
-
-    def numbers_of(name: str) -> np.ndarray:
-        return encoding.by_name[name].numbers_in(cells[name])
-
     own = cells[column.name]
     is_beyond = column.is_beyond(own)
     if column.elapsed is not None and column.margin is not None and own.values is not None:
-        learnt, _ = column.learnt_of(own.values, numbers_of(column.elapsed.since))
+        elapsed = column.elapsed
+        numbers = {
+            name: encoding.by_name[name].numbers_in(cells[name])
+            for name in (elapsed.since, *(name for name, *_ in elapsed.between))
+        }
+        learnt, _ = column.learnt_of(own.values, numbers[elapsed.since])
         is_far = ~((learnt >= column.margin.low) & (learnt <= column.margin.high))
-        for name, least, most in column.elapsed.between:
-            since = own.values - numbers_of(name)
+        for name, least, most in elapsed.between:
+            since = own.values - (in_own_unit(numbers[name], elapsed.per) if name == elapsed.since else numbers[name])
             is_far |= (since < least) | (since > most)
         is_beyond |= is_far & column.are_numbers(own)
     return is_beyond

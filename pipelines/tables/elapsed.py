@@ -13,7 +13,7 @@ from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import NUMBER, NUMBERS, OBJECT, TEXT, Check, check_object, list_of, or_null
 from pipelines.tables.rhythm import DAYS, Rhythm, month_starts, months_of
 
-__all__ = ["MONTH", "WEEK", "Elapsed", "in_order"]
+__all__ = ["MONTH", "WEEK", "Elapsed", "in_order", "in_own_unit"]
 
 WEEK, MONTH = 7.0, 30.436875  # days, the latter on average
 _UNITS = {0.0, *(unit * day for unit in (1.0, WEEK, MONTH) for day in DAYS.values())}
@@ -30,7 +30,9 @@ _CHECKS = {
     "rhythm": or_null(OBJECT),
     "support": NUMBERS,
     "between": list_of(_LIMITS),
+    "per": NUMBER,
 }
+_PER = {own / other for own in DAYS.values() for other in DAYS.values()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Elapsed:
 
     Attributes:
         since: The other column.
+        per: How much of the other's unit one of the column's own is: 1, or 86,400 where this is of dates and the other
+            has times, and the inverse where it is the other way round.
         unit: 0 if time counts from the moment there; else from the beginning of its day, week or month, which counts so
             much (a month on average).
         low: The earliest date of the column itself that was seen, counted from 1970-01-01.
@@ -56,9 +60,11 @@ class Elapsed:
     rhythm: Rhythm | None = None
     support: tuple[float, ...] = ()
     between: tuple[tuple[str, float, float], ...] = ()
+    per: float = 1.0
 
     def start(self, earlier: np.ndarray) -> np.ndarray:
         """Returns what time counts from, float64 `[n]`, of the dates of the other column."""
+        earlier = in_own_unit(earlier, self.per)
         return self.beginning(self.count(earlier)) if self.unit else earlier
 
     def count(self, moments: np.ndarray) -> np.ndarray:
@@ -104,14 +110,25 @@ class Elapsed:
         Raises:
             AugmentError: If it is none such.
         """
-        check_object("the time since another column", value, _CHECKS)
+        check_object("the time since another column", value, _CHECKS, optional=("per",))  # a model may be older
         rhythm = None if value["rhythm"] is None else Rhythm.from_json(value["rhythm"])
         unit, low, high = (float(value[name]) for name in ("unit", "low", "high"))
         between = tuple((name, float(least), float(most)) for name, least, most in value["between"])
-        found = cls(value["since"], unit, low, high, rhythm, tuple(map(float, value["support"])), between)
-        if not found.low <= found.high or found.unit not in _UNITS:
+        support, per = tuple(map(float, value["support"])), float(value.get("per", 1.0))
+        found = cls(value["since"], unit, low, high, rhythm, support, between, per)
+        if not found.low <= found.high or found.unit not in _UNITS or per not in _PER:
             raise AugmentError("the time since another column has no range, or days of another length")
         return found
+
+
+def in_own_unit(earlier: np.ndarray, per: float) -> np.ndarray:
+    """Returns moments of another column, float64 `[n]`, in the unit of one's own: of times, the day.
+
+    Args:
+        earlier: The moments.
+        per: As `Elapsed.per`.
+    """
+    return np.floor(earlier / per) if per > 1 else earlier * np.rint(1 / per)
 
 
 def in_order(since: Mapping[str, str | None]) -> Iterable[str]:

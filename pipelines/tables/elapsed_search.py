@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
-from pipelines.tables.elapsed import MONTH, WEEK, Elapsed
+from pipelines.tables.elapsed import MONTH, WEEK, Elapsed, in_own_unit
 from pipelines.tables.margins import Margin
 from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import DAYS, Rhythm
@@ -42,42 +42,47 @@ def since_others(
         rng: Where the places within the cells of a lattice come from.
     """
     found = {column.name: column for column in columns}
-    for kind, day in DAYS.items():
-        dates = [column for column in columns if column.margin is not None and schema[column.name].kind == kind]
-        if len(dates) < 2:
-            continue
-        moments = {}
-        for column in dates:
-            _, numbers, is_there = column.encode(schema[column.name], source.table.column(column.name), source)
-            assert numbers is not None
-            assert is_there is not None
-            moments[column.name] = np.where(is_there, numbers, np.nan)
-        for name, since in _closest(moments).items():
-            is_there, alone = np.isfinite(moments[name]), found[name]
-            own, earlier = moments[name][is_there], moments[since][is_there]
-            order = rng.permutation(len(own))
-            unit, rhythm = _counted(own - earlier, own, earlier + (own - earlier)[order], day, alone.rhythm)
-            column = dataclasses.replace(
-                alone,
-                elapsed=Elapsed(
-                    since,
-                    unit,
-                    *alone.bounds,
-                    alone.rhythm,
-                    tuple(alone.support.tolist()),
-                    tuple(_limits(name, since, moments)),
-                ),
-                rhythm=rhythm,
-            )
-            learnt, phases = column.learnt_of(own, earlier)
-            others = ~np.isin(column.numbers_of(learnt[order], phases[order], earlier), alone.support)
-            if not len(alone.support) or others.mean() <= _MAX_OTHERS:
-                found[name] = dataclasses.replace(column, margin=Margin.learn(learnt, step_of(schema[name]), rng))
+    days = {
+        column.name: DAYS[schema[column.name].kind]
+        for column in columns
+        if column.margin is not None and schema[column.name].kind in DAYS
+    }
+    moments = {}
+    for name in days:
+        _, numbers, is_there = found[name].encode(schema[name], source.table.column(name), source)
+        assert numbers is not None
+        assert is_there is not None
+        moments[name] = np.where(is_there, numbers, np.nan)
+    for name, since in _closest(moments, days).items():
+        is_there, alone, per = np.isfinite(moments[name]), found[name], days[since] / days[name]
+        own, earlier = moments[name][is_there], moments[since][is_there]
+        between = own - in_own_unit(earlier, per)
+        order = rng.permutation(len(own))
+        unit, rhythm = _counted(between, own, own - between + between[order], alone.rhythm, per)
+        limits = {other: theirs for other, theirs in moments.items() if days[other] == days[name]}
+        limits[since] = in_own_unit(moments[since], per)
+        column = dataclasses.replace(
+            alone,
+            elapsed=Elapsed(
+                since,
+                unit,
+                *alone.bounds,
+                alone.rhythm,
+                tuple(alone.support.tolist()),
+                tuple(_limits(name, since, limits)),
+                per,
+            ),
+            rhythm=rhythm,
+        )
+        learnt, phases = column.learnt_of(own, earlier)
+        others = ~np.isin(column.numbers_of(learnt[order], phases[order], earlier), alone.support)
+        if not len(alone.support) or others.mean() <= _MAX_OTHERS:
+            found[name] = dataclasses.replace(column, margin=Margin.learn(learnt, step_of(schema[name]), rng))
     return tuple(found.values())
 
 
 def _counted(
-    between: np.ndarray, own: np.ndarray, shuffled: np.ndarray, day: float, rhythm: Rhythm | None
+    between: np.ndarray, own: np.ndarray, shuffled: np.ndarray, rhythm: Rhythm | None, per: float
 ) -> tuple[float, Rhythm | None]:
     """What time counts from, as `Elapsed.unit` says, and what of the column's own rhythm remains.
 
@@ -85,40 +90,43 @@ def _counted(
         between: The times, float64 `[n]`.
         own: The dates of the column.
         shuffled: Those of another row's time since the other column.
-        day: What a day counts.
         rhythm: The column's own, or None.
+        per: As `Elapsed.per`: of a day, there is no hour that time could count from.
     """
     if rhythm is None:
         return 0.0, None
+    day = rhythm.day
     if rhythm.of_days and _unlike(rhythm, own, shuffled) > _UNEVEN[rhythm.of_days]:
         if not rhythm.weekday:
             return MONTH * day, dataclasses.replace(rhythm, support=())
         if _width(between) >= 2 * WEEK * day:
             return WEEK * day, dataclasses.replace(rhythm, support=())
-    if rhythm.hour and _width(between) >= day:
+    if rhythm.hour and (_width(between) >= day or per < 1):
         return day, dataclasses.replace(rhythm, weekday=(), monthday=(), monthend=(), support=())
     return 0.0, None
 
 
-def _closest(moments: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _closest(moments: Mapping[str, np.ndarray], days: Mapping[str, float]) -> dict[str, str]:
     """The column that each is close behind, if there is one.
 
     Args:
-        moments: Of each column of one kind of dates, float64 `[n]`, NaN where there is none.
+        moments: Of each column of dates, float64 `[n]`, NaN where there is none.
+        days: What a day counts in each.
     """
     named = {name: own for name, own in moments.items() if np.isfinite(own).sum() >= _MIN_ROWS}
     # What is rarely missing comes first: it must be there wherever a date is that is learnt as the time since.
-    order = sorted(named, key=lambda name: (np.isnan(named[name]).sum(), np.nanmean(named[name])))
+    order = sorted(named, key=lambda name: (np.isnan(named[name]).sum(), np.nanmean(named[name]) / days[name]))
     found = {}
     for place, name in enumerate(order):
         rows = np.flatnonzero(np.isfinite(named[name]))
         probe = rows[:: -(-len(rows) // _PROBE_ROWS)]
         own, widths = _width(named[name][probe]), {}
         for other in order[:place]:
-            width = _width(named[name][probe] - named[other][probe])
+            theirs = in_own_unit(named[other], days[other] / days[name])
+            width = _width(named[name][probe] - theirs[probe])
             if not width <= _MAX_WIDTH_IN_ORDER * own:  # nor if it is NaN
                 continue
-            between = named[name][rows] - named[other][rows]
+            between = named[name][rows] - theirs[rows]
             is_ordered = between.min() >= 0 or between.max() <= 0
             if np.isfinite(between).all() and (is_ordered or width <= _MAX_WIDTH * own):
                 widths[other] = width

@@ -41,16 +41,17 @@ def _elapsed_problem(encoded: ColumnEncoding, encoding: Encoding, schema: Schema
     """What is wrong with the other column that time is learnt since."""
     if encoded.elapsed is None:
         return None
-    kind = schema[encoded.name].kind
+    kind, since = schema[encoded.name].kind, encoded.elapsed.since
     others = [column.name for column in encoding.continuous if schema[column.name].kind == kind]
-    day, rhythm = DAYS.get(kind), encoded.rhythm
-    if day is None or encoded.margin is None or encoded.elapsed.since not in others:
+    days = {column.name: DAYS.get(schema[column.name].kind) for column in encoding.continuous}
+    day, theirs, rhythm = DAYS.get(kind), days.get(since), encoded.rhythm
+    if day is None or theirs is None or encoded.margin is None or encoded.elapsed.per != theirs / day:
         return "has the time since a column, and there are no such dates"
     unit = encoded.elapsed.unit
     units = {"weekday": WEEK * day, "monthday": MONTH * day, "monthend": MONTH * day}
     if unit not in (0.0, day, *units.values()) or (encoded.elapsed.rhythm and encoded.elapsed.rhythm.day != day):
         return "has the time since a column, in days of another length"
-    if any(name not in others for name, _, _ in encoded.elapsed.between):
+    if any(name not in (*others, since) for name, _, _ in encoded.elapsed.between):
         return "has the time since columns that are no such dates"
     if unit != (0.0 if rhythm is None else units.get(rhythm.of_days or "", day)):
         return "has the time since a column, and a rhythm that does not go with it"

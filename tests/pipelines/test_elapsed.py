@@ -76,7 +76,8 @@ def between(frame, later, earlier):
 def test_which_is_learnt_since_which(tmp_path):
     encoding, source, schema = learnt(repairs(), tmp_path / "t.csv")
     elapsed = {name: column.elapsed and column.elapsed.since for name, column in named(encoding).items()}
-    assert elapsed == dict.fromkeys(elapsed) | {"done": "came", "fetched": "came", "paid": "called"}
+    since = {"done": "came", "came": "called", "fetched": "called", "paid": "called"}
+    assert elapsed == dict.fromkeys(elapsed) | since
     columns = named(encoding)
     assert columns["done"].elapsed.unit == 0
     assert columns["done"].rhythm is None
@@ -84,8 +85,9 @@ def test_which_is_learnt_since_which(tmp_path):
     assert columns["fetched"].rhythm.names == ("hour",)
     assert columns["fetched"].rhythm.hour == tuple(range(9, 17))
     assert columns["done"].margin.low > 0
+    assert columns["came"].elapsed.unit == 86_400  # of a day, and its own hours
     order = [column.name for column in encoding.in_order()]
-    assert order.index("came") < order.index("done")
+    assert order.index("called") < order.index("came") < order.index("done")
     again = Encoding.from_json(json.loads(json.dumps(encoding.to_json())))
     assert [column.elapsed for column in again.columns] == [column.elapsed for column in encoding.columns]
     check_encoding(again, schema)
@@ -103,7 +105,7 @@ def test_what_is_not_close_or_not_always_there_is_learnt_by_itself(tmp_path):
     rng = np.random.default_rng(3)
     frame.loc[rng.random(ROWS) < 0.02, "came"] = ""  # so that `done` is there without it
     frame["paid"] = rng.permutation(frame["paid"])
-    columns = named(learnt(frame, tmp_path / "t.csv")[0])
+    columns = named(learnt(frame.drop(columns="called"), tmp_path / "t.csv")[0])
     assert columns["done"].elapsed is None
     assert columns["came"].elapsed.since == "done"  # which is always there, and close
     assert columns["paid"].elapsed is None
@@ -370,7 +372,7 @@ def fitted_invoices(tmp_path_factory):
 
 
 def test_a_missing_date_after_a_placeholder_is_within_the_others(tmp_path):
-    encoding, *_ = learnt(repairs(), tmp_path / "t.csv")
+    encoding, *_ = learnt(repairs().drop(columns="called"), tmp_path / "t.csv")
     columns = named(encoding)
     unknown = np.full(3, np.nan)
     known = {column.name: unknown for column in encoding.continuous}
@@ -386,7 +388,8 @@ def fitted(tmp_path_factory):
     frame.to_csv(path, index=False)
     result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=300, seed=0)
     assert result.handled["done"] == "numbers since came"
-    assert result.handled["fetched"] == "numbers since came by hour"
+    assert result.handled["came"] == "numbers since called by hour"
+    assert result.handled["fetched"] == "numbers since called by hour"
     assert result.handled["paid"] == "numbers since called, missing cells"
     return path, path.with_suffix(".augment")
 
@@ -449,3 +452,60 @@ def test_rows_that_lack_the_earlier_date_are_ruled_out(fitted):
         pipelines.encode(old.assign(came=np.nan), model=model)
     with pytest.raises(AugmentError, match="column 'called' has a missing cell in row 0"):
         pipelines.encode(old.assign(called=np.nan), model=model)  # and `paid` is there, which has classes
+
+
+def shipments(rows=2_000, seed=0):
+    """Orders with a time, shipped on a day and announced at a time, and the day on which they are booked."""
+    rng = np.random.default_rng(seed)
+    ordered = pd.Timestamp("2022-01-03") + pd.to_timedelta(rng.integers(0, 500 * 86_400, rows), unit="s")
+    booked = ordered.normalize()
+    shipped = booked + pd.to_timedelta(rng.poisson(1.5, rows), unit="D")
+    told = shipped + pd.to_timedelta(rng.integers(9 * 3_600, 17 * 3_600, rows), unit="s")
+    frame = pd.DataFrame({"shipped": shipped.strftime("%d.%m.%Y"), "told": told.strftime(FORMAT)})
+    frame["ordered"] = ordered.strftime("%Y-%m-%d %H:%M:%S")
+    return frame
+
+
+def test_days_are_learnt_since_times_and_times_since_days(tmp_path):
+    frame = shipments()
+    encoding, source, schema = learnt(frame, tmp_path / "t.csv")
+    columns = named(encoding)
+    since = {name: column.elapsed and (column.elapsed.since, column.elapsed.per) for name, column in columns.items()}
+    assert since == {"ordered": None, "shipped": ("ordered", 86_400.0), "told": ("shipped", 1 / 86_400)}
+    assert columns["shipped"].margin.low == 0
+    check_encoding(Encoding.from_json(json.loads(json.dumps(encoding.to_json()))), schema)
+    for wrong in (1.0, 1 / 86_400):
+        elapsed = dataclasses.replace(columns["shipped"].elapsed, per=wrong)
+        changed = [
+            dataclasses.replace(column, elapsed=elapsed) if column.name == "shipped" else column
+            for column in encoding.columns
+        ]
+        with pytest.raises(AugmentError, match="there are no such dates"):
+            check_encoding(dataclasses.replace(encoding, columns=tuple(changed)), schema)
+    rows = encoding.encode(source, schema, np.random.default_rng(1), spread=False)
+    cells, before = encoding.decode(rows.classes, rows.scores), encoding.cells(source, schema)
+    assert are_inside(encoding, cells).all()
+    for name in frame:
+        np.testing.assert_array_equal(cells[name].values, before[name].values, err_msg=name)
+    new = kept_rows(encoding, source, schema)
+    assert len(new["ordered"]) > 200
+    assert (new["shipped"] >= new["ordered"] // 86_400).all()
+    assert (new["told"] // 86_400 == new["shipped"]).all()
+
+
+@pytest.fixture(scope="module")
+def fitted_shipments(fit_tiny):
+    return fit_tiny(shipments(), "shipments", steps=150, couplings=2, width=16, batch_size=256).model
+
+
+@pytest.mark.parametrize(
+    "missing", [("ordered",), ("shipped",), ("told",), ("ordered", "shipped"), ("shipped", "told")]
+)
+def test_imputed_days_and_times_fit_each_other(fitted_shipments, missing):
+    old = shipments(200, seed=7)
+    new = pipelines.impute(old.assign(**dict.fromkeys(missing, None)), model=fitted_shipments, seed=1)
+    assert new.notna().all(axis=None)
+    ordered, told = pd.to_datetime(new["ordered"]).dt.normalize(), pd.to_datetime(new["told"]).dt.normalize()
+    shipped = pd.to_datetime(new["shipped"], dayfirst=True)
+    assert (shipped - ordered).dt.days.between(0, 9).all()
+    assert ((told - shipped).dt.days == 0).mean() > 0.95
