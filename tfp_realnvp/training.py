@@ -170,9 +170,6 @@ def fit(
     for share in weight_decay.values() if isinstance(weight_decay, Mapping) else [weight_decay]:
         if share is not None and not share >= 0:
             raise ValueError(f"weight_decay must be at least 0, got {share}.")
-    for part in weight_decay if isinstance(weight_decay, Mapping) else ():
-        if not any(part in variable.name for variable in flow.trainable_variables):
-            raise ValueError(f"weight_decay names {part!r}, which is in no variable's name.")
     if isinstance(callbacks, tf_keras.callbacks.Callback):
         raise TypeError(f"callbacks must be a list, got {callbacks!r} alone.")
     for callback in callbacks:

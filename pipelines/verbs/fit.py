@@ -45,7 +45,8 @@ __all__ = ["FitResult", "Progress", "fit"]
 MIN_ROWS = 50
 MAX_COLUMNS = 1_000  # with so many and 5,000 rows, a fit of 100 steps takes a quarter of an hour and 7 GB
 MAX_ROWS = 1_000_000
-_FEW = 0.2  # of the steps: whom the clock allows less is told
+_FEW, _HARDLY_ANY = 0.2, 0.02  # of the steps: whom the clock allows less is told
+_WORSE = 0.1  # nats a row than independent columns: who has such a model is told
 _PACKAGES = ("tfp-realnvp", "tensorflow", "tensorflow-probability", "tf-keras", "ai-edge-litert", "numpy", "pyarrow")
 
 
@@ -279,11 +280,16 @@ def _train_and_write(
         *rare_values(target, encoding, learnt.classes),
         *trained.notes,
     ]
+    independent = learnt.independent_log_likelihood()
     if max_time is not None and trained.stopped_by != "patience" and trained.steps_done < _FEW * learnt.steps:
+        little = "next to nothing: do not use its rows" if trained.steps_done < _HARDLY_ANY * learnt.steps else "little"
         notes.append(
             f"the time was enough for {trained.steps_done:,} of the {learnt.steps:,} steps that would be made without "
-            "a clock: the model has learnt little. Allow more time; TensorFlow's start and compilation take some of it."
+            f"a clock: the model has learnt {little}. Allow more time; TensorFlow's start and compilation take some of "
+            "it, and more on a busy machine."
         )
+    if len(encoding.columns) > 1 and trained.log_likelihood < independent - _WORSE:
+        notes.append("rows that were held out are likelier if all columns are independent than to the model")
     is_calibrated = bool(encoding.continuous) and recipe.transform == "spline" and len(encoding.columns) > 1
     if is_calibrated or encoding.relations:
         encoding = _as_made(UnwrittenModel(path, encoding, trained.members), rng, is_calibrated=is_calibrated)
@@ -297,7 +303,7 @@ def _train_and_write(
         notes=notes,
         held_out_rows=len(learnt.held_out.classes),
         log_likelihood=trained.log_likelihood,
-        independent_log_likelihood=learnt.independent_log_likelihood(),
+        independent_log_likelihood=independent,
         epochs=trained.epochs,
         steps=trained.steps,
         steps_done=trained.steps_done,

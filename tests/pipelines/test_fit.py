@@ -422,3 +422,16 @@ def test_who_allows_too_little_time_is_told(moons, tmp_path):
         f"the time was enough for {found.steps_done:,} of the 4,032 steps that would be made without a clock"
         in " ".join(found.notes)
     )
+    hardly_any = found.steps_done < 0.02 * 4_032
+    assert ("next to nothing: do not use its rows" in " ".join(found.notes)) == hardly_any
+
+
+@pytest.mark.parametrize(("allowed", "is_told"), [(0.1, False), (-9.0, True)])
+def test_who_has_a_model_that_is_worse_than_independent_columns_is_told(tmp_path, monkeypatch, allowed, is_told):
+    """A step from independent columns the model is as good as these: it is not told of, but if it had to be better."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(200, 3)), columns=list("abc")).assign(g=rng.integers(0, 40, 200))
+    monkeypatch.setattr("pipelines.verbs.fit._WORSE", allowed)
+    found = pipelines.fit(frame, model=tmp_path / "m.augment", steps=1, couplings=2, width=8, seed=0)
+    assert found.log_likelihood == pytest.approx(found.independent_log_likelihood, abs=0.1)
+    assert any("likelier if all columns are independent" in note for note in found.notes) == is_told

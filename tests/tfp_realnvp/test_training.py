@@ -476,7 +476,6 @@ def _with(value, row):
             r"numbers in entry \[0\] of a row, 1.7e\+09 to 1.7e\+09, which float32 hardly tells",
         ),
         (np.ma.masked_greater(X, 2.0), {}, "x has masked entries"),
-        (X, {"weight_decay": {"nobody's": 0.1}}, "names \"nobody's\", which is in no variable's name"),
         (X, {"callbacks": [tf_keras.callbacks.ReduceLROnPlateau()]}, "ReduceLROnPlateau would do nothing: fit has a"),
         (X[None], {}, r"x must have shape \[n, 2\], got \(1, 600, 2\)"),
         (_with(np.nan, 17), {}, "x holds NaN or infinity in row 17"),
