@@ -174,10 +174,10 @@ def _iso_moment(column: Column, value: str, sign: str) -> float | None:
         day = datetime.date.fromisoformat(value)
     except ValueError:  # it has a time
         return number
-    after, name = day + datetime.timedelta(days=1), column.name
+    until = "" if day == datetime.date.max else f' --where "{column.name}<{day + datetime.timedelta(days=1)}"'
     raise UsageError(
-        f"{value!r} is a whole day and column {name!r} has times; ask for what lies between, as with "
-        f'--where "{name}>={day}" --where "{name}<{after}".'
+        f"{value!r} is a whole day and column {column.name!r} has times; ask for what lies between, as with "
+        f'--where "{column.name}>={day}"{until}.'
     )
 
 

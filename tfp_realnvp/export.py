@@ -20,6 +20,7 @@ from tfp_realnvp.export_rewrites import prepared
 __all__ = ["ExportError", "export_sampler", "export_scorer"]
 
 Function = Callable[..., Any]
+_TRANSFORMED = (Flow, tfd.TransformedDistribution, transformed_distribution._TransformedDistribution)
 
 
 class ExportError(ValueError):
@@ -33,8 +34,8 @@ def export_sampler(
 
     Inputs by name, float32 unless said otherwise:
 
-    - of a flow: `noise`, `[n, *event_shape]`, from `distribution.distribution`, or the base of that if it is a flow
-      itself; of a conditional one also `context`;
+    - of a flow: `noise`, `[n, *event_shape]`, from `distribution.distribution`, or the base of that if it is a `Flow`
+      or `tfd.TransformedDistribution` itself; of a conditional one also `context`;
     - of an `AutoregressiveCategorical`: `uniforms` in [0, 1), `[n, C]`; with given classes also `classes` `[n, C]`,
       int32, and `is_given` `[C]`, which is 1 for the columns that stay as they are in `classes` and else 0.
 
@@ -87,7 +88,9 @@ def _spec(name: str, columns: int, dtype: tf.DType = tf.float32) -> tf.TensorSpe
 def _convert_flow(flow: tfd.TransformedDistribution, name: str, method: Callable[[Any, tf.Tensor], Any]) -> bytes:
     if not isinstance(flow, transformed_distribution._TransformedDistribution):
         raise TypeError(f"{flow!r} is no transformed distribution, which is noise and a bijector.")
-    while isinstance(base := flow.distribution, transformed_distribution._TransformedDistribution):
+    while (
+        type(base := flow.distribution) in _TRANSFORMED
+    ):  # and no TFP distribution that is one within, as a Gaussian is
         flow = Flow(base.distribution, tfb.Chain([flow.bijector, base.bijector]), name=flow.name)
     if flow.batch_shape.rank != 0:
         raise ExportError(f"{flow.name!r} has batch shape {flow.batch_shape}; only batch shape [] can be exported.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import tensorflow as tf
@@ -39,7 +40,8 @@ class LikelihoodModel(tf_keras.Model):
             return self.distribution.log_prob(tuple(inputs))
         x, context = inputs if isinstance(inputs, tuple | list) else (inputs, None)
         distribution = self.distribution if context is None else given(self.distribution, context)
-        return distribution.log_prob(tf.cast(x, distribution.dtype))
+        dtype = distribution.dtype
+        return distribution.log_prob(tf.cast(x, dtype) if isinstance(dtype, tf.DType) and dtype.is_floating else x)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> Any:
         """Saves the weights in TensorFlow's format, as Keras does; in HDF5 there would be none of the distribution's.
@@ -83,7 +85,11 @@ class LikelihoodModel(tf_keras.Model):
 
 
 def _refuse_hdf5(path: Any, save_format: str | None) -> None:
-    if save_format in ("h5", "keras") or (save_format is None and str(path).endswith((".h5", ".hdf5", ".keras"))):
+    if save_format is None:  # an open file is one of HDF5
+        is_tensorflow = isinstance(path, str | os.PathLike) and not str(path).endswith((".h5", ".hdf5", ".keras"))
+    else:
+        is_tensorflow = save_format.strip().lower() in ("tf", "tensorflow")
+    if not is_tensorflow:
         raise ValueError(
             f"{path}: Keras writes what its layers hold to such files, and nothing of a distribution. tfr.save(flow, "
             "path) writes the flow; the weights alone go into TensorFlow's format, with a name without suffix."

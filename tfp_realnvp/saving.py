@@ -186,23 +186,28 @@ def structure_hash(flow: tfd.Distribution | tfb.Bijector) -> str:
     Of a flow with parts of one's own it is that of the classes of its parts, and of permutations.
     """
     try:
-        structure = _bare(to_config(flow)[0])
+        structure = _bare(*to_config(flow))
     except TypeError:
         structure = [
             [
                 type(part).__qualname__,
-                np.asarray(part.permutation).tolist() if isinstance(part, bijectors.Permute) else None,
+                np.asarray(part.permutation).tolist() if isinstance(part, tfb.Permute) else None,
             ]
             for part in (flow, *flow.submodules)
         ]
     return hashlib.sha256(json.dumps(structure, sort_keys=True).encode()).hexdigest()
 
 
-def _bare(config: Any) -> Any:
-    """The same configuration without names, some of which Keras makes up, and seeds of what variables begin at."""
+def _bare(config: Any, tensors: Mapping[str, np.ndarray]) -> Any:
+    """The same configuration without names, some of which Keras makes up, and seeds of what variables begin at.
+
+    Constants are there as their values.
+    """
+    if isinstance(config, dict) and "tensor" in config:
+        return tensors[config["tensor"]].tolist()
     if isinstance(config, dict):
-        return {key: _bare(value) for key, value in config.items() if key not in ("name", "seed")}
-    return [_bare(value) for value in config] if isinstance(config, list) else config
+        return {key: _bare(value, tensors) for key, value in config.items() if key not in ("name", "seed")}
+    return [_bare(value, tensors) for value in config] if isinstance(config, list) else config
 
 
 def from_config(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Any:

@@ -139,10 +139,12 @@ def fit(
         as they happen in `self.model.fallback.events`.
 
     Raises:
-        DivergenceError: If training diverges a fourth time.
+        DivergenceError: If training diverges a fourth time, or no loss is ever finite.
         CheckpointError: If `checkpoint` is damaged, is one of another run, or is a file of another kind.
         OSError: If a checkpoint cannot be written; the last one is still there.
-        ValueError: If the rows do not fit the flow, hold NaN or infinity, or an option is out of range.
+        ValueError: If the rows do not fit the flow, hold NaN or infinity, are masked, or are numbers that the flow's
+            dtype hardly tells apart, or an option is out of range.
+        TypeError: If the flow is no distribution, `x` no array, or an option of another kind.
     """
     started = time.monotonic()
     if not isinstance(flow, tfd.Distribution):
@@ -172,6 +174,7 @@ def fit(
             raise ValueError(f"weight_decay must be at least 0, got {share}.")
     if isinstance(callbacks, tf_keras.callbacks.Callback):
         raise TypeError(f"callbacks must be a list, got {callbacks!r} alone.")
+    callbacks = list(callbacks)
     for callback in callbacks:
         if isinstance(callback, tf_keras.callbacks.LearningRateScheduler | tf_keras.callbacks.ReduceLROnPlateau):
             raise ValueError(
@@ -205,6 +208,7 @@ def fit(
     run: dict[str, Any] = {}
     if checkpoint is not None:
         del options["max_time"]  # it says when to stop, not what to do until then
+        options = {name: value.item() if isinstance(value, np.number) else value for name, value in options.items()}
         run = options | {"seed": int(seed), "ema_momentum": ema_momentum, "jit_compile": jit_compile}
         run["weight_decay"] = weight_decay
         run |= {"rows": hash_of(rows), "validation rows": hash_of(held_out), "shapes of variables": variables.shapes}

@@ -51,7 +51,8 @@ def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tup
         raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
     if not np.isfinite(rows).all():
         raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(rows))[0][0]}.")
-    _check_precision(what, np.asarray(value), rows.dtype)
+    if what == "x":
+        _check_precision(what, np.asarray(value), rows.dtype)
     if context is None:
         return (rows,)
     contexts = np.asarray(context)
@@ -69,11 +70,14 @@ def _check_precision(what: str, rows: np.ndarray, dtype: np.dtype[Any]) -> None:
     if dtype.kind != "f" or rows.dtype.kind not in "fiu":
         return
     low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
-    step = np.spacing(np.maximum(np.abs(low), np.abs(high)).astype(dtype)).astype(np.float64)
-    if (is_lost := step > _COARSE * (high - low)).any() and (is_lost := is_lost & (high > low)).any():
+    size = np.maximum(np.abs(low), np.abs(high))
+    is_varying = high - low > 1e-12 * size  # and not constant but for rounding
+    is_lost = is_varying & (np.spacing(size.astype(dtype)).astype(np.float64) > _COARSE * (high - low))
+    if is_lost.any():
         entry = ", ".join(map(str, np.argwhere(is_lost)[0].tolist()))
+        where = f" in entry [{entry}] of a row" if entry else ""
         raise ValueError(
-            f"{what} has numbers in entry [{entry}] of a row, {low[is_lost][0]:g} to {high[is_lost][0]:g}, which "
+            f"{what} has numbers{where}, {low[is_lost][0]:g} to {high[is_lost][0]:g}, which "
             f"{dtype.name} hardly tells apart. Subtract their mean and divide by their deviation."
         )
 
@@ -84,6 +88,8 @@ def _as_joint_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) 
     shapes = [tuple(shape) for shape in flow.event_shape]
     if not isinstance(value, tuple | list) or len(value) != len(shapes):
         raise ValueError(f"{what} must be a tuple of {len(shapes)} arrays, with events of the shapes {shapes}.")
+    if any(map(np.ma.is_masked, value)):
+        raise ValueError(f"{what} has masked entries, which a density cannot be asked of.")
     parts = tuple(np.asarray(v, tf.as_dtype(t).as_numpy_dtype) for v, t in zip(value, flow.dtype, strict=True))
     if any(part.shape != (len(parts[0]), *shape) for part, shape in zip(parts, shapes, strict=True)):
         raise ValueError(f"{what} must hold arrays [n, …] with events of the shapes {shapes}.")

@@ -1,4 +1,4 @@
-"""Missing dates, of what a model learns of them: weekdays, hours, and the time since other dates, missing or not."""
+"""Missing dates, of what a model learns of them: days, hours, and the time since other dates, missing or not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.elapsed import in_own_unit
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.rhythm import Rhythm
 
 __all__ = ["assembled"]
 
@@ -36,7 +37,7 @@ def assembled(
         for column, earlier in behind:
             if column.name in learnt and earlier.name in learnt:
                 rows = np.isnan(found[earlier.name]) & ~np.isnan(found[column.name])
-                if earlier.elapsed is not None and _has_days(earlier):
+                if earlier.elapsed is not None and _own_days(earlier) is not None:
                     rows &= np.isnan(found[earlier.elapsed.since])
                 found[earlier.name][rows] = np.clip(_before(column, earlier, found, learnt), *earlier.bounds)[rows]
     for column in order:
@@ -53,9 +54,9 @@ def assembled(
     return {name: np.nan_to_num(numbers, nan=columns[name].bounds[0]) for name, numbers in found.items()}
 
 
-def _has_days(column: ColumnEncoding) -> bool:
-    """Whether a date that is learnt as the time since another has days of the week or month of its own."""
-    return column.rhythm is not None and column.rhythm.of_days is not None
+def _own_days(column: ColumnEncoding) -> Rhythm | None:
+    """The rhythm of a date that is learnt as the time since another, if it has days of the week or month of its own."""
+    return column.rhythm if column.rhythm is not None and column.rhythm.of_days is not None else None
 
 
 def _looseness(column: ColumnEncoding) -> tuple[bool, float]:
@@ -77,20 +78,24 @@ def _before(
     guess, phases = learnt[earlier.name]
     since = None if earlier.elapsed is None else found[earlier.elapsed.since]
     at = earlier.numbers_of(guess, phases, since)
-    numbers = own - (between := column.numbers_of(*learnt[column.name], np.zeros(len(own))))
+    between = column.numbers_of(*learnt[column.name], np.zeros(len(own)))
+    numbers = own - between
     if elapsed.unit:  # days, weeks or months before, at the time that was guessed of these
         begun = elapsed.start(np.nan_to_num(at))
         within = np.where(np.isnan(at), elapsed.unit / 2, in_own_unit(np.nan_to_num(at), elapsed.per) - begun)
-        numbers = elapsed.beginning(elapsed.count(own) - elapsed.count(between)) + within
+        count = elapsed.count(own) - elapsed.count(between)
+        numbers = np.minimum(elapsed.beginning(count) + within, elapsed.beginning(count + 1) - 1)  # of a shorter month
     least, most = elapsed.limits
-    low, high = (_in_unit_of_earlier(limit, elapsed.per) for limit in (own - most, own - least))
+    low = own - most if elapsed.per >= 1 else np.ceil((own - most) / np.rint(1 / elapsed.per))
+    low = low * max(elapsed.per, 1.0)
+    high = _in_unit_of_earlier(own - least, elapsed.per)
     numbers = _in_unit_of_earlier(numbers, elapsed.per)
     if elapsed.per > 1:  # of a day, the time that was guessed
         numbers = numbers + np.where(np.isnan(at), elapsed.per / 2, at % elapsed.per)
-        high = high + np.nextafter(elapsed.per, 0)
+        high = high + elapsed.per - 1
     if earlier.elapsed is not None and since is not None:
-        if earlier.rhythm is not None and _has_days(earlier):
-            numbers = earlier.rhythm.nearest(numbers, phases)
+        if (rhythm := _own_days(earlier)) is not None:
+            numbers = rhythm.nearest(numbers, phases)
         since, (least, most) = in_own_unit(since, earlier.elapsed.per), earlier.elapsed.limits
         numbers = np.fmin(np.fmax(numbers, since + least), since + most)
     bounded: np.ndarray = np.clip(numbers, low, high)

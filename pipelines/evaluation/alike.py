@@ -18,7 +18,7 @@ from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.parsing import numbers, texts
 from pipelines.tables.reading import Source
-from pipelines.tables.rhythm import DAYS
+from pipelines.tables.rhythm import DAYS, days_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,9 +174,7 @@ def _phases(numbers: np.ndarray, day: float) -> list[np.ndarray]:
     """The weekdays, days of the month and, where there are times, hours and minutes of dates, NaN where missing."""
     is_missing = np.isnan(numbers)
     days = np.floor(np.where(is_missing, 0.0, numbers) / day)
-    dates = days.astype("datetime64[D]")
-    of_month = (dates - dates.astype("datetime64[M]")).astype(np.float64)
-    found = [(days + 3) % 7, of_month]  # 1970 began on a Thursday
+    found = [days_of(name, days)[1] for name in ("weekday", "monthday")]
     if day > 1:
         minutes = np.floor((numbers - days * day) / 60)
         found += [minutes // 60, minutes % 60]

@@ -69,8 +69,8 @@ class ColumnEncoding:
             going back, a class is its own number.
         made: Quantiles of the scores that the flow makes, which new rows' numbers are calibrated by (see
             `calibration.py`); empty if they are not.
-        rhythm: Of dates, which weekdays, hours and minutes there are, if these are told apart: they are further
-            classes then, and the margin is that of the time beside them (see `rhythm.py`).
+        rhythm: Of dates, which days (of the week or month), hours and minutes there are, if these are told apart: they
+            are further classes then, and the margin is that of the time beside them (see `rhythm.py`).
         elapsed: Of dates, which other column's they are close behind, if they are learnt as the time since (see
             `elapsed.py`): the rhythm, if there is one, and the margin are that time's.
     """
@@ -99,9 +99,9 @@ class ColumnEncoding:
 
     @property
     def phases(self) -> tuple[ColumnEncoding, ...]:
-        """The weekday, hour and minute of a column with a rhythm, as columns of classes; the last is that of no number.
+        """The day, hour and minute of a column with a rhythm, as columns of classes; the last is that of no number.
 
-        They are called what relations call them, such as `hour of time`.
+        They are called such as `weekday of time`, `monthday of time` or `hour of time`.
         """
         if self.rhythm is None:
             return ()

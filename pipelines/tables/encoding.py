@@ -98,7 +98,7 @@ class Encoding:
 
     @property
     def phases(self) -> list[ColumnEncoding]:
-        """The hours of columns with a rhythm, their weekdays and minutes, as discrete columns that no table has.
+        """The days, hours and minutes of columns with a rhythm, as discrete columns that no table has.
 
         Their classes stand behind those of the discrete columns.
         """

@@ -89,7 +89,7 @@ def _numeric_problem(column: Column, encoded: ColumnEncoding) -> str | None:
     if len(encoded.values) != len(encoded.levels) or encoded.other_count:
         return "has classes without a number"
     if encoded.rhythm is not None and (encoded.margin is None or DAYS.get(column.kind) != encoded.rhythm.day):
-        return "has weekdays or hours, and the column no such dates"
+        return "has days or hours that come again, and the column no such dates"
     first = 0 if encoded.margin is None else 1
     if encoded.levels and [level is None for level in encoded.levels] != [
         index < first for index in range(len(encoded.levels))

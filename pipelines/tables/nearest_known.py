@@ -20,8 +20,9 @@ def nearest_known(
 ) -> dict[str, np.ndarray]:
     """Returns, by column of numbers that classes follow from, the nearest from which those of the row do.
 
-    They are float64 `[n]`, NaN where none does, or the cell is no number. Of dates whose weekdays are told apart, the
-    nearest of the same weekday (hour and minute) comes before others, if it is less than a month away.
+    They are float64 `[n]`, NaN where none does, or the cell is no number. Of dates whose days are told apart, the
+    nearest of the same weekday or day of the month (hour and minute) comes before others, if it is no farther than the
+    next such day of a month.
 
     Args:
         cells: The cells of each column.

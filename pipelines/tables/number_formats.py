@@ -10,6 +10,7 @@ a zero is written, as in the accounts of spreadsheets: `$({,});$-`.
 from __future__ import annotations
 
 import collections
+import functools
 import re
 from typing import Any, NamedTuple
 
@@ -145,7 +146,8 @@ def find_number_format(texts: pa.Array, decimal: str) -> str | None:
         mark = re.escape(decimal)
         if pc.any(pc.match_substring_regex(texts, rf"\d{mark}\d\d\d{mark}\d\d\d(\D|\z)")).as_py():
             format_ = _found(texts, others, _OTHER[decimal])
-            format_ = None if format_ is None else format_._replace(is_swapped=True)
+            is_swapped = format_ is not None and format_.thousands == decimal
+            format_ = format_._replace(is_swapped=True) if format_ is not None and is_swapped else None
     return None if format_ is None else format_.text
 
 
@@ -174,15 +176,18 @@ def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
     signed, bracketed = parts.patterns(decimal)
     grouped, _ = parts._replace(prefix="", suffix="").patterns(decimal)
     is_zero = pc.match_substring_regex(texts, _any_space(parts.zero)) if parts.zero else None
+    are_marked = []
     for pattern, sign in ((signed, r"\1\2"), (bracketed, "-"), (grouped, r"\1\2")):
         is_marked = pc.match_substring_regex(texts, pattern)
         bare = pc.replace_substring_regex(texts, pattern, sign + r"\3")
         bare = pc.replace_substring(bare, _MINUS, "-")
         for mark in _SPACES if parts.thousands and parts.thousands in _SPACES else filter(None, parts.thousands):
             bare = pc.replace_substring(bare, mark, "")
-        if parts.is_swapped:
-            bare = pc.replace_substring(bare, _OTHER[decimal], decimal)
         texts = pc.if_else(is_marked, bare, texts)
+        are_marked.append(is_marked)
+    if parts.is_swapped:  # once: 12,250 kg is 12.250, and that were 12250
+        swapped = pc.replace_substring(texts, _OTHER[decimal], decimal)
+        texts = pc.if_else(functools.reduce(pc.or_, are_marked), swapped, texts)
     return texts if is_zero is None else pc.if_else(is_zero, scalar(_zero_like(texts, decimal)), texts)
 
 

@@ -12,13 +12,14 @@ import numpy as np
 from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import NUMBER, NUMBERS, check_object, list_of, up_to
 
-__all__ = ["DAYS", "Rhythm", "month_starts", "months_of"]
+__all__ = ["DAYS", "Rhythm", "days_of", "month_starts", "months_of"]
 
 DAYS = {"date": 1.0, "datetime": 86_400.0}  # what a day counts, by kind of column
 
 _MINUTE, _HOUR = 60.0, 3_600.0  # seconds
 _SIZES = {"weekday": 7, "monthday": 31, "monthend": 31, "hour": 24, "minute": 60}
 _THURSDAY = 3  # 1970-01-01 was one; Mondays are 0
+_CALENDAR = 146_097  # days, after which weekdays and months come again
 _FAR = 1e11  # months from 1970, beyond which nobody asks for the day
 # So many rows tell phases apart, and so many days those that come again from those that were there once.
 _MIN_ROWS, _MIN_DAYS = 1_000, 14
@@ -85,19 +86,22 @@ class Rhythm:
         low, high = float(moments.min()), float(moments.max())
         if high - low < _MIN_DAYS * day:
             return None
-        told = set(_days_told(np.floor(moments / day)))
+        told: list[str] = []
         within = moments % day
         if len(moments) >= _MIN_ROWS and len(np.unique(np.floor_divide(within, _HOUR))) > 1:
-            told.add("hour")
+            told.append("hour")
             counts, mean = np.bincount((within % _HOUR // _MINUTE).astype(int), minlength=60), len(moments) / 60
             is_uneven = ((counts - mean) ** 2).sum() / mean > _UNEVEN
             if is_uneven and counts[0] < len(moments) and not (within % _MINUTE).any():
-                told.add("minute")
-        whole = cls(low, high, day, **{name: tuple(range(size)) for name, size in _SIZES.items() if name in told})
-        if not told:
-            return None
-        folded, phases = whole.fold(moments)
-        if len(support) and _others(folded, phases) > _MAX_OTHERS[whole.of_days]:
+                told.append("minute")
+        for names in [[*told, of_days] for of_days in _days_told(np.floor(moments / day))] or [told]:
+            whole = cls(low, high, day, **{name: tuple(range(size)) for name, size in _SIZES.items() if name in names})
+            if not names:
+                return None
+            folded, phases = whole.fold(moments)
+            if not len(support) or _others(folded, phases) <= _MAX_OTHERS[whole.of_days]:
+                break
+        else:
             return None
         seen = dict(zip(whole.names, (tuple(np.unique(phase).tolist()) for phase in phases.T), strict=True))
         return cls(low, high, day, **seen, support=tuple(support.tolist()))
@@ -122,7 +126,7 @@ class Rhythm:
         within = moments - cycles * self.day
         phases = []
         if self.of_days is not None:
-            cycles, phase = _days_of(self.of_days, cycles)
+            cycles, phase = days_of(self.of_days, cycles)
             phases.append(phase)
         for unit in self._units:
             phases.append(np.floor(within / unit))
@@ -216,8 +220,13 @@ def month_starts(months: np.ndarray) -> np.ndarray:
     return np.where(is_there, whole.astype("datetime64[D]").astype(np.int64), np.nan)
 
 
-def _days_of(name: str, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The weeks or months of days, float64 `[n]`, counted from 1970, and which of theirs the days are."""
+def days_of(name: str, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the weeks or months of days, float64 `[n]`, counted from 1970, and which of theirs the days are.
+
+    Args:
+        name: "weekday", or "monthday" or "monthend", from the first day of a month or from its last.
+        days: Whole days from 1970-01-01, float64 `[n]`.
+    """
     if name == "weekday":
         return np.divmod(days + _THURSDAY, 7)
     months = months_of(days)
@@ -225,22 +234,23 @@ def _days_of(name: str, days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _days_told(days: np.ndarray) -> Iterator[str]:
-    """Which days are told apart: of the week or, where these tell more, of the month, from its beginning or end."""
+    """Which days may be told apart: of the month, from its beginning or end, if these tell more; and of the week."""
     span = days.max() - days.min()
-    gains = {name: _gain(name, days) for name, least in _MIN_SPAN.items() if span >= least}
+    names = [name for name, least in _MIN_SPAN.items() if span >= least and len(days) >= _FEW_ROWS]
+    gains = {name: _gain(name, days) for name in names}
     if gains:
         best = max(gains, key=lambda name: gains[name])
-        if len(days) >= _MIN_ROWS:
-            yield best if gains[best] > _MIN_GAIN else "weekday"
-        elif len(days) >= _FEW_ROWS and gains[best] > _MIN_GAIN_OF_FEW:
+        if gains[best] > (_MIN_GAIN if len(days) >= _MIN_ROWS else _MIN_GAIN_OF_FEW):
             yield best
+        if len(days) >= _MIN_ROWS:
+            yield "weekday"
 
 
 def _gain(name: str, days: np.ndarray) -> float:
     """By how many nats a row's day is likelier, given the shares of the days in the other half of weeks or months."""
-    every, size = np.arange(days.min(), days.max() + 1), _SIZES[name]
-    usual = np.bincount(_days_of(name, every)[1].astype(int), minlength=size) / len(every)
-    cycles, phases = _days_of(name, days)
+    every, size = days.min() + np.arange(min(days.max() - days.min() + 1, _CALENDAR)), _SIZES[name]
+    usual = np.bincount(days_of(name, every)[1].astype(int), minlength=size) / len(every)
+    cycles, phases = days_of(name, days)
     phases, half = phases.astype(int), np.unique(cycles, return_inverse=True)[1].reshape(-1) % 2
     gained = np.empty(len(days))
     for own in (0, 1):

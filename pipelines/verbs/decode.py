@@ -47,7 +47,7 @@ def decode(
     column's spread.
 
     Args:
-        latents: A CSV or Parquet file or a DataFrame with the discrete columns of the model, weekdays and hours that
+        latents: A CSV or Parquet file or a DataFrame with the discrete columns of the model, days and hours that
             it tells apart, and, for each column of numbers, its noise. Columns the model has not learnt stay as they
             are; those that are not there are made as in new rows.
         model: A model file. Default: the only one in the current folder.

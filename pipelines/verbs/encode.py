@@ -54,7 +54,7 @@ def encode(
     Each column of numbers, say `age`, becomes `z_age`. The noise is that of the row: every entry may depend on all
     columns. If the model also knows classes of the column (a frequent value, missing cells), a column `age` stays,
     which says the value, or `(number)` where the number is in the noise; where it is not, its entry is drawn from
-    `seed`. Of dates whose weekdays or hours are told apart, columns such as `hour of time` stand before the noise. All
+    `seed`. Of dates whose days or hours are told apart, columns such as `hour of time` stand before the noise. All
     other columns stay as they are. `decode` goes back.
 
     A number on a lattice, such as a whole number, stands in the middle of its cell, and the noise is corrected until

@@ -136,7 +136,7 @@ def generate(
             single value of a discrete column is given to the model; for the others, rows are drawn until there are
             enough.
         balance: A discrete column whose values are to be equally frequent: among the new rows, or with `append` among
-            all, as `strategy` says.
+            all, as `strategy` says. Rare categories that the model has as one are none of its values.
         strategy: As in imbalanced-learn: "auto", "not majority", "minority", "not minority", "all", or for two classes
             the ratio of the rarer to the other.
         append: A file or DataFrame whose rows come first, as they are there.
@@ -277,7 +277,7 @@ def _requests(
         raise UsageError(f"column {balance!r} holds numbers and cannot be balanced.")
     if places[balance] in given:
         raise UsageError(f"column {balance!r} cannot be given and balanced at once.")
-    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag]
+    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag and index != encoding.other]
     if source is None:
         if strategy != "auto":
             raise UsageError(

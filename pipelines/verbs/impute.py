@@ -138,6 +138,15 @@ def _wanted(model: ModelFile, columns: Sequence[str] | None) -> np.ndarray:
     return np.array([columns is None or name in columns for name in names])
 
 
+def _earlier(model: ModelFile, wanted: np.ndarray) -> np.ndarray:
+    """Which dates, bool `[P]`, those that are wanted are learnt as the time since: without them nothing says when."""
+    names = {column.name for column, is_wanted in zip(model.encoding.columns, wanted, strict=True) if is_wanted}
+    for column in reversed(model.encoding.in_order()):
+        if column.name in names and column.elapsed is not None:
+            names.add(column.elapsed.since)
+    return np.array([column.name in names for column in model.encoding.columns])
+
+
 def _fill(
     model: ModelFile,
     source: Source,
@@ -148,7 +157,7 @@ def _fill(
 ) -> dict[str, _Filled]:
     """The new cells of each column."""
     imputer = Imputer(model)
-    is_known = ~wanted & [any(column.is_missing) for column in model.encoding.columns]
+    is_known = ~(wanted | _earlier(model, wanted)) & [any(column.is_missing) for column in model.encoding.columns]
     found: dict[str, list[tuple[np.ndarray, Cells]]] = {column.name: [] for column in model.encoding.columns}
     for block, start in enumerate(range(0, source.table.num_rows, local.BLOCK_ROWS)):
         part = part_of(source, start, local.BLOCK_ROWS)
@@ -166,7 +175,10 @@ def _fill(
         rows = np.flatnonzero(missing[:, wanted].any(axis=1))
         if len(rows):
             lacking = dataclasses.replace(part, table=part.table.take(rows))
-            cells = _filled_cells(model, lacking, encoded.take(rows), missing[rows], imputer, progress, rng, draw=draw)
+            known = model.encoding.cells(lacking, model.schema)
+            cells = _filled_cells(
+                _Lacking(model, known, encoded.take(rows), imputer, progress, rng, draw), missing[rows]
+            )
             for place, column in enumerate(model.encoding.columns):
                 chosen = np.flatnonzero(missing[rows, place])
                 if wanted[place] and len(chosen):
@@ -176,66 +188,73 @@ def _fill(
     return {name: _joined(model.schema[name], encodings[name], parts, source) for name, parts in found.items() if parts}
 
 
-def _filled_cells(
-    model: ModelFile,
-    source: Source,
-    encoded: Rows,
-    missing: np.ndarray,
-    imputer: Imputer,
-    progress: _BlockProgress,
-    rng: np.random.Generator,
-    *,
-    draw: bool,
-) -> dict[str, Cells]:
+def _filled_cells(rows: _Lacking, missing: np.ndarray) -> dict[str, Cells]:
     """The cells of rows that lack some: what follows from those that are there, then guesses, then what these lead to.
 
     Args:
-        model: The model file.
-        source: The rows.
-        encoded: The rows as the model sees them.
+        rows: The rows.
         missing: bool `[n, P]`: the cells they lack, by modelled column.
+    """
+    encoding, schema = rows.model.encoding, rows.model.schema
+    always, *others = _guessed_together(encoding)
+    rows.cells, still = solved(encoding, schema, rows.cells, dict(zip(rows.cells, missing.T, strict=True)))
+    rows.cells, first = solved(encoding, schema, rows.cells, _only(still, always))
+    still |= {name: first[name] for name in always}
+    rows.encode((missing & ~np.stack(list(still.values()), axis=1)).any(axis=1))
+    groups = [group for group in others if any(still[name].any() for name in group)]
+    rows.cells |= rows.guesses(_only(still, always), 0, 1 + len(groups))
+    rows.cells, _ = solved(encoding, schema, rows.cells, following(encoding, _only(still, always)), is_guess=True)
+    rows.encode(np.any(list(_only(still, always).values()), axis=0))
+    found: dict[str, Cells] = {}
+    for stage, group in enumerate(groups, start=1):  # each as if the cells of the others stayed missing
+        found |= rows.guesses(_only(still, group), stage, 1 + len(groups))
+    last = following(encoding, _only(still, set(still) - always))
+    return solved(encoding, schema, rows.cells | found, last, is_guess=True)[0]
+
+
+@dataclasses.dataclass
+class _Lacking:
+    """Rows that lack cells.
+
+    Attributes:
+        model: The model file.
+        cells: Their cells, of each column, as far as they are known or were guessed.
+        encoded: The same as the model sees them.
         imputer: Gives guesses.
         progress: Told of these.
         rng: Random numbers.
         draw: As for `impute`.
     """
-    encoding, schema = model.encoding, model.schema
-    cells = encoding.cells(source, schema)
-    always, *others = _guessed_together(encoding)
-    cells, still = solved(encoding, schema, cells, dict(zip(cells, missing.T, strict=True)))
-    cells, first = solved(encoding, schema, cells, _only(still, always))
-    still |= {name: first[name] for name in always}
-    groups = [group for group in others if any(still[name].any() for name in group)]
 
-    def encode(changed: np.ndarray) -> None:
+    model: ModelFile
+    cells: dict[str, Cells]
+    encoded: Rows
+    imputer: Imputer
+    progress: _BlockProgress
+    rng: np.random.Generator
+    draw: bool
+
+    def encode(self, changed: np.ndarray) -> None:
+        """Has the model see what the cells of some rows, bool `[n]`, are by now."""
         if changed.any():
-            known = encoding.encode_cells({name: part.take(changed) for name, part in cells.items()}, rng)
-            encoded.classes[changed], encoded.scores[changed] = known.classes, known.scores
+            cells = {name: part.take(changed) for name, part in self.cells.items()}
+            known = self.model.encoding.encode_cells(cells, self.rng)
+            self.encoded.classes[changed], self.encoded.scores[changed] = known.classes, known.scores
 
-    def guesses(group: Collection[str], stage: int) -> dict[str, Cells]:
-        """The cells of the group's columns, guesses where they lack some."""
-        asked = np.stack([rows if name in group else np.zeros_like(rows) for name, rows in still.items()], axis=1)
-        rows = np.flatnonzero(asked.any(axis=1))
+    def guesses(self, asked: Mapping[str, np.ndarray], stage: int, stages: int) -> dict[str, Cells]:
+        """The cells of columns of which some are asked for, of each bool `[n]`, with guesses in the place of these."""
+        every = np.stack(list(asked.values()), axis=1)
+        rows = np.flatnonzero(every.any(axis=1))
         if not len(rows):
             return {}
-        some = {name: part.take(rows) for name, part in cells.items()}
-        tell = functools.partial(progress.tell, stage=stage, stages=1 + len(groups))
-        found = imputer.fill(encoded.take(rows), some, asked[rows], rng, draw=draw, tell=tell)
+        some = {name: part.take(rows) for name, part in self.cells.items()}
+        tell = functools.partial(self.progress.tell, stage=stage, stages=stages)
+        found = self.imputer.fill(self.encoded.take(rows), some, every[rows], self.rng, draw=self.draw, tell=tell)
         return {
-            name: cells[name].put(rows, found[name].where(still[name][rows], some[name]))
-            for name in group
-            if name in found
+            name: self.cells[name].put(rows, part.where(asked[name][rows], some[name]))
+            for name, part in found.items()
+            if asked[name].any()
         }
-
-    encode((missing & ~np.stack(list(still.values()), axis=1)).any(axis=1))
-    cells |= guesses(always, 0)
-    cells, _ = solved(encoding, schema, cells, following(encoding, _only(still, always)), is_guess=True)
-    encode(np.any(list(_only(still, always).values()), axis=0))
-    found: dict[str, Cells] = {}
-    for stage, group in enumerate(groups, start=1):
-        found |= guesses(group, stage)
-    last = following(encoding, _only(still, set(cells) - always))
-    return solved(encoding, schema, cells | found, last, is_guess=True)[0]
 
 
 def _only(missing: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str, np.ndarray]:

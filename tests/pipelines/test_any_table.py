@@ -15,6 +15,7 @@ import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.engines import local
 from pipelines.model_file import read_model
+from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import ReadOptions
 from pipelines.verbs.describe import describe_data
 from pipelines.verbs.generate import ShortfallError
@@ -294,8 +295,8 @@ def test_a_shortfall_keeps_the_appended_rows_off_standard_output_too(visits_mode
 def test_new_rows_are_balanced_among_themselves_to_the_row(written):
     counts = written(1001, balance="city")["city"].value_counts()
     assert counts.index.isin(list(CITIES)).all()
-    assert len(counts) == 6
-    assert sorted(counts) == [166, 167, 167, 167, 167, 167]
+    assert len(counts) == 5
+    assert sorted(counts) == [200, 200, 200, 200, 201]
 
 
 @pytest.mark.parametrize(
@@ -347,13 +348,31 @@ def test_a_balance_can_have_conditions(written):
         ({"balance": "city", "strategy": "minority"}, "without rows to append to"),
         ({"balance": "city", "append": "visits", "n": 5}, "leave --n away"),
         ({"balance": "member", "append": "visits", "strategy": "most"}, "'most' is no way to balance"),
-        ({"balance": "city", "append": "visits", "strategy": 0.5}, "a ratio balances two classes; there are 6"),
+        (
+            {"balance": "city", "append": "visits", "strategy": 0.5},
+            "a ratio balances two classes; there are 5: Bay, Dale, Ford, Hill, Mere",
+        ),
     ],
 )
 def test_a_balance_that_cannot_be_is_wrong_usage(visits_model, visits, options, said):
     options = {**options, "append": visits} if "append" in options else options
     with pytest.raises(UsageError, match=said):
         pipelines.generate(visits_model, options.pop("n", None), seed=0, **options)
+
+
+def test_rare_categories_that_are_one_are_not_balanced(fit_tiny):
+    """`(other)` is no value of the table: as many rows of it as of the most frequent would be of no use."""
+    rng = np.random.default_rng(0)
+    codes = np.r_[rng.choice(["a", "b"], 400, p=[0.8, 0.2]), [f"rare {k}" for k in range(20)]]
+    frame = pd.DataFrame({"code": codes, "x": rng.normal(size=420)})
+    model = fit_tiny(frame, "rare_codes", steps=5, couplings=2, width=8).model
+    new = pipelines.generate(model, 100, balance="code", seed=0)
+    assert new["code"].value_counts().to_dict() == {"a": 50, "b": 50}
+    both = pipelines.generate(model, balance="code", append=frame, seed=0)
+    counts = both["code"].value_counts()
+    assert counts["a"] == counts["b"]
+    assert OTHER not in counts
+    assert counts["rare 3"] == 1
 
 
 def test_a_balanced_table_needs_nothing(answers_model, answers):

@@ -53,6 +53,12 @@ def column_of(cells, decimal=".", kind=None):
         (["225.000 €", "1.094.000 €", "950 €"], ".", "{..} €", [225_000, 1_094_000, 950]),
         (["1.094.000,50 €", "12,25 €", "(7,00 €)"], ".", "({..} €)", [1_094_000.5, 12.25, -7]),
         (["1,094,000.5", "12,500.0", "7.0"], ",", "{,,}", [1_094_000.5, 12_500, 7]),
+        (
+            ["1.094.000,125 kg", "12,375 kg", "7,5 kg", "1 kg", "2 kg"],
+            ".",
+            "{..} kg",
+            [1_094_000.125, 12.375, 7.5, 1, 2],
+        ),
         (["1.5", "\u22120.5", "\u221212.0"], ".", "\u2212{}", [1.5, -0.5, -12]),
         (["\u2212$7", "$12"], ".", "\u2212${}", [-7, 12]),
         (["+3.3%", "\u22122.2%", "+0.5%"], ".", "+\u2212{}%", [3.3, -2.2, 0.5]),
@@ -94,6 +100,8 @@ def test_marks_are_found_read_and_written(cells, decimal, format_, values):
         ["(1) items", "(2) items", "(3) items", "(12) items", "(5) items"],
         ["(1 items)", "(2 items)", "(3 items)", "(12 items)", "(5 items)"],
         ["$\u22127", "$12"],  # which nobody writes, and which would not be written so
+        [*(f"{k} 234,50 €" for k in range(1, 99)), "1.234.567 €"],  # of which one has other marks
+        [*(f"{k}234,50 €" for k in range(1, 99)), "1.234.567 €"],
         ["33.191 km", "459 km", "2.156 km", "999 km", "1.000 km"],  # thousands, by another mark than the table's
     ],
 )
@@ -101,10 +109,15 @@ def test_codes_and_categories_with_digits_are_not_taken_for_numbers_with_marks(c
     assert column_of(cells).kind not in ("float", "integer") or column_of(cells).format is None
 
 
-@given(st.lists(st.integers(-(10**15), 10**15), min_size=1), st.sampled_from(FORMATS))
+@given(
+    st.lists(st.tuples(st.integers(-(10**15), 10**15), st.text("0123456789", max_size=4)), min_size=1),
+    st.sampled_from(FORMATS),
+)
 def test_marks_come_off_as_they_went_on(values, format_):
-    plain = [str(value) for value in values]
     for decimal in ".,":
+        # A zero that is written as a dash has lost its decimals.
+        parts = [(value, digits if value else "") for value, digits in values]
+        plain = [f"{value}{decimal * bool(digits)}{digits}" for value, digits in parts]
         marked = with_marks(pa.array(plain), format_, decimal)
         assert bare_numbers(marked, format_, decimal).to_pylist() == plain
 

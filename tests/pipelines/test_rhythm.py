@@ -110,6 +110,22 @@ def test_days_that_come_again_by_chance_are_no_rhythm():
     assert Rhythm.learn(days_of_months(np.arange(99), 0), 1.0, NONE) is None
 
 
+def test_where_days_of_the_month_would_be_others_weekdays_are_told_apart():
+    """Sales on many days, none of them a Sunday, and more on the first and the fifteenth."""
+    rng = np.random.default_rng(5)
+    every = np.array([day for day in range(1_200) if (day + 3) % 7 < 6])
+    dates = every.astype("datetime64[D]")
+    of_month = (dates - dates.astype("datetime64[M]")).astype(int)
+    moments = rng.choice(every, 9_000, p=(w := np.where(np.isin(of_month, (0, 14)), 9.0, 1.0)) / w.sum()).astype(float)
+    assert Rhythm.learn(moments, 1.0, NONE).names == ("monthday",)
+    assert Rhythm.learn(moments, 1.0, np.unique(moments)).names == ("weekday",)
+
+
+def test_a_date_without_end_costs_no_memory():
+    moments = np.r_[days_of_months(RNG.integers(0, 600, 5_000), 0), 2.1e9, 2.1e9]
+    assert Rhythm.learn(moments, 1.0, NONE).names == ("monthday",)
+
+
 def test_what_can_hardly_show_a_rhythm():
     rng = np.random.default_rng(1)
     assert Rhythm.learn(rng.uniform(0, 1e9, 999), DAY, NONE) is None

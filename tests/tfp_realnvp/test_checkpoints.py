@@ -501,14 +501,20 @@ def test_resume_needs_to_know_from_where():
 
 @pytest.mark.parametrize(
     "options",
-    [{"seed": 2}, {"seed": 1, "activation": "tanh"}, {"seed": 1, "log_scale_clamp": 5.0}, {"seed": 1, "base": "t"}],
-    ids=str,
+    [
+        {"seed": 2},
+        {"seed": 1, "activation": "tanh"},
+        {"seed": 1, "log_scale_clamp": 5.0},
+        {"seed": 1, "base": tfd.Sample(tfd.StudentT(5.0, 0.0, 1.0), 4)},
+        {"seed": 1, "base": tfd.MultivariateNormalDiag(tf.fill([4], 3.0))},
+    ],
+    ids=["permutations", "activation", "clamp", "class of the base", "constants of the base"],
 )
 def test_another_flow_with_variables_of_the_same_shapes_is_refused(path, options):
     rows = np.random.default_rng(0).normal(size=[200, 4]).astype(np.float32)
 
     def make(base=None, **more):
-        base = None if base is None else tfd.Sample(tfd.StudentT(5.0, 0.0, 1.0), 4)
+        base = tfd.MultivariateNormalDiag(tf.zeros(4)) if base is None else base
         return real_nvp(4, num_couplings=4, hidden_units=[8], base=base, **more)
 
     run = {"epochs": 1, "seed": 0, "verbose": 0, "checkpoint": path, "jit_compile": False}

@@ -422,6 +422,15 @@ def test_a_flow_that_is_transformed_once_more_is_exported_from_its_noise():
     assert_accurate(run(export_scorer(twice), expected.numpy()), twice.log_prob(expected).numpy())
 
 
+def test_the_noise_of_a_base_of_tfp_is_its_own():
+    """A Gaussian is a transformed distribution within, which is nobody's concern."""
+    base = tfd.MultivariateNormalDiag([5.0, 5.0], [2.0, 2.0])
+    flow = real_nvp(2, num_couplings=2, hidden_units=[8], base=base, seed=0)
+    randomize(flow, seed=1)
+    noise = base.sample(5, seed=(0, 1)).numpy()
+    assert_accurate(run(export_sampler(flow), noise), flow.bijector.forward(noise).numpy())
+
+
 def test_what_has_no_bijector_cannot_be_exported():
     with pytest.raises(TypeError, match="no transformed distribution"):
         export_sampler(tfd.Sample(real_nvp(2, num_couplings=2), 3))

@@ -77,6 +77,7 @@ def fit(folder: pathlib.Path) -> None:
     rng = np.random.default_rng(0)
     rows = 400
     colour = rng.choice(["red", "green", "blue"], rows)
+    sent = pd.Series(pd.Timestamp("2019-01-01") + pd.to_timedelta(rng.integers(0, 900, 1_000), unit="D"))
     tables = {
         "numbers": pd.DataFrame(rng.normal(size=(rows, 2)).round(2), columns=["x", "y"]),
         "classes": pd.DataFrame(
@@ -92,6 +93,13 @@ def fit(folder: pathlib.Path) -> None:
                 "at": [f"{h:02d}:{m:02d}" for h, m in rng.integers(0, [[24, 60]], (rows, 2))],
                 "country": "NZ",
                 "spare": "",
+            }
+        ),
+        "dates": pd.DataFrame(  # with weekdays, hours and last days of months, each the time since another
+            {
+                "sent": sent.dt.strftime("%Y-%m-%d"),
+                "due": (sent.dt.to_period("M") + 1).dt.to_timestamp("M").dt.strftime("%Y-%m-%d"),
+                "came": (sent + pd.to_timedelta(rng.integers(30, 200, 1_000), unit="h")).dt.strftime("%d/%m/%Y %H:%M"),
             }
         ),
     }

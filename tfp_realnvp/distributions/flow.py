@@ -34,7 +34,7 @@ class Flow(transformed_distribution._TransformedDistribution):
         distribution: tfd.Distribution,
         bijector: tfb.Bijector,
         validate_args: bool = False,
-        name: str = "flow",
+        name: str = "flow",  # not by keyword only: joint distributions look for defaults among the others
     ) -> None:
         parameters = {
             "distribution": distribution,
