@@ -352,7 +352,7 @@ def test_days_of_the_month_are_kept_months_later(tmp_path):
 
 @pytest.mark.parametrize("missing", [("due",), ("sent",), ("since",), ("until",), ("sent", "due"), ("since", "until")])
 def test_imputed_dates_keep_their_days_of_the_month(fitted_invoices, missing):
-    old = invoices(200, seed=7)
+    old = invoices(80, seed=7)
     new = pipelines.impute(old.assign(**dict.fromkeys(missing, np.nan)), model=fitted_invoices, seed=1)
     assert new.notna().all(axis=None)
     dates = new.apply(pd.to_datetime)
@@ -371,7 +371,9 @@ def test_imputed_dates_keep_their_days_of_the_month(fitted_invoices, missing):
 def fitted_invoices(tmp_path_factory):
     path = tmp_path_factory.mktemp("invoices") / "invoices.csv"
     invoices().to_csv(path, index=False)
-    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=190, seed=0, relations=False)
+    result = pipelines.fit(
+        path, model=path.with_suffix(".augment"), steps=190, couplings=3, width=32, seed=0, relations=False
+    )
     assert result.handled["until"] == "numbers since since by monthend"
     return path.with_suffix(".augment")
 
@@ -391,7 +393,7 @@ def fitted(tmp_path_factory):
     path = tmp_path_factory.mktemp("repairs") / "repairs.csv"
     frame = repairs()
     frame.to_csv(path, index=False)
-    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=300, seed=0)
+    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=190, seed=0)
     assert result.handled["done"] == "numbers since came"
     assert result.handled["came"] == "numbers since called by hour"
     assert result.handled["fetched"] == "numbers since called by hour"
@@ -428,7 +430,7 @@ def test_latents_go_back_to_the_same_dates(fitted, tmp_path):
 @pytest.mark.parametrize("draw", [False, True])
 def test_imputed_dates_are_as_long_apart(fitted, missing, draw):
     _, model = fitted
-    old = repairs(200, seed=7)
+    old = repairs(100, seed=7)
     new = pipelines.impute(old.assign(**dict.fromkeys(missing, np.nan)), model=model, draw=draw, seed=1)
     assert new.notna().all(axis=None)
     for name in set(old) - {*missing, "paid"}:
@@ -507,7 +509,7 @@ def fitted_shipments(fit_tiny):
     "missing", [("ordered",), ("shipped",), ("told",), ("ordered", "shipped"), ("shipped", "told")]
 )
 def test_imputed_days_and_times_fit_each_other(fitted_shipments, missing):
-    old = shipments(200, seed=7)
+    old = shipments(80, seed=7)
     new = pipelines.impute(old.assign(**dict.fromkeys(missing, None)), model=fitted_shipments, seed=1)
     assert new.notna().all(axis=None)
     ordered, told = pd.to_datetime(new["ordered"]).dt.normalize(), pd.to_datetime(new["told"]).dt.normalize()
