@@ -20,6 +20,7 @@ from tfp_realnvp.export_rewrites import prepared
 __all__ = ["ExportError", "export_sampler", "export_scorer"]
 
 Function = Callable[..., Any]
+# And no subclasses: a TFP distribution that is one within, as a Gaussian is, makes its own noise.
 _TRANSFORMED = (Flow, tfd.TransformedDistribution, transformed_distribution._TransformedDistribution)
 
 
@@ -88,9 +89,7 @@ def _spec(name: str, columns: int, dtype: tf.DType = tf.float32) -> tf.TensorSpe
 def _convert_flow(flow: tfd.TransformedDistribution, name: str, method: Callable[[Any, tf.Tensor], Any]) -> bytes:
     if not isinstance(flow, transformed_distribution._TransformedDistribution):
         raise TypeError(f"{flow!r} is no transformed distribution, which is noise and a bijector.")
-    while (
-        type(base := flow.distribution) in _TRANSFORMED
-    ):  # and no TFP distribution that is one within, as a Gaussian is
+    while type(base := flow.distribution) in _TRANSFORMED:
         flow = Flow(base.distribution, tfb.Chain([flow.bijector, base.bijector]), name=flow.name)
     if flow.batch_shape.rank != 0:
         raise ExportError(f"{flow.name!r} has batch shape {flow.batch_shape}; only batch shape [] can be exported.")

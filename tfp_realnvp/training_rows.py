@@ -22,6 +22,8 @@ def split(
 ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Returns training and validation rows: one array of the flow's dtype each, and one of their contexts."""
     rows = _as_rows(flow, "x", x, context)
+    if not is_joint(flow):
+        _check_precision("x", np.asarray(x), rows[0].dtype)
     if validation_data is not None:
         is_pair = context is not None and isinstance(validation_data, tuple | list) and len(validation_data) == 2
         if context is not None and not is_pair:
@@ -51,8 +53,6 @@ def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tup
         raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
     if not np.isfinite(rows).all():
         raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(rows))[0][0]}.")
-    if what == "x":
-        _check_precision(what, np.asarray(value), rows.dtype)
     if context is None:
         return (rows,)
     contexts = np.asarray(context)

@@ -86,8 +86,7 @@ def _before(
         count = elapsed.count(own) - elapsed.count(between)
         numbers = np.minimum(elapsed.beginning(count) + within, elapsed.beginning(count + 1) - 1)  # of a shorter month
     least, most = elapsed.limits
-    low = own - most if elapsed.per >= 1 else np.ceil((own - most) / np.rint(1 / elapsed.per))
-    low = low * max(elapsed.per, 1.0)
+    low = -_in_unit_of_earlier(most - own, elapsed.per)  # rounded up
     high = _in_unit_of_earlier(own - least, elapsed.per)
     numbers = _in_unit_of_earlier(numbers, elapsed.per)
     if elapsed.per > 1:  # of a day, the time that was guessed

@@ -85,7 +85,8 @@ class Margin:
             edges, shares = spread[index], (index + 0.5) / len(values)
             heavy = counts > len(values) / (2 * number)
             if len(support) > 1:
-                is_wide = np.diff(support) > _WIDE_GAP * np.median(np.diff(support))
+                gaps = np.diff(support)
+                is_wide = gaps > _WIDE_GAP * np.median(gaps)
                 heavy[:-1] |= is_wide
                 heavy[1:] |= is_wide
             if heavy.any() and (step or len(support)):  # the edges of what many rows hold, or beside gaps, exactly

@@ -94,10 +94,9 @@ class Rhythm:
             is_uneven = ((counts - mean) ** 2).sum() / mean > _UNEVEN
             if is_uneven and counts[0] < len(moments) and not (within % _MINUTE).any():
                 told.append("minute")
-        for names in [[*told, of_days] for of_days in _days_told(np.floor(moments / day))] or [told]:
+        choices = [[*told, of_days] for of_days in _days_told(np.floor(moments / day))] or [told]
+        for names in filter(None, choices):
             whole = cls(low, high, day, **{name: tuple(range(size)) for name, size in _SIZES.items() if name in names})
-            if not names:
-                return None
             folded, phases = whole.fold(moments)
             if not len(support) or _others(folded, phases) <= _MAX_OTHERS[whole.of_days]:
                 break
@@ -240,9 +239,10 @@ def _days_told(days: np.ndarray) -> Iterator[str]:
     gains = {name: _gain(name, days) for name in names}
     if gains:
         best = max(gains, key=lambda name: gains[name])
-        if gains[best] > (_MIN_GAIN if len(days) >= _MIN_ROWS else _MIN_GAIN_OF_FEW):
+        is_told = gains[best] > (_MIN_GAIN if len(days) >= _MIN_ROWS else _MIN_GAIN_OF_FEW)
+        if is_told:
             yield best
-        if len(days) >= _MIN_ROWS:
+        if len(days) >= _MIN_ROWS and not (is_told and best == "weekday"):
             yield "weekday"
 
 

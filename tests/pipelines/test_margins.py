@@ -248,5 +248,6 @@ def test_values_do_not_pile_up_beside_gaps():
     margin = Margin.learn(values, 1.0, generator(1))
     assert len(margin.support) > 1_000
     new = margin.decode(generator(2).standard_normal(50_000))
+    # The difference of two shares of 1.7 % has a standard error of 0.11 %; piled up, minutes 00 and 59 had 6 % each.
     for of_hour in (0, 1, 30, 58, 59):
         assert np.mean(new % 100 == of_hour) == pytest.approx(np.mean(values % 100 == of_hour), abs=0.004), of_hour
