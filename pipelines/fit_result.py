@@ -101,6 +101,8 @@ def handled(column: Column, encoding: Encoding) -> str:
         words[-1] += f" since {found.elapsed.since}"
     if found.rhythm is not None:
         words[-1] += f" by {' and '.join(found.rhythm.names)}"
+    if found.endings is not None:
+        words[-1] += " by last digits"
     if values:
         words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")
     if any(found.is_missing):

@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 from pipelines.cluster.session import Cluster
 from pipelines.errors import AugmentError, UsageError
 from pipelines.joined import read_joined
+from pipelines.tables.column_encoding import step_of
 from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.endings import Endings
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.parsing import numbers, texts
 from pipelines.tables.reading import Source
@@ -68,6 +70,7 @@ class Alike:
         categorical: The names of the columns of texts that repeat; C.
         levels: For each categorical column the texts of the real table, sorted.
         days: For each numeric column what a day counts if it is one of dates, else 0.
+        endings: For each, which last digits come again in the real table, or None.
         real: The rows that the synthetic ones are like.
         synthetic: The rows that are judged.
         held_out: Real rows that neither was made from, or None.
@@ -79,6 +82,7 @@ class Alike:
     categorical: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
     days: tuple[float, ...]
+    endings: tuple[Endings | None, ...]
     real: Rows
     synthetic: Rows
     held_out: Rows | None
@@ -93,16 +97,19 @@ class Alike:
     def features(self, rows: Rows, without: str | None = None) -> np.ndarray:
         """Returns rows as features for trees, float64 `[n, F]`: a text the real table does not have is -1.
 
-        Dates have their weekday, day of the month, hour and minute besides, which no tree would find in a number.
+        Dates have their weekday, day of the month, hour and minute besides, and numbers whose last digits come again
+        these, which no tree would find in a number.
 
         Args:
             rows: The rows.
             without: A column that is to be predicted.
         """
         parts = []
-        for name, values, day in zip(self.numeric, rows.numbers.T, self.days, strict=True):
+        for name, values, day, own in zip(self.numeric, rows.numbers.T, self.days, self.endings, strict=True):
             if name != without:
                 parts += [values, *(_phases(values, day) if day else ())]
+                if own is not None:
+                    parts.append(np.where(np.isnan(values), np.nan, own.phases(values)[:, 0]))
         for name, classes, levels in zip(self.categorical, rows.classes.T, self.levels, strict=True):
             if name != without:
                 parts.append(np.where(classes > len(levels), -1, classes))
@@ -162,6 +169,7 @@ def read_alike(
         tuple(column.name for column in categorical),
         tuple(levels),
         tuple(DAYS.get(column.kind, 0.0) for column in numeric),
+        tuple(map(_endings, numeric, rows[0].numbers.T)),
         rows[0],
         rows[1],
         rows[2] if held_out is not None else None,
@@ -179,6 +187,14 @@ def _phases(numbers: np.ndarray, day: float) -> list[np.ndarray]:
         minutes = np.floor((numbers - days * day) / 60)
         found += [minutes // 60, minutes % 60]
     return [np.where(is_missing, np.nan, part) for part in found]
+
+
+def _endings(column: Column, numbers: np.ndarray) -> Endings | None:
+    """Which last digits of a column come again."""
+    present, step = numbers[~np.isnan(numbers)], step_of(column)
+    if column.kind not in ("float", "integer") or not step or not len(present):
+        return None
+    return Endings.learn(present, step, 1 / step)
 
 
 def _check_columns(source: Source, columns: Sequence[Column], real: str) -> None:

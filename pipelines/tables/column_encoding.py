@@ -13,6 +13,7 @@ from pipelines.errors import AugmentError
 from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.elapsed import Elapsed
+from pipelines.tables.endings import Endings
 from pipelines.tables.entry_checks import (
     FLAGS,
     NUMBER,
@@ -50,6 +51,7 @@ _CHECKS = {
     "made": NUMBERS,
     "rhythm": or_null(OBJECT),
     "elapsed": or_null(OBJECT),
+    "endings": or_null(OBJECT),
 }
 
 
@@ -73,6 +75,8 @@ class ColumnEncoding:
             are further classes then, and the margin is that of the time beside them (see `rhythm.py`).
         elapsed: Of dates, which other column's they are close behind, if they are learnt as the time since (see
             `elapsed.py`): the rhythm, if there is one, and the margin are that time's.
+        endings: Of numbers, which last digits come again, if these are told apart: they are a further class then, and
+            the margin is that of places in the cells of numbers (see `endings.py`).
     """
 
     name: str
@@ -85,6 +89,7 @@ class ColumnEncoding:
     made: tuple[float, ...] = ()
     rhythm: Rhythm | None = None
     elapsed: Elapsed | None = None
+    endings: Endings | None = None
 
     @property
     def is_discrete(self) -> bool:
@@ -99,22 +104,28 @@ class ColumnEncoding:
 
     @property
     def phases(self) -> tuple[ColumnEncoding, ...]:
-        """The day, hour and minute of a column with a rhythm, as columns of classes; the last is that of no number.
+        """What is told apart of numbers besides, as columns of classes; the last of these is that of no number.
 
-        They are called such as `weekday of time`, `monthday of time` or `hour of time`.
+        They are the day, hour and minute of a rhythm, called such as `weekday of time`, `monthday of time` or
+        `hour of time`, or `ending of price`.
         """
-        if self.rhythm is None:
-            return ()
+        levels: dict[str, Sequence[str]] = {}
+        if self.rhythm is not None:
+            levels = {
+                name: [str(phase) for phase in range(size)]
+                for name, size in zip(self.rhythm.names, self.rhythm.sizes, strict=True)
+            }
+        elif self.endings is not None:
+            levels = {"ending": self.endings.levels}
         return tuple(
-            ColumnEncoding(
-                f"{name} of {self.name}",
-                (*map(str, range(size)), ""),
-                (),
-                (*[False] * size, True),
-                None,
-            )
-            for name, size in zip(self.rhythm.names, self.rhythm.sizes, strict=True)
+            ColumnEncoding(f"{name} of {self.name}", (*known, ""), (), (*[False] * len(known), True), None)
+            for name, known in levels.items()
         )
+
+    @property
+    def is_on_lattice(self) -> bool:
+        """Whether there are numbers that are none of the column's, between those that are."""
+        return self.endings is not None or (self.margin is not None and self.margin.is_spread)
 
     def are_numbers(self, cells: Cells) -> np.ndarray:
         """Returns which cells are numbers and no classes, bool `[n]`."""
@@ -152,12 +163,30 @@ class ColumnEncoding:
             earlier: Those of the column that time is learnt since, if there is one.
         """
         start = self._start(earlier)
+        if self.endings is not None:
+            return numbers, self.endings.phases(numbers)
         if self.rhythm is None:
             with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
                 return numbers - start, np.empty((len(numbers), 0), np.int32)
         is_there = np.abs(numbers) < _FAR
         folded, phases = self.rhythm.fold(np.where(is_there, numbers, 0.0))
         return np.where(is_there, folded - start, np.nan), phases
+
+    def places_of(self, learnt: np.ndarray, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns places that `numbers_of` takes to the same numbers, and how much likelier than these they are.
+
+        Args:
+            learnt: Finite, float64 `[n]`, as `learnt_of` gives them.
+            rng: Where places are drawn from, all over the cells; None if they are to be the numbers themselves.
+
+        Returns:
+            The places, float64 `[n]`, and the log-density of the margin there, nats per unit, that numbers have of them
+            `[n]`.
+        """
+        assert self.margin is not None
+        places = learnt if rng is None else (self.endings or self.margin).spread(learnt, rng)
+        log_density = self.margin.log_derivative(places)
+        return places, log_density if self.endings is None else log_density + self.endings.log_widths(learnt)
 
     def _start(self, earlier: np.ndarray | None) -> np.ndarray:
         """What the margin counts from: 0, or what the other column's numbers are of it, NaN where there are none."""
@@ -172,6 +201,8 @@ class ColumnEncoding:
         numbers: np.ndarray
         with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
             numbers = learnt + self._start(earlier)
+            if self.endings is not None:
+                numbers = self.endings.nearest(numbers, phases)
             if self.rhythm is not None:
                 numbers = self.rhythm.unfold(numbers, phases)
         if self.elapsed is None or earlier is None:
@@ -243,13 +274,18 @@ class ColumnEncoding:
             )
         spikes = distinct[is_spike(counts)]
         rest = present[~np.isin(present, spikes)]
-        margin, rhythm = Margin.learn(rest, step_of(column), rng), None
+        margin, rhythm, endings = Margin.learn(rest, step_of(column), rng), None, None
         if column.kind in DAYS:
             rhythm = Rhythm.learn(rest, DAYS[column.kind], margin.support)
         if rhythm is not None:
             margin = Margin.learn(rhythm.fold(rest)[0], step_of(column), rng)
+        elif column.kind in ("float", "integer") and not len(margin.support):
+            endings = Endings.learn(rest, margin.step, margin.per_unit)
+        if endings is not None:
+            places = Margin.learn(endings.spread(rest, rng), 0.0, rng)
+            margin = dataclasses.replace(places, low=margin.low, high=margin.high)
         if not len(spikes) and not gone:
-            return cls(column.name, (), (), (), margin, rhythm=rhythm)
+            return cls(column.name, (), (), (), margin, rhythm=rhythm, endings=endings)
         levels = [None, *spell(column, spikes, source.dialect.decimal).to_pylist(), *gone]
         return cls(
             column.name,
@@ -258,6 +294,7 @@ class ColumnEncoding:
             (False, *[False] * len(spikes), *[True] * len(gone)),
             margin,
             rhythm=rhythm,
+            endings=endings,
         )
 
     @classmethod
@@ -352,6 +389,7 @@ class ColumnEncoding:
             "made": list(self.made),
             **({} if self.rhythm is None else {"rhythm": self.rhythm.to_json()}),
             **({} if self.elapsed is None else {"elapsed": self.elapsed.to_json()}),
+            **({} if self.endings is None else {"endings": self.endings.to_json()}),
         }
 
     @classmethod
@@ -365,11 +403,13 @@ class ColumnEncoding:
         Raises:
             AugmentError: If an entry is missing or is none that an encoding can have.
         """
-        check_object(where, entries, _CHECKS, optional=("unseen", "made", "rhythm", "elapsed"))  # a model may be older
+        optional = ("unseen", "made", "rhythm", "elapsed", "endings")  # a model may be older
+        check_object(where, entries, _CHECKS, optional)
         try:
             margin = None if entries["margin"] is None else Margin.from_json(entries["margin"])
             rhythm = None if entries.get("rhythm") is None else Rhythm.from_json(entries["rhythm"])
             elapsed = None if entries.get("elapsed") is None else Elapsed.from_json(entries["elapsed"])
+            endings = None if entries.get("endings") is None else Endings.from_json(entries["endings"])
         except AugmentError as error:
             raise AugmentError(f"{where}: {error}") from error
         made = tuple(map(float, entries.get("made", ())))
@@ -386,6 +426,7 @@ class ColumnEncoding:
             made=made,
             rhythm=rhythm,
             elapsed=elapsed,
+            endings=endings,
         )
 
 

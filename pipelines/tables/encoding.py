@@ -98,7 +98,7 @@ class Encoding:
 
     @property
     def phases(self) -> list[ColumnEncoding]:
-        """The days, hours and minutes of columns with a rhythm, as discrete columns that no table has.
+        """The days, hours and minutes of columns with a rhythm, and endings, as discrete columns that no table has.
 
         Their classes stand behind those of the discrete columns.
         """
@@ -189,17 +189,15 @@ class Encoding:
             present = np.isfinite(numbers)
             if weighed is not None:  # of the time since what is missing there is no class
                 classes[~present & (weighed[0] == column.levels.index(None)), c - 1] = -1
-            if column.rhythm is not None:
-                sizes = column.rhythm.sizes
-                classes[:, p : p + len(sizes)] = np.where(present[:, np.newaxis], phases, sizes)
-                p += len(sizes)
+            for phase, own in zip(column.phases, phases.T, strict=True):
+                classes[:, p] = np.where(present, own, phase.is_missing.index(True))
+                p += 1
             filled = np.where(present, numbers, column.margin.low)
-            if spread:
-                filled = column.margin.spread(filled, rng)
-            found = np.clip(column.margin.encode(filled), -1e6, 1e6)
+            places, log_density = column.places_of(filled, rng if spread else None)
+            found = np.clip(column.margin.encode(places), -1e6, 1e6)
             scores[:, d] = np.where(present, found, rng.standard_normal(rows))
             is_present[:, d] = present
-            log_det += np.where(present, column.margin.log_derivative(filled), 0.0)
+            log_det += np.where(present, log_density, 0.0)
             d += 1
         return Rows(classes, scores, is_present, log_det)
 

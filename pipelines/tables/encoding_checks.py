@@ -79,6 +79,7 @@ def _categorical_problem(encoded: ColumnEncoding) -> str | None:
         or encoded.unseen
         or encoded.rhythm
         or encoded.elapsed
+        or encoded.endings
         or None in encoded.levels
     ):
         return "has numbers, and the column has none"
@@ -90,6 +91,8 @@ def _numeric_problem(column: Column, encoded: ColumnEncoding) -> str | None:
         return "has classes without a number"
     if encoded.rhythm is not None and (encoded.margin is None or DAYS.get(column.kind) != encoded.rhythm.day):
         return "has days or hours that come again, and the column no such dates"
+    if encoded.endings is not None and (encoded.margin is None or column.kind not in ("float", "integer")):
+        return "has last digits that come again, and the column no such numbers"
     first = 0 if encoded.margin is None else 1
     if encoded.levels and [level is None for level in encoded.levels] != [
         index < first for index in range(len(encoded.levels))

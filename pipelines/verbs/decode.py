@@ -175,16 +175,17 @@ def _decoded(
 
 
 def _refuse_lacking(model: ModelFile, source: Source, cells: Mapping[str, Cells], start: int) -> None:
-    """Raises if a date lacks what it is made of, as its hour; the first row is that of number `start`."""
+    """Raises if a number lacks what it is made of, as a date its hour; the first row is that of number `start`."""
     for column in model.encoding.continuous:
         values = cells[column.name].values
-        if (column.rhythm or column.elapsed) and values is not None:
+        if (column.phases or column.elapsed) and values is not None:
             lacking = column.are_numbers(cells[column.name]) & np.isnan(values)
             if lacking.any():
                 row = start + int(np.flatnonzero(lacking)[0])
                 names = [phase.name for phase in column.phases] + ([column.elapsed.since] if column.elapsed else [])
                 said = ", ".join(map(repr, names))
-                raise AugmentError(f"{source.name}: row {row + 1} has a date in {column.name!r}, but lacks {said}.")
+                what = "a number" if column.endings else "a date"
+                raise AugmentError(f"{source.name}: row {row + 1} has {what} in {column.name!r}, but lacks {said}.")
 
 
 def _with_others(cells: Cells, is_other: np.ndarray, said: Cells) -> Cells:

@@ -148,15 +148,16 @@ def _settled(
     model: ModelFile, rows: Rows, noise: np.ndarray, scorer: local.Scorer, decoder: local.Decoder
 ) -> np.ndarray:
     """Noise that gives the numbers on a lattice exactly, where rounding in float32 missed their cells."""
-    margins = [column.margin for column in model.encoding.continuous]
+    encoding = model.encoding
     target, wanted = rows.scores.copy(), rows.scores
     wrong = np.arange(len(noise))
     for _ in range(_ROUNDS):
         scores = decoder(rows.classes[wrong], noise[wrong])
         is_off = np.zeros(len(wrong), bool)
-        for place, margin in enumerate(margins):
-            if margin is not None and (margin.step or len(margin.support)):
-                is_same = margin.decode(scores[:, place]) == margin.decode(wanted[wrong, place])
+        found, asked = (encoding.decode(rows.classes[wrong], part) for part in (scores, wanted[wrong]))
+        for place, column in enumerate(encoding.continuous):
+            if column.is_on_lattice:
+                is_same = found[column.name].values == asked[column.name].values
                 is_off |= rows.is_present[wrong, place] & ~is_same
         scores, wrong = scores[is_off], wrong[is_off]
         if not len(wrong):

@@ -371,9 +371,8 @@ def test_imputed_dates_keep_their_days_of_the_month(fitted_invoices, missing):
 def fitted_invoices(tmp_path_factory):
     path = tmp_path_factory.mktemp("invoices") / "invoices.csv"
     invoices().to_csv(path, index=False)
-    result = pipelines.fit(
-        path, model=path.with_suffix(".augment"), steps=190, couplings=3, width=32, seed=0, relations=False
-    )
+    small = {"couplings": 2, "width": 16, "batch_size": 256, "relations": False}
+    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=150, seed=0, **small)
     assert result.handled["until"] == "numbers since since by monthend"
     return path.with_suffix(".augment")
 
@@ -393,7 +392,9 @@ def fitted(tmp_path_factory):
     path = tmp_path_factory.mktemp("repairs") / "repairs.csv"
     frame = repairs()
     frame.to_csv(path, index=False)
-    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=190, seed=0)
+    result = pipelines.fit(
+        path, model=path.with_suffix(".augment"), steps=190, couplings=3, width=32, batch_size=256, seed=0
+    )
     assert result.handled["done"] == "numbers since came"
     assert result.handled["came"] == "numbers since called by hour"
     assert result.handled["fetched"] == "numbers since called by hour"

@@ -145,6 +145,18 @@ def test_a_date_at_the_wrong_time_is_seen_by_the_classifier(format_):
     assert when > 86_400 * 50 if len(format_) > 8 else when > 50  # it is not predicted by its own parts
 
 
+def test_that_numbers_are_not_rounded_any_more_is_seen_by_the_classifier():
+    """Of 1,200 real incomes, nine tenths are whole hundreds; of new ones as likely to be anything."""
+    rng = np.random.default_rng(0)
+    exact = rng.lognormal(10, 0.5, 1_200).round()
+    real = pd.DataFrame({"income": np.where(rng.random(1_200) < 0.9, exact.round(-2), exact), "x": exact // 9_000})
+    real.loc[::10, "income"] = np.nan
+    new = real.assign(income=exact).mask(real.isna())
+    first, second = real[:600], real[600:]
+    assert discriminate(read_alike(first, new[:600], second), 0).auc.value > 0.9
+    assert discriminate(read_alike(first, first, second), 0).auc.value < 0.56
+
+
 def test_a_clipped_column_is_seen_by_the_classifier():
     assert discriminate(tables(clipped()), 0).auc.value > 0.6
 

@@ -49,10 +49,11 @@ def test_what_may_be_several_is_guessed(tmp_path):
         visitors > 0, rng.binomial(visitors, rng.uniform(0, 0.5, ROWS)), rng.integers(0, 9, ROWS)
     )
     rate = 100 * frame["buyers"] / frame["visitors"].where(visitors > 0)
-    model = pipelines.fit(frame.assign(rate=rate.round(1).fillna(0.0)), model=tmp_path / "m.augment", steps=2).model
+    rows = frame.assign(rate=rate.round(1).fillna(0.0))
+    model = pipelines.fit(rows, model=tmp_path / "m.augment", steps=2, couplings=2, width=8).model
     relations = pipelines.describe(model)["relations"]
     assert relations == {"side": "a function of town", "rate": "100 * buyers / visitors or else 0"}
-    rows = frame.assign(rate=rate.round(1).fillna(0.0))[:300]
+    rows = rows[:300]
     for name in ("visitors", "buyers", "town"):
         drawn = [pipelines.impute(rows.assign(**{name: np.nan}), model=model, draw=True, seed=k)[name] for k in (1, 2)]
         # A rate below 3 says little of 90,000 visitors when it is rounded to a tenth.

@@ -97,6 +97,7 @@ def test_numbers_stay_within_what_was_seen(sales_fit):
         assert seen[name].min() <= new[name].min() <= new[name].max() <= seen[name].max(), name
 
 
+@pytest.mark.slow
 def test_they_can_be_left_out(fit_tiny):
     """Then a model that has hardly learnt breaks each of them, which shows what the other tests see.
 

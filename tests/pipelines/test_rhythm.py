@@ -272,7 +272,9 @@ def shop(tmp_path_factory):
     frame = pd.DataFrame({"when": texts, "value": value.round(2), "part": np.where(hour < 12, "early", "late")})
     path = tmp_path_factory.mktemp("shop") / "shop.csv"
     frame[when.weekday != 6].to_csv(path, index=False)
-    result = pipelines.fit(path, model=path.with_suffix(".augment"), steps=190, seed=0)
+    result = pipelines.fit(
+        path, model=path.with_suffix(".augment"), steps=190, couplings=3, width=32, batch_size=256, seed=0
+    )
     assert result.handled["when"] == "numbers by weekday and hour and minute, missing cells"
     return path, path.with_suffix(".augment")
 

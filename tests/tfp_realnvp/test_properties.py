@@ -14,7 +14,7 @@ from tfp_realnvp.testing import (
 )
 
 # Each example builds and traces networks of its own, which takes a second.
-few = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @few
