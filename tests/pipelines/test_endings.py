@@ -180,7 +180,7 @@ def fitted(tmp_path_factory):
     frame.loc[::9, "price"] = None
     frame.astype({"price": "Int64"}).to_csv(path, index=False)
     result = pipelines.fit(
-        path, model=path.with_suffix(".augment"), steps=150, couplings=2, width=32, batch_size=256, seed=0
+        path, model=path.with_suffix(".augment"), steps=100, couplings=2, width=16, batch_size=256, seed=0
     )
     assert result.handled["price"] == "numbers by last digits, missing cells"
     return path, path.with_suffix(".augment")

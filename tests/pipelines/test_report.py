@@ -139,7 +139,7 @@ def test_standard_input_and_other_tables_are_refused(moons_model, visits, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("table", ["moons", "visits", "answers"])
+@pytest.mark.parametrize("table", ["moons", "visits", pytest.param("answers", marks=pytest.mark.slow)])
 def test_a_picture_is_drawn_of_every_table(table, request, tmp_path):
     data, model = request.getfixturevalue(table), request.getfixturevalue(f"{table}_model")
     path = pipelines.plot(data, model=model, output=tmp_path / "a.png")

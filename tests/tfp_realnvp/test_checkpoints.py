@@ -503,9 +503,9 @@ def test_resume_needs_to_know_from_where():
     "options",
     [
         {"seed": 2},
-        {"seed": 1, "activation": "tanh"},
-        {"seed": 1, "log_scale_clamp": 5.0},
-        {"seed": 1, "base": tfd.Sample(tfd.StudentT(5.0, 0.0, 1.0), 4)},
+        pytest.param({"seed": 1, "activation": "tanh"}, marks=pytest.mark.slow),
+        pytest.param({"seed": 1, "log_scale_clamp": 5.0}, marks=pytest.mark.slow),
+        pytest.param({"seed": 1, "base": tfd.Sample(tfd.StudentT(5.0, 0.0, 1.0), 4)}, marks=pytest.mark.slow),
         {"seed": 1, "base": tfd.MultivariateNormalDiag(tf.fill([4], 3.0))},
     ],
     ids=["permutations", "activation", "clamp", "class of the base", "constants of the base"],

@@ -20,7 +20,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("scale", [0.2, 0.5])
+@pytest.mark.parametrize("scale", [pytest.param(0.2, marks=pytest.mark.slow), 0.5])
 @pytest.mark.parametrize("transform", ["affine", "spline"])
 def test_32_couplings_of_19_entries_are_finite_in_value_and_gradient(transform, scale):
     flow = real_nvp(19, num_couplings=32, transform=TRANSFORMS[transform], hidden_units=[8], seed=0)
