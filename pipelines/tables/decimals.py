@@ -8,18 +8,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["EXACT", "decimals_of"]
+__all__ = ["EXACT", "decimals_of", "without_noise"]
 
 # Integers up to here are exact in float64; a lattice finer than this is not one any more.
 EXACT = float(1 << 53)
 _MAX_DECIMALS = 15
+# What arithmetic adds to numbers of fewer digits, as in 0.30000000000000004: so many units in their last place.
+_NOISE = 8
+_DIGITS_WITH_NOISE, _DIGITS_WITHOUT = 15, 12
 
 
 def decimals_of(texts: pa.Array, counts: np.ndarray, mark: str, largest: float) -> tuple[int | None, int]:
     """Returns the most digits after the decimal mark, or None at full precision, and the fewest that cells have.
 
     Programs write small numbers among others as 9e-05, which is 0.00009. Where most are written so, they have as many
-    digits as they need.
+    digits as they need. What arithmetic left of rounding, as in 0.30000000000000004, are no digits.
 
     Args:
         texts: Distinct texts of numbers, `[n]`.
@@ -27,6 +30,7 @@ def decimals_of(texts: pa.Array, counts: np.ndarray, mark: str, largest: float) 
         mark: The decimal mark.
         largest: The largest of their absolute values.
     """
+    texts = _without_noise(texts, mark)
     is_scientific = pc.match_substring_regex(texts, "[eE]")
     positional, scientific = texts.filter(pc.invert(is_scientific)), texts.filter(is_scientific)
     if len(positional) < len(scientific):
@@ -43,6 +47,28 @@ def decimals_of(texts: pa.Array, counts: np.ndarray, mark: str, largest: float) 
         counts = counts[~is_scientific.to_numpy(zero_copy_only=False)]
         fewest = _usual_decimals(positional, digits.to_numpy(zero_copy_only=False), counts, fewest, most)
     return most, fewest
+
+
+def without_noise(numbers: np.ndarray, decimals: int) -> np.ndarray:
+    """Returns numbers, float64 `[n]`, without what arithmetic added to such as have so many decimals."""
+    with np.errstate(over="ignore"):
+        exact = np.round(numbers, decimals)
+    return np.where(np.abs(numbers - exact) <= _NOISE * np.spacing(np.abs(numbers)), exact, numbers)
+
+
+def _without_noise(texts: pa.Array, mark: str) -> pa.Array:
+    """The same texts, but all long ones as their numbers are spelled without noise, if that is what makes them long."""
+    places = np.flatnonzero(pc.greater(pc.utf8_length(texts), _DIGITS_WITH_NOISE).to_numpy(zero_copy_only=False))
+    exact = []
+    for text in texts.take(pa.array(places)):
+        number = float(text.as_py().replace(mark, "."))
+        exact.append(float(f"{number:.{_DIGITS_WITHOUT}g}"))
+        is_noise = 0 < abs(number - exact[-1]) <= _NOISE * np.spacing(abs(number))
+        if not is_noise or not 1e-4 <= abs(exact[-1]) < 1e15:
+            return texts
+    found = np.array(texts.to_pylist(), object)
+    found[places] = [repr(number).removesuffix(".0").replace(".", mark) for number in exact]
+    return pa.array(found, pa.string())
 
 
 def _usual_decimals(texts: pa.Array, digits: np.ndarray, counts: np.ndarray, fewest: int, most: int) -> int:

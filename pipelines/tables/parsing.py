@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables import date_formats
+from pipelines.tables.decimals import without_noise
 from pipelines.tables.dialect import MISSING, Dialect
 from pipelines.tables.number_formats import bare_numbers
 from pipelines.tables.sampling import Places
@@ -79,6 +80,8 @@ def numbers(
             complaint = f"is beyond {LARGEST:g}, which is too large to compute with"
         number = first_row + row if isinstance(first_row, int) else first_row[row]
         raise AugmentError(f"{where}: column {spec.name!r} {complaint} ({shorten(cell)} in row {number}).")
+    if spec.kind == "float" and spec.decimals is not None:
+        values = without_noise(values, spec.decimals)
     return values
 
 
