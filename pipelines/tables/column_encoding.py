@@ -152,6 +152,8 @@ class ColumnEncoding:
             is_beyond = self.rhythm.is_beyond(numbers)
             numbers, _ = self.rhythm.fold(np.where(is_beyond, self.rhythm.low, numbers))
         is_beyond |= ~((numbers >= self.margin.low) & (numbers <= self.margin.high))
+        if self.endings is not None:
+            is_beyond |= ~self.endings.were_seen(numbers)
         is_beyond &= self.are_numbers(cells)
         return is_beyond
 
@@ -220,6 +222,8 @@ class ColumnEncoding:
             return np.empty(0)
         if self.elapsed is not None:
             return np.array(self.elapsed.support)
+        if self.endings is not None:
+            return np.array(self.endings.support) / self.endings.per_unit
         return self.margin.support if self.rhythm is None else np.array(self.rhythm.support)
 
     @property
@@ -250,9 +254,25 @@ class ColumnEncoding:
 
     @classmethod
     def learn(
-        cls, column: Column, cells: Any, source: Source, rng: np.random.Generator, *, keep_rare: bool = False
+        cls,
+        column: Column,
+        cells: Any,
+        source: Source,
+        rng: np.random.Generator,
+        *,
+        keep_rare: bool = False,
+        may_have_endings: bool = True,
     ) -> ColumnEncoding:
-        """Learns from a column's cells, whose kind is known; `keep_rare` keeps categories of a single row."""
+        """Learns from a column's cells.
+
+        Args:
+            column: What it is.
+            cells: Its cells.
+            source: The table it is of.
+            rng: Where the places within the cells of a lattice come from.
+            keep_rare: Whether categories of a single row are kept.
+            may_have_endings: Whether last digits that come again are told apart.
+        """
         missing = parsing.missing_codes(cells, column, source.dialect)
         spelled = list(column.missing) or [""]
         lost = [code for code in range(len(spelled)) if (missing == code).any()]
@@ -279,8 +299,9 @@ class ColumnEncoding:
             rhythm = Rhythm.learn(rest, DAYS[column.kind], margin.support)
         if rhythm is not None:
             margin = Margin.learn(rhythm.fold(rest)[0], step_of(column), rng)
-        elif column.kind in ("float", "integer") and not len(margin.support):
-            endings = Endings.learn(rest, margin.step, margin.per_unit)
+        elif column.kind in ("float", "integer") and may_have_endings:
+            keep = len(margin.support) > 0
+            endings = Endings.learn(rest, margin.step, margin.per_unit, taken=spikes, keep=keep)
         if endings is not None:
             places = Margin.learn(endings.spread(rest, rng), 0.0, rng)
             margin = dataclasses.replace(places, low=margin.low, high=margin.high)

@@ -41,6 +41,7 @@ _DIRECTIVES = {
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y",
           "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y",
           "%Y. %m. %d.", "%Y년 %m월 %d일")  # fmt: skip
+_OF_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
 _TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S,%f", "%H:%M", "%H.%M.%S", "%I:%M:%S %p", "%I:%M %p", "%I:%M:%S %P",
           "%I:%M %P")  # fmt: skip
 _JOINTS = (" ", "T", ", ")
@@ -69,9 +70,11 @@ def find_formats(texts: pa.Array) -> list[str]:
     some = texts.slice(0, 200)
     found: list[str] = []
     for format_ in _fitting(texts[0].as_py()):
-        if found and not _is_swapped(format_, found[0]):
+        if format_ in found or (found and not _is_swapped(format_, found[0])):
             continue
-        if not np.isnan(parse(some, format_)).any() and not np.isnan(parse(texts, format_)).any():
+        if np.isnan(parse(some, format_)).any() or np.isnan(parse(texts, format_)).any():
+            continue
+        if "%d" in format_ or "%-d" in format_ or kind_of(format_) == "time" or _are_months(texts, format_):
             found.append(format_)
     return found
 
@@ -94,7 +97,7 @@ def have_clocks(texts: pa.Array) -> bool:
 def parse(texts: pa.Array | pa.ChunkedArray, format_: str) -> np.ndarray:
     """Returns texts as days or seconds, `[n]`, float64: since 1970-01-01, or midnight for times; else NaN.
 
-    A zone in the format is part of the spelling: the clock of the text is what counts.
+    A zone in the format is part of the spelling: the clock of the text is what counts. A month is its first day.
     """
     if isinstance(texts, pa.ChunkedArray):
         parts = [parse(chunk, format_) for chunk in texts.chunks]
@@ -120,7 +123,7 @@ def parse(texts: pa.Array | pa.ChunkedArray, format_: str) -> np.ndarray:
             month = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.int64) + 1
         else:
             month = number("m")
-        day = number("d")
+        day = number("d") if "d" in names else np.ones(len(texts), np.int64)
         valid &= (month >= 1) & (month <= 12) & (day >= 1)
         months = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (np.clip(month, 1, 12) - 1)
         days = months.astype("datetime64[D]") + (day - 1)
@@ -166,7 +169,7 @@ def _fitting(text: str) -> Iterator[str]:
 def _candidates(first: str) -> Iterator[str]:
     zone = _ZONE.search(first)
     zones = ("", zone[1] or zone[2]) if zone else ("",)
-    plain: list[str] = [*_DATES, *_TIMES]
+    plain: list[str] = [*_DATES, *_OF_MONTHS, *_TIMES]
     joined = [f"{date}{joint}{time}" for date, joint, time in itertools.product(_DATES, _JOINTS, _TIMES)]
     for format_ in plain:
         yield format_
@@ -185,6 +188,14 @@ def _may_read(format_: str, text: str) -> bool:
     """Whether a text has as many numbers as a format, which costs less to find out than a match."""
     runs = len(_NUMBERS.findall(format_))
     return len(re.findall(r"\d+", text)) in ((runs - 1, runs) if "%f" in format_ else (runs,))
+
+
+def _are_months(texts: pa.Array, format_: str) -> bool:
+    """Whether what may be months are, and no codes such as 1044-11, nor two years in a row, such as 2003-04."""
+    months = parse(texts, format_).astype("datetime64[D]").astype("datetime64[M]").astype(int)
+    years, number = months // 12 + 1970, months % 12 + 1
+    are_seasons = ((years + 1) % 100 == number).all()
+    return bool(((years >= 1800) & (years < 2200)).all() and not are_seasons)
 
 
 def _is_swapped(one: str, other: str) -> bool:

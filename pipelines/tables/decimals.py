@@ -13,9 +13,10 @@ __all__ = ["EXACT", "decimals_of", "without_noise"]
 # Integers up to here are exact in float64; a lattice finer than this is not one any more.
 EXACT = float(1 << 53)
 _MAX_DECIMALS = 15
-# What arithmetic adds to numbers of fewer digits, as in 0.30000000000000004: so many units in their last place.
+# What arithmetic, or spelling all 17 digits, adds to numbers of fewer, as in 0.30000000000000004: so many units in
+# their last place.
 _NOISE = 8
-_DIGITS_WITH_NOISE, _DIGITS_WITHOUT = 15, 12
+_DIGITS_WITH_NOISE, _DIGITS_WITHOUT = (16, 17), 12
 
 
 def decimals_of(texts: pa.Array, counts: np.ndarray, mark: str, largest: float) -> tuple[int | None, int]:
@@ -58,13 +59,16 @@ def without_noise(numbers: np.ndarray, decimals: int) -> np.ndarray:
 
 def _without_noise(texts: pa.Array, mark: str) -> pa.Array:
     """The same texts, but all long ones as their numbers are spelled without noise, if that is what makes them long."""
-    places = np.flatnonzero(pc.greater(pc.utf8_length(texts), _DIGITS_WITH_NOISE).to_numpy(zero_copy_only=False))
+    is_long = pc.greater(pc.utf8_length(texts), min(_DIGITS_WITH_NOISE))
+    places = np.flatnonzero(is_long.to_numpy(zero_copy_only=False))
     exact = []
-    for text in texts.take(pa.array(places)):
-        number = float(text.as_py().replace(mark, "."))
+    for text in texts.take(pa.array(places)).to_pylist():
+        number = float(text.replace(mark, "."))
         exact.append(float(f"{number:.{_DIGITS_WITHOUT}g}"))
-        is_noise = 0 < abs(number - exact[-1]) <= _NOISE * np.spacing(abs(number))
-        if not is_noise or not 1e-4 <= abs(exact[-1]) < 1e15:
+        num_digits = len(text.lstrip("+-0" + mark).replace(mark, ""))
+        is_noise = num_digits in _DIGITS_WITH_NOISE and not text.endswith("0")
+        is_noise &= abs(number - exact[-1]) <= _NOISE * np.spacing(abs(number)) and 1e-4 <= abs(exact[-1]) < 1e15
+        if not is_noise:
             return texts
     found = np.array(texts.to_pylist(), object)
     found[places] = [repr(number).removesuffix(".0").replace(".", mark) for number in exact]

@@ -45,6 +45,21 @@ class Encoding:
         )
         return cls(since_others(columns, source, schema, rng))
 
+    def related(
+        self, relations: tuple[Relation, ...], source: Source, schema: Schema, rng: np.random.Generator
+    ) -> Encoding:
+        """Returns the encoding that knows what follows from what, which has no endings but those that follow."""
+        follow = {relation.column for relation in relations}
+        columns = tuple(
+            ColumnEncoding.learn(
+                schema[column.name], source.table.column(column.name), source, rng, may_have_endings=False
+            )
+            if column.name in follow and column.endings is not None
+            else column
+            for column in self.columns
+        )
+        return Encoding(columns, relations)
+
     def standardised(self, source: Source, schema: Schema) -> Encoding:
         """Returns the encoding whose numbers are standardised instead of made Gaussian, for tables without classes."""
         columns, values = [], {}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from pipelines.errors import AugmentError
-from pipelines.tables.entry_checks import TEXTS, check_object, up_to
+from pipelines.tables.entry_checks import TEXTS, WHOLE, check_object, list_of, up_to
 
 __all__ = ["OTHERS", "Endings"]
 
 OTHERS = "others"
+_NONE = np.empty(0)
+_Neighbours = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 # So many endings are told apart at most, of so many digits, if each tells so many nats of a row and all of them more;
 # fewer rows have any only if that is not by chance.
 _MAX_ENDINGS, _MAX_DIGITS = 12, 9
@@ -26,7 +29,17 @@ _MIN_PERIODS = 10
 _MIN_SHARE = 0.01  # of the rows that have it
 _MAX_LOOKED_AT = 50_000  # rows
 _LARGEST = 1 << 52
-_CHECKS = {"suffixes": TEXTS, "origin": up_to(_LARGEST), "step": up_to(_LARGEST), "per_unit": up_to(_LARGEST)}
+_MAX_TAKEN = 64
+_CHECKS = {
+    "suffixes": TEXTS,
+    "origin": up_to(_LARGEST),
+    "step": up_to(_LARGEST),
+    "per_unit": up_to(_LARGEST),
+    "low": WHOLE,
+    "high": WHOLE,
+    "support": list_of(WHOLE),
+    "taken": list_of(WHOLE),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,27 +56,50 @@ class Endings:
         origin: All numbers are so many more, in the last decimal, ...
         step: ... than whole multiples of this.
         per_unit: What a unit counts in the last decimal.
+        low: The least number there was, in the last decimal.
+        high: The greatest.
+        support: The numbers that there were, if there are to be no others; else empty.
+        taken: Numbers that are none, of those that would be: they are classes of their own, or were never there.
     """
 
     suffixes: tuple[str, ...]
     origin: int
     step: int
     per_unit: int
+    low: int = -_LARGEST
+    high: int = _LARGEST
+    support: tuple[int, ...] = ()
+    taken: tuple[int, ...] = ()
 
     @classmethod
-    def learn(cls, numbers: np.ndarray, step: float, per_unit: float) -> Endings | None:
+    def learn(
+        cls, numbers: np.ndarray, step: float, per_unit: float, *, taken: np.ndarray = _NONE, keep: bool = False
+    ) -> Endings | None:
         """Learns from numbers; None if all last digits are about as frequent.
 
         Args:
             numbers: Finite, float64 `[n]` with n > 0.
             step: The numbers are whole multiples of this, apart from what the first of them is beside one.
             per_unit: So many times each number is a whole one.
+            taken: Numbers that are classes of their own, float64 `[k]`.
+            keep: Whether there are to be no other numbers than these.
         """
         size = round(step * per_unit)
         if not size or len(numbers) < _MIN_ROWS or np.abs(numbers).max() * per_unit >= _LARGEST:
             return None
         whole = np.rint(numbers * per_unit).astype(np.int64)
-        found = cls((), int(whole[0] % size), size, int(per_unit))
+        distinct = np.unique(whole)
+        others = set(np.rint(taken * per_unit).astype(np.int64).tolist()) | ({0} - set(distinct.tolist()))
+        found = cls(
+            suffixes=(),
+            origin=int(whole[0] % size),
+            step=size,
+            per_unit=int(per_unit),
+            low=int(distinct[0]),
+            high=int(distinct[-1]),
+            support=tuple(distinct.tolist()) if keep else (),
+            taken=tuple(sorted(others)),
+        )
         whole = whole[:: math.ceil(len(whole) / _MAX_LOOKED_AT)]
         options = list(found._frequent(whole))
         gained = 0.0
@@ -75,7 +111,9 @@ class Endings:
                 break
             gained += gains[best]
             found = dataclasses.replace(found, suffixes=(*found.suffixes, best))
-        return found if gained >= _LEAST_GAIN_OF_ALL else None
+        counts = np.bincount(found._phases(whole), minlength=len(found.suffixes))
+        held = tuple(suffix for suffix, count in zip(found.suffixes, counts, strict=False) if count)
+        return dataclasses.replace(found, suffixes=held) if gained >= _LEAST_GAIN_OF_ALL else None
 
     def _frequent(self, whole: np.ndarray) -> Iterator[str]:
         """The endings that rows enough have, and that come again."""
@@ -149,12 +187,10 @@ class Endings:
             found[whole % 10 ** len(suffix) == int(suffix)] = self.suffixes.index(suffix)
         return found
 
-    def cells(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the edges, float64 `[n]`, of the cells of numbers, half the way to the next of their endings."""
-        whole = self._whole(numbers)
-        phases = self._phases(whole)
-        below, above = self._next(whole - 1, phases, -1), self._next(whole + 1, phases, 1)
-        return (below + whole) / (2 * self.per_unit), (whole + above) / (2 * self.per_unit)
+    def were_seen(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns which numbers, bool `[n]`, may be in new rows, as far as only some may."""
+        found: np.ndarray = np.isin(self._whole(numbers), self.support) if self.support else np.ones(len(numbers), bool)
+        return found
 
     def spread(self, numbers: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Returns numbers moved at random within their cells, float64 `[n]`; those far beyond stay."""
@@ -163,25 +199,70 @@ class Endings:
         return np.where(self._have_digits(numbers), spread, numbers)
 
     def log_widths(self, numbers: np.ndarray) -> np.ndarray:
-        """Returns the logarithms of how many times as wide as a step the cells of numbers are, float64 `[n]`."""
-        below, above = self.cells(numbers)
+        """Returns the logarithms of how many times as wide as a step the cells of numbers are, float64 `[n]`.
+
+        Where there are to be no numbers but those of `support`, their cells are wider, but a part of them belongs to
+        other numbers of the ending, which are not made, but scored.
+        """
+        below, above = self._cells(numbers, self._next)
         found: np.ndarray = np.log((above - below) * self.per_unit / self.step)
         return found
+
+    def cells(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the edges, float64 `[n]`, of the cells of numbers, half the way to the next of their endings."""
+        return self._cells(numbers, self._members)
+
+    def _cells(self, numbers: np.ndarray, neighbours: _Neighbours) -> tuple[np.ndarray, np.ndarray]:
+        """The edges, float64 `[n]`, of the cells of numbers, half the way to their neighbours."""
+        whole = self._whole(numbers)
+        phases = self._phases(whole)
+        below, above = neighbours(whole - 1, phases, -1), neighbours(whole + 1, phases, 1)
+        return (below + whole) / (2 * self.per_unit), (whole + above) / (2 * self.per_unit)
 
     def nearest(self, places: np.ndarray, phases: np.ndarray) -> np.ndarray:
         """Returns the numbers, float64 `[n]`, in whose cells places are, NaN where a cell is without an ending.
 
+        What was in no row is made of no place between what was: this is in the cell of the next number there then.
+
         Args:
-            places: float64 `[n]`; those far beyond what was seen stay as they are.
+            places: float64 `[n]`; those beyond the cells of all that was seen stay as they are, or nearly.
             phases: The classes of their endings, int32 `[n, 1]`.
         """
-        own, others = phases[:, 0], len(self.suffixes)
-        is_near = self._have_digits(places)
+        own, is_near = np.minimum(phases[:, 0], len(self.suffixes)), self._have_digits(places)
         exact = np.where(is_near, places, 0.0) * self.per_unit
-        below = self._next(np.floor(exact).astype(np.int64), np.minimum(own, others), -1)
-        above = self._next(below + 1, np.minimum(own, others), 1)
-        found = np.where(exact - below <= above - exact, below, above) / self.per_unit
-        return np.where(own <= others, np.where(is_near, found, places), np.nan)
+        below = self._members(np.floor(exact).astype(np.int64), own, -1)
+        above = self._members(np.floor(exact).astype(np.int64) + 1, own, 1)
+        found = np.where(exact - below <= above - exact, below, above)
+        is_inside = (self.low <= exact) & (exact <= self.high)
+        least, most = self._ends[own].T
+        found = np.where(is_inside, np.clip(found, least, most), found) / self.per_unit
+        return np.where(phases[:, 0] <= len(self.suffixes), np.where(is_near, found, places), np.nan)
+
+    @property
+    def _ends(self) -> np.ndarray:
+        """The least and the greatest number of each class that new rows may have, int64 `[C, 2]`."""
+        every = np.arange(len(self.suffixes) + 1)
+        ends = [self._next(np.full(len(every), end), every, sign) for end, sign in ((self.low, 1), (self.high, -1))]
+        support = np.array(self.support, np.int64)
+        of_support = self._phases(support)
+        for phase in np.unique(of_support).tolist():
+            known = support[of_support == phase]
+            ends[0][phase], ends[1][phase] = known[0], known[-1]
+        return np.stack(ends, axis=1)
+
+    def _members(self, whole: np.ndarray, phases: np.ndarray, sign: int) -> np.ndarray:
+        """As `_next`, of the numbers that new rows may have; beyond the last of them, one that is as far as another."""
+        found = self._next(whole, phases, sign)
+        support = np.array(self.support, np.int64)
+        of_support = self._phases(support)
+        for phase in np.unique(phases).tolist() if self.support else ():
+            known, rows = support[of_support == phase], np.flatnonzero(phases == phase)
+            if len(known) > 1:  # of an ending that was hardly there, any
+                known = np.r_[2 * known[0] - known[1], known, 2 * known[-1] - known[-2]]
+                place = np.searchsorted(known, whole[rows], side="left" if sign > 0 else "right") - (sign < 0)
+                is_between = (place >= 0) & (place < len(known))
+                found[rows[is_between]] = known[place[is_between]]
+        return found
 
     def _next(self, whole: np.ndarray, phases: np.ndarray, sign: int) -> np.ndarray:
         """The first numbers from others on, up or down, that have an ending; all integers `[n]`."""
@@ -190,8 +271,13 @@ class Endings:
             rows = np.flatnonzero(phases == phase)
             first, period = self._progression(phase)
             found[rows] = first + sign * -(-sign * (whole[rows] - first) // period) * period
-            while len(rows := rows[self._phases(found[rows]) != phase]):  # those of longer endings
+            while len(rows := rows[self._are_none(found[rows], phase)]):
                 found[rows] += sign * period
+        return found
+
+    def _are_none(self, whole: np.ndarray, phase: int) -> np.ndarray:
+        """Which numbers that end with the digits of a class are of a longer ending, or classes of their own."""
+        found: np.ndarray = (self._phases(whole) != phase) | np.isin(whole, self.taken)
         return found
 
     def _progression(self, phase: int) -> tuple[int, int]:
@@ -205,7 +291,8 @@ class Endings:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the endings as a JSON value."""
-        return dataclasses.asdict(self) | {"suffixes": list(self.suffixes)}
+        lists = {name: list(getattr(self, name)) for name in ("suffixes", "support", "taken")}
+        return dataclasses.asdict(self) | lists
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Endings:
@@ -215,15 +302,20 @@ class Endings:
             AugmentError: If it is none, or a class has no numbers.
         """
         check_object("endings", value, _CHECKS)
-        found = cls(tuple(value["suffixes"]), value["origin"], value["step"], value["per_unit"])
+        lists = {name: tuple(value[name]) for name in ("suffixes", "support", "taken")}
+        found = cls(**dict(value) | lists)
         is_right = 0 < len(found.suffixes) <= _MAX_ENDINGS and found.step > 0 and found.per_unit > 0
         if not is_right or not all(_is_suffix(suffix) for suffix in found.suffixes):
             raise AugmentError("endings have no digits, or no step")
-        if (
-            min(map(found._share_of, range(len(found.suffixes) + 1))) <= 1e-12
-            or found.step > _LARGEST / 10**_MAX_DIGITS
-        ):
+        shares = [found._share_of(phase) for phase in range(len(found.suffixes) + 1)]
+        if min(shares) <= 1e-12 or found.step > _LARGEST / 10**_MAX_DIGITS:
             raise AugmentError("there are no numbers of an ending")
+        ends = (found.low, *found.support, found.high)
+        is_in_order = (
+            all(one <= other for one, other in itertools.pairwise(ends)) and len({*ends[1:-1]}) == len(ends) - 2
+        )
+        if not is_in_order or max(map(abs, (*ends, *found.taken))) > _LARGEST or len(found.taken) > _MAX_TAKEN:
+            raise AugmentError("the numbers of endings have no order, or are too many or too large")
         return found
 
 

@@ -169,15 +169,22 @@ class _Search:
         found = relation.number([self._numbers[name][rows] for name in relation.inputs])
         return float((found == self._numbers[relation.column][rows]).mean())
 
-    def _rank(self, relation: Relation) -> tuple[bool, bool, float, float]:
+    def _rank(self, relation: Relation) -> tuple[bool, int, bool, float, float]:
         """Of columns that follow from each other, what is never missing besides does, then what was rounded most.
+
+        First of all, sums from what has endings that come again: from a price of 99 cents its tax, not this from it.
+        (Of products, those of small whole numbers have endings that their factors have not.)
 
         Of a power that is rounded from voltage times current, the current is off by far less than its own rounding.
         Then what has the most decimals does, and what does to the last digit.
         """
         decimals = np.inf if relation.decimals is None else relation.decimals
         is_rounded = relation.decimals is not None and self._error(relation, self._probe)[0] > 0.5
-        return relation.may_be_missing, not is_rounded, -decimals, -round(self._exactness(relation), 1)
+        has_endings, *of_inputs = (
+            self._columns[name].endings is not None for name in (relation.column, *relation.inputs)
+        )
+        given = has_endings - any(of_inputs) if relation.kind == "sum" else 0
+        return relation.may_be_missing, given, not is_rounded, -decimals, -round(self._exactness(relation), 1)
 
     @property
     def _free(self) -> list[str]:

@@ -86,9 +86,11 @@ def _sums_of(
     for *_, target, inputs in sorted(ways, key=lambda way: way[:2])[:_MAX_WAYS]:
         inputs, found = _needed(inputs, target, table, allowed)
         columns, deviation = table[:, inputs], table[:, target].std()
-        error = np.std(found[0] + columns @ found[1:] - table[:, target])
+        error = np.std(found[0] + columns @ found[1:] - table[:, target]) / deviation
         scales = np.r_[1.0, columns.std(axis=0)] / deviation
-        for numbers in simple_numbers(found, scales, max(noise, 10 * error / deviation / math.sqrt(len(table)))):
+        # Of prices that end with 99 cents, taxes are rounded alike, which is no noise.
+        widest = float(allowed[target].max()) / deviation
+        for numbers in simple_numbers(found, scales, widest, max(noise, 10 * error / math.sqrt(len(table)))):
             used = np.flatnonzero(numbers[1:])  # a weight may be nothing but for what rounding left
             if len(used):
                 yield target, [inputs[place] for place in used], numbers[[0, *(1 + used)]]

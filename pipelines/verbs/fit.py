@@ -255,7 +255,7 @@ def _train_and_write(
     rng = np.random.default_rng(seed)
     encoding = Encoding.learn(source, found, rng, target=target)
     if with_relations:
-        encoding = dataclasses.replace(encoding, relations=find_relations(source, found, encoding))
+        encoding = encoding.related(find_relations(source, found, encoding), source, found, rng)
     learnt = TrainingSet.of(source, found, encoding, rng, sizes=sizes, steps=steps, epochs=epochs)
     encoding, recipe = learnt.encoding, learnt.recipe
     try:

@@ -15,6 +15,7 @@ from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.endings import Endings
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
+from pipelines.tables.relations import Relation
 
 ROWS = 3_000
 
@@ -84,6 +85,7 @@ def test_no_ending_is_found_where_all_are_as_frequent(seed):
         Endings(("0",), 0, 1, 100),
         Endings(("00", "50"), 25, 25, 10),
         Endings(("1", "2", "3", "4", "5", "6", "7", "8", "9", "00", "000"), 0, 1, 1),
+        Endings(("00", "50"), 0, 10, 1, taken=(0, 100, 200, 250, 260, 270)),
     ],
 )
 def test_each_place_is_in_the_cell_of_one_number_of_an_ending(endings):
@@ -93,6 +95,7 @@ def test_each_place_is_in_the_cell_of_one_number_of_an_ending(endings):
         numbers = endings.nearest(places, phases)
         np.testing.assert_array_equal(endings.phases(numbers), phases)
         whole = np.rint(numbers * endings.per_unit)
+        assert not np.isin(whole, endings.taken).any()
         assert ((whole - endings.origin) % endings.step == 0).all()
         below, above = endings.cells(numbers)
         assert ((below <= places) & (places <= above)).all()
@@ -107,6 +110,63 @@ def test_each_place_is_in_the_cell_of_one_number_of_an_ending(endings):
     assert np.isnan(nothing).all()
     far = np.array([np.inf, -1e300])
     np.testing.assert_array_equal(endings.nearest(far, np.zeros((2, 1), np.int32)), far)
+
+
+def test_of_some_numbers_only_these_are_made():
+    """Prices at 20, 40, ... and 99 cents: a place anywhere between has the next of its ending."""
+    prices = np.sort([*range(20, 400, 20), *(np.arange(5, 300, 7) + 0.99)])
+    endings = Endings.learn(np.repeat(prices, 12), 0.01, 100.0, keep=True)
+    assert endings.suffixes == ("99",)
+    assert endings.were_seen(np.array([20, 21, 5.99, 6.99])).tolist() == [True, False, True, False]
+    places = np.arange(5.99, 380, 0.37)
+    for phase, known in enumerate((prices[prices % 1 > 0], prices[prices % 1 == 0])):
+        phases = np.full((len(places), 1), phase, np.int32)
+        made = endings.nearest(places, phases)
+        assert endings.were_seen(made).all()
+        np.testing.assert_array_equal(endings.phases(made), phases)
+        np.testing.assert_allclose(np.abs(made - places), np.abs(known[:, np.newaxis] - places).min(axis=0), atol=1e-9)
+        low, high = endings.cells(known)
+        np.testing.assert_allclose(low[1:], high[:-1])
+        spread = endings.spread(np.repeat(known, 50), np.random.default_rng(phase))
+        again = np.full((len(spread), 1), phase, np.int32)
+        np.testing.assert_array_equal(endings.nearest(spread, again), np.repeat(known, 50))
+    again = Endings.from_json(json.loads(json.dumps(endings.to_json())))
+    assert again == endings
+
+
+def test_a_place_between_what_was_seen_has_a_number_that_may_be():
+    endings = Endings(("00", "99"), 0, 1, 100, low=449, high=2_545, taken=(0, 700))
+    made = endings.nearest(np.array([4.49, 4.49, 25.44, 7.2, 3.0, 26.0]), np.array([[0], [1], [0], [0], [0], [1]]))
+    np.testing.assert_array_equal(made, [5.0, 4.99, 25.0, 8.0, 3.0, 25.99])
+
+
+def test_values_that_are_classes_of_their_own_are_no_numbers_beside(tmp_path):
+    """Of budgets of whole hundreds, those at 600, 800 and 1,000 are classes, and none of the numbers is one of them."""
+    rng = np.random.default_rng(0)
+    usual = rng.choice([600, 700, 800, 1_000], ROWS, p=[0.3, 0.1, 0.3, 0.3])
+    many = rng.lognormal(7, 0.8, ROWS).round() * np.where(rng.random(ROWS) < 0.8, 100, 1) / 10
+    budget = np.where(rng.random(ROWS) < 0.12, usual, many.round()).astype(int)
+    encoding, source, schema = learnt(pd.DataFrame({"budget": budget, "z": rng.normal(size=ROWS)}), tmp_path / "t.csv")
+    column = encoding.by_name["budget"]
+    spikes = [value for value in column.values if value > 0]
+    assert spikes
+    assert set(spikes) <= set(column.endings.taken)
+    rows = encoding.encode(source, schema, np.random.default_rng(1))
+    rows.scores[:, 0] = np.random.default_rng(2).permutation(rows.scores[:, 0])
+    cells = encoding.decode(rows.classes, rows.scores.astype(np.float64))["budget"]
+    assert not np.isin(cells.values[column.are_numbers(cells)], spikes).any()
+
+
+def test_what_follows_from_others_has_the_endings_that_these_give_it(tmp_path):
+    frame = homes().assign(twice=lambda t: 2 * t["price"])
+    encoding, source, schema = learnt(frame, tmp_path / "t.csv")
+    assert encoding.by_name["twice"].endings is not None
+    relations = (Relation("twice", ("price",), "sum", (0.0, 2.0), decimals=0),)
+    related = encoding.related(relations, source, schema, np.random.default_rng(0))
+    assert related.relations == relations
+    assert related.by_name["twice"].endings is None
+    assert related.by_name["twice"].margin.step > 0
+    assert related.by_name["price"] is encoding.by_name["price"]
 
 
 def test_the_density_sums_to_one_over_each_ending(tmp_path):
@@ -147,10 +207,16 @@ def test_numbers_far_beyond_what_was_seen_are_ruled_out_and_stay(tmp_path):
         ({"step": 1 << 50}, "no numbers of an ending"),
         ({"suffixes": list("0123456789")}, "no numbers of an ending"),
         ({"suffixes": [f"{k:03}" for k in range(13)]}, "no digits"),
+        ({"low": 901}, "no order"),
+        ({"support": [7, 7]}, "no order"),
+        ({"support": [1_000]}, "no order"),
+        ({"high": 1 << 60}, "too large"),
+        ({"taken": [*range(65)]}, "too many"),
     ],
 )
 def test_endings_that_are_none_are_refused(entries, said):
-    right = {"suffixes": ["00", "99"], "origin": 0, "step": 1, "per_unit": 100}
+    right = {"suffixes": ["00", "99"], "origin": 0, "step": 1, "per_unit": 100, "low": -7, "high": 900}
+    right |= {"support": [-7, 100, 199, 900], "taken": [0]}
     assert Endings.from_json(right).to_json() == right
     with pytest.raises(AugmentError, match=said):
         Endings.from_json(right | entries)

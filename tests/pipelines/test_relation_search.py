@@ -121,6 +121,14 @@ def test_numbers_made_in_float32_are_made_so_again(tmp_path):
     np.testing.assert_array_equal(new["log"], np.log(new["count"]).astype(np.float32).astype(float))
 
 
+def test_from_a_price_of_99_cents_its_tax_follows_and_not_the_price_from_this(tmp_path):
+    rng = np.random.default_rng(2)
+    net = np.where(rng.random(ROWS) < 0.8, rng.integers(5, 900, ROWS) + 0.99, rng.uniform(5, 900, ROWS).round(2))
+    frame = pd.DataFrame({"net": net, "tax": (0.19 * net).round(2)})
+    frame["gross"] = (frame["net"] + frame["tax"]).round(2)
+    assert found_in(frame, tmp_path / "t.csv") == {"tax": "0.19 * net", "gross": "1.19 * net"}  # which is net + tax
+
+
 def test_one_exception_in_all_rows_is_no_relation(tmp_path):
     frame = sales()
     frame.loc[1_234, "total"] += 0.02
