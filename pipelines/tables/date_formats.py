@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["find_formats", "fraction_digits", "have_clocks", "kind_of", "parse", "read_by_most"]
+__all__ = ["find_formats", "fraction_digits", "have_clocks", "is_of_months", "kind_of", "parse", "read_by_most"]
 
 Moment = Literal["date", "time", "datetime"]
 
@@ -59,6 +59,12 @@ def kind_of(format_: str) -> Moment:
     return "datetime" if has_date and has_time else "date" if has_date else "time"
 
 
+def is_of_months(format_: str) -> bool:
+    """Whether a format spells months without their days."""
+    has_day = re.search("%[-_^#]?[dejFD]", format_) is not None
+    return not has_day and re.search("%[-_^#]?[mbBh]", format_) is not None
+
+
 def find_formats(texts: pa.Array) -> list[str]:
     """Returns the formats that read every text, the likelier first; none if there are none.
 
@@ -74,7 +80,7 @@ def find_formats(texts: pa.Array) -> list[str]:
             continue
         if np.isnan(parse(some, format_)).any() or np.isnan(parse(texts, format_)).any():
             continue
-        if "%d" in format_ or "%-d" in format_ or kind_of(format_) == "time" or _are_months(texts, format_):
+        if not is_of_months(format_) or _are_months(texts, format_):
             found.append(format_)
     return found
 
@@ -85,6 +91,8 @@ def read_by_most(texts: pa.Array) -> np.ndarray:
     for first in (texts[0].as_py(), texts[len(texts) // 2].as_py()):
         for format_ in _fitting(first):
             is_read = ~np.isnan(parse(texts, format_))
+            if is_of_months(format_) and not _are_months(texts.filter(pa.array(is_read)), format_):
+                continue
             best = is_read if is_read.sum() > best.sum() else best
     return best
 
@@ -191,11 +199,15 @@ def _may_read(format_: str, text: str) -> bool:
 
 
 def _are_months(texts: pa.Array, format_: str) -> bool:
-    """Whether what may be months are, and no codes such as 1044-11, nor two years in a row, such as 2003-04."""
+    """Whether what may be months are: no codes such as 1044-11, quarters such as 2012-3, or spans such as 2003-05."""
     months = parse(texts, format_).astype("datetime64[D]").astype("datetime64[M]").astype(int)
     years, number = months // 12 + 1970, months % 12 + 1
-    are_seasons = ((years + 1) % 100 == number).all()
-    return bool(((years >= 1800) & (years < 2200)).all() and not are_seasons)
+    are_years = ((years >= 1800) & (years < 2200)).all()
+    if not len(months):
+        return False
+    are_quarters = len(np.unique(years)) > 1 and number.max(initial=0) <= 4
+    are_spans = np.ptp(years) > 2 and (number > years % 100).mean() > 0.9
+    return bool(are_years and not are_quarters and not are_spans)
 
 
 def _is_swapped(one: str, other: str) -> bool:

@@ -54,13 +54,18 @@ def without_noise(numbers: np.ndarray, decimals: int) -> np.ndarray:
     """Returns numbers, float64 `[n]`, without what arithmetic added to such as have so many decimals."""
     with np.errstate(over="ignore"):
         exact = np.round(numbers, decimals)
-    return np.where(np.abs(numbers - exact) <= _NOISE * np.spacing(np.abs(numbers)), exact, numbers)
+        is_noise = np.abs(numbers - exact) <= _NOISE * np.spacing(np.abs(numbers))
+        is_noise &= np.abs(numbers) * 10.0**decimals < EXACT
+    return np.where(is_noise, exact, numbers)
 
 
 def _without_noise(texts: pa.Array, mark: str) -> pa.Array:
     """The same texts, but all long ones as their numbers are spelled without noise, if that is what makes them long."""
     is_long = pc.greater(pc.utf8_length(texts), min(_DIGITS_WITH_NOISE))
+    is_long = pc.and_(is_long, pc.invert(pc.match_substring_regex(texts, "[eE]")))
     places = np.flatnonzero(is_long.to_numpy(zero_copy_only=False))
+    if not len(places):
+        return texts
     exact = []
     for text in texts.take(pa.array(places)).to_pylist():
         number = float(text.replace(mark, "."))

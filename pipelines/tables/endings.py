@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,17 +84,19 @@ class Endings:
             taken: Numbers that are classes of their own, float64 `[k]`.
             keep: Whether there are to be no other numbers than these.
         """
+        per_unit = round(per_unit)
         size = round(step * per_unit)
         if not size or len(numbers) < _MIN_ROWS or np.abs(numbers).max() * per_unit >= _LARGEST:
             return None
         whole = np.rint(numbers * per_unit).astype(np.int64)
         distinct = np.unique(whole)
+        taken = taken[np.abs(taken) < _LARGEST / per_unit]  # others are no numbers that a place could be near
         others = set(np.rint(taken * per_unit).astype(np.int64).tolist()) | ({0} - set(distinct.tolist()))
         found = cls(
             suffixes=(),
             origin=int(whole[0] % size),
             step=size,
-            per_unit=int(per_unit),
+            per_unit=per_unit,
             low=int(distinct[0]),
             high=int(distinct[-1]),
             support=tuple(distinct.tolist()) if keep else (),
@@ -105,7 +107,7 @@ class Endings:
         gained = 0.0
         while len(found.suffixes) < _MAX_ENDINGS:
             phases = found._phases(whole)
-            gains = {suffix: found._gain(suffix, whole, phases) for suffix in options if suffix not in found.suffixes}
+            gains = {suffix: found._gain(suffix, whole, phases) for suffix in found._uneven(options, whole, phases)}
             best = max(gains, key=lambda suffix: gains[suffix], default="")
             if not best or gains[best] < max(_LEAST_GAIN, _LEAST_NATS / len(whole)):
                 break
@@ -126,12 +128,30 @@ class Endings:
             for end in ends[counts >= max(_MIN_SHARE * len(whole), 2 * _MIN_PERIODS)].tolist():
                 yield f"{end:0{digits}d}"
 
+    def _uneven(self, options: Sequence[str], whole: np.ndarray, phases: np.ndarray) -> Iterator[str]:
+        """The endings that tell enough of the rows that their shares are taken from, which are found at once."""
+        sizes = np.bincount(phases, minlength=len(self.suffixes) + 1)
+        for digits in sorted(set(map(len, options))):
+            period = 10**digits
+            keys, counts = np.unique(phases.astype(np.int64) * period + whole % period, return_counts=True)
+            held = dict(zip(keys.tolist(), counts.tolist(), strict=True))
+            for suffix in (each for each in options if len(each) == digits and each not in self.suffixes):
+                own = self._parent(suffix)
+                share = held.get(own * period + int(suffix), 0) / max(sizes[own], 1)
+                if share and (rest := self._rest(suffix)) < share:
+                    told = share * math.log(share / rest)
+                    told += (1 - share) * math.log((1 - share) / (1 - rest)) if share < 1 else 0.0
+                    if told * sizes[own] / len(whole) >= _LEAST_GAIN:
+                        yield suffix
+
+    def _rest(self, suffix: str) -> float:
+        """The share of an ending in the numbers of the class that it would be told apart from."""
+        more = dataclasses.replace(self, suffixes=(*self.suffixes, suffix))
+        return more._share_of(len(self.suffixes)) / self._share_of(self._parent(suffix))
+
     def _gain(self, suffix: str, whole: np.ndarray, phases: np.ndarray) -> float:
         """By how many nats a row is likelier if an ending is told apart, with its share in every other period."""
-        own = self._parent(suffix)
-        more = dataclasses.replace(self, suffixes=(*self.suffixes, suffix))
-        rest = more._share_of(len(self.suffixes)) / self._share_of(own)
-        has_it = phases == own
+        has_it, rest = phases == self._parent(suffix), self._rest(suffix)
         if rest >= 1 - 1e-9:
             return 0.0
         period = 10 ** len(suffix)

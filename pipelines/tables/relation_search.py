@@ -172,18 +172,19 @@ class _Search:
     def _rank(self, relation: Relation) -> tuple[bool, int, bool, float, float]:
         """Of columns that follow from each other, what is never missing besides does, then what was rounded most.
 
-        First of all, sums from what has endings that come again: from a price of 99 cents its tax, not this from it.
-        (Of products, those of small whole numbers have endings that their factors have not.)
+        Of weighted sums, before the latter, those of what has endings that come again: from a price of 99 cents its tax
+        follows, not the price from this. (Plain sums of rounded parts are rounded, and products of whole numbers.)
 
         Of a power that is rounded from voltage times current, the current is off by far less than its own rounding.
         Then what has the most decimals does, and what does to the last digit.
         """
         decimals = np.inf if relation.decimals is None else relation.decimals
         is_rounded = relation.decimals is not None and self._error(relation, self._probe)[0] > 0.5
-        has_endings, *of_inputs = (
-            self._columns[name].endings is not None for name in (relation.column, *relation.inputs)
-        )
-        given = has_endings - any(of_inputs) if relation.kind == "sum" else 0
+        given = 0
+        if relation.kind == "sum" and not {-1.0, 1.0}.issuperset(relation.numbers[1:]):
+            names = (relation.column, *relation.inputs)
+            is_rounded_to, *of_inputs = (self._columns[name].endings is not None for name in names)
+            given = is_rounded_to - any(of_inputs)
         return relation.may_be_missing, given, not is_rounded, -decimals, -round(self._exactness(relation), 1)
 
     @property

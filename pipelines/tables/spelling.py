@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import from_numpy, from_texts, scalar
+from pipelines.tables.date_formats import is_of_months
 from pipelines.tables.number_formats import bare_numbers, with_marks
 from pipelines.tables.schema import Column
 
@@ -22,6 +23,7 @@ __all__ = ["on_lattice", "parse", "spell", "ticks"]
 _EXACT = float(1 << 53)
 _DAY = 86_400
 # The days of the years 1 to 9999, counted from 1970-01-01.
+_HALF_A_MONTH = 15  # days
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _ISO = {"date": "%Y-%m-%d", "time": "%H:%M:%S", "datetime": "%Y-%m-%dT%H:%M:%S"}
 _SHORTHANDS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M", "%D": "%m/%d/%y", "%h": "%b", "%e": "%_d"}
@@ -83,11 +85,14 @@ def on_lattice(column: Column, values: np.ndarray) -> np.ndarray:
 def ticks(column: Column, values: np.ndarray, digits: int) -> np.ndarray:
     """Returns times as whole numbers of `10**-digits` seconds, int64, rounded to what the column's format can say.
 
-    Days count in days whatever `digits`. What is beyond the years 1 to 9999, or beyond the day for a time, becomes the
-    last moment before.
+    Days count in days whatever `digits`; of a format without them, they are the nearest first of a month. What is
+    beyond the years 1 to 9999, or beyond the day for a time, becomes the last moment before.
     """
     if column.kind == "date":
         days: np.ndarray = np.clip(np.rint(values), _FIRST_DAY, _LAST_DAY).astype(np.int64)
+        if is_of_months(column.format or ""):
+            middle = np.minimum(days + _HALF_A_MONTH, _LAST_DAY).astype("datetime64[D]")
+            days = middle.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
         return days
     step, fraction = _step(column)
     per_second = 10**fraction

@@ -157,6 +157,24 @@ def test_values_that_are_classes_of_their_own_are_no_numbers_beside(tmp_path):
     assert not np.isin(cells.values[column.are_numbers(cells)], spikes).any()
 
 
+def test_a_special_value_too_large_for_its_digits_is_no_matter(tmp_path):
+    frame = homes().astype({"price": object})
+    frame.loc[::9, "price"] = -(10**18)
+    encoding, *_ = learnt(frame, tmp_path / "t.csv")
+    column = encoding.by_name["price"]
+    assert -1e18 in column.values
+    assert column.endings.taken == (0,)
+    assert Encoding.from_json(json.loads(json.dumps(encoding.to_json()))).by_name["price"].endings == column.endings
+
+
+def test_of_five_decimals_each_counts():
+    rng = np.random.default_rng(0)
+    rates = np.where(rng.random(ROWS) < 0.9, rng.uniform(0, 9, ROWS).round(2), rng.uniform(0, 9, ROWS).round(5))
+    endings = Endings.learn(rates, 1e-5, 1 / 1e-5)
+    assert endings.suffixes == ("000",)
+    assert (endings.phases(rates)[:, 0] == 0).mean() == pytest.approx(0.9, abs=0.02)
+
+
 def test_what_follows_from_others_has_the_endings_that_these_give_it(tmp_path):
     frame = homes().assign(twice=lambda t: 2 * t["price"])
     encoding, source, schema = learnt(frame, tmp_path / "t.csv")

@@ -76,6 +76,7 @@ def test_whole_numbers_are_integers(cells):
         (["8.94956", "8.3945900000000009"], 5, 5),  # all 17 digits of a number of 6
         (["1234567.500000000", "1234567.125000000"], None, 1),
         (["0.30000000000000004", repr(np.pi)], None, 1),
+        (["0.30000000000000004", "1.25e-05", "0.25"], 7, 1),
         (["0.30000000000000004", "0.1234567890123456"], None, 1),
         (["1000000000000.000001", "2.5"], None, 1),
         ([repr(np.pi * 1e3), repr(np.e), "0.0"], None, 1),
@@ -227,6 +228,8 @@ def test_text_may_be_kept():
         (["Mar-19", "Dec-20"], "date", "%b-%y"),
         (["2003-04", "2004-05", "2010-11"], "categorical", None),  # seasons
         (["1044-11", "2019-01"], "categorical", None),
+        (["2011-1", "2012-4", "2013-3"], "categorical", None),  # quarters
+        (["2003-05", "2005-07", "2007-09", "2009-10"], "categorical", None),
         (["2019-11", "2020-13"], "categorical", None),
         (["18.00.00", "19.30.00"], "time", "%H.%M.%S"),
         (["18:00", "07:30", ""], "time", "%H:%M"),
@@ -256,6 +259,11 @@ def test_a_date_that_is_none_among_dates_is_named():
     assert said in refusal([*DAYS, "2019-02-30"])
     assert said in refusal([*DAYS[1:], DAYS[0], "2019-02-30"])
     assert "('2019-02-30' in row 2)" in refusal(["2019-02-30", *DAYS])
+
+
+def test_a_code_among_codes_such_as_months_is_no_date_that_is_none():
+    codes = [f"{1_000 + 13 * place}-{place % 12 + 1:02d}" for place in range(150)]
+    assert column_of([*codes, *codes, "1500-77"]).kind != "date"
 
 
 def test_a_marker_beside_a_date_that_is_none_hides_nothing():

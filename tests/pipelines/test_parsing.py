@@ -41,6 +41,7 @@ def test_what_arithmetic_left_of_rounding_is_taken_off():
     cells = ["0.30000000000000004", "12.600000000000001", "0.25", "-7.1000000001", "1e300", ""]
     np.testing.assert_array_equal(read(cells, decimals=1), [0.3, 12.6, 0.25, -7.1000000001, 1e300, NAN])
     np.testing.assert_array_equal(read(cells[:2], decimals=None), [0.1 + 0.2, 12.600000000000001])
+    np.testing.assert_array_equal(read(["1000000000000000.25"], decimals=2), [1e15 + 0.25])
 
 
 def test_decimal_commas():

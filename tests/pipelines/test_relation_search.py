@@ -129,6 +129,15 @@ def test_from_a_price_of_99_cents_its_tax_follows_and_not_the_price_from_this(tm
     assert found_in(frame, tmp_path / "t.csv") == {"tax": "0.19 * net", "gross": "1.19 * net"}  # which is net + tax
 
 
+def test_a_total_follows_from_its_parts_however_these_are_rounded(tmp_path):
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"salary": 100 * rng.integers(200, 900, ROWS), "bonus": rng.integers(500, 9_000, ROWS)})
+    is_round = rng.random(ROWS) < 0.7
+    frame["bonus"] = frame["bonus"].where(~is_round, frame["bonus"] // 100 * 100)
+    frame["total"] = frame["salary"] + frame["bonus"]
+    assert found_in(frame, tmp_path / "t.csv") == {"total": "salary + bonus"}
+
+
 def test_one_exception_in_all_rows_is_no_relation(tmp_path):
     frame = sales()
     frame.loc[1_234, "total"] += 0.02
