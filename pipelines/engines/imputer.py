@@ -107,7 +107,8 @@ class Imputer:
             cells: Their cells by column.
             missing: bool `[n, P]`, by modelled column.
             rng: Random numbers.
-            draw: Whether to draw from the posterior; else the most probable class or, for numbers, the posterior mean.
+            draw: Whether to draw from the posterior; else the most probable class or, for numbers, the posterior mean,
+                for those of few values the median.
             tell: Called with the share that is done, up to 1.
         """
         hidden = missing.copy()
@@ -292,7 +293,7 @@ class Imputer:
             share = np.full(len(chosen), 1.0)
             if index is not None and mass is not None:
                 joined = mass.reshape(len(chosen), chains, -1).sum(axis=1)
-                codes = state.classes[:, index] if draw else joined.argmax(axis=1).astype(np.int32)
+                codes = state.classes[:, index] if draw else _best(column, joined)
                 if column.margin is not None:
                     share = joined[:, column.levels.index(None)] / np.maximum(joined.sum(axis=1), 1e-300)
             if number is not None and total is not None and column.margin is not None:
@@ -325,6 +326,15 @@ def _allowed(column: ColumnEncoding) -> np.ndarray:
     if column.other_count and allowed.sum() > 1:
         allowed[np.flatnonzero(allowed)[-1]] = False
     return allowed
+
+
+def _best(column: ColumnEncoding, mass: np.ndarray) -> np.ndarray:
+    """The best class, int32 `[n]`, by the mass of each, `[n, C]`: the most probable, or of numbers the median."""
+    found = mass.argmax(axis=1)
+    if column.margin is None and column.values:
+        below = mass[:, : column.is_missing.count(False)].cumsum(axis=1)
+        found = (below < below[:, -1:] / 2).sum(axis=1)
+    return found.astype(np.int32)
 
 
 def _edges(column: ColumnEncoding) -> np.ndarray:

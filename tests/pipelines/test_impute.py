@@ -10,9 +10,10 @@ from click.testing import CliRunner
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.cli import main
-from pipelines.engines.imputer import _POINTS, _ROUNDS, Imputer, _normalised, _refined, _stratified
+from pipelines.engines.imputer import _POINTS, _ROUNDS, Imputer, _best, _normalised, _refined, _stratified
 from pipelines.engines.local import Scorer
 from pipelines.model_file import read_model
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.rows import Rows
 
 
@@ -292,3 +293,11 @@ def test_progress_is_told_in_rows_also_within_a_block(model):
     assert sum(told) == 200
     assert len(told) > 5
     assert min(told) > 0
+
+
+def test_the_best_guess_of_few_numbers_is_the_median_and_of_classes_the_most_probable():
+    few = ColumnEncoding("rooms", ("1", "2", "3", ""), (1.0, 2.0, 3.0, np.nan), (False, False, False, True), None)
+    mass = np.array([[4.0, 3.0, 3.0, 0.0], [0.0, 0.0, 5.0, 0.0], [6.0, 1.0, 4.0, 0.0]])
+    assert _best(few, mass).tolist() == [1, 2, 0]
+    classes = ColumnEncoding("size", ("S", "M", "L", ""), (), (False, False, False, True), None)
+    assert _best(classes, mass).tolist() == [0, 2, 0]
