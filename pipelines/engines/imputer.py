@@ -334,7 +334,8 @@ def _best(column: ColumnEncoding, mass: np.ndarray) -> np.ndarray:
     if column.margin is None and column.values:
         below = mass[:, : column.is_missing.count(False)].cumsum(axis=1)
         found = (below < below[:, -1:] / 2).sum(axis=1)
-    return found.astype(np.int32)
+    classes: np.ndarray = found.astype(np.int32)
+    return classes
 
 
 def _edges(column: ColumnEncoding) -> np.ndarray:
