@@ -350,6 +350,7 @@ def test_days_of_the_month_are_kept_months_later(tmp_path):
     assert (new["until"] > new["since"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [("due",), ("sent",), ("since",), ("until",), ("sent", "due"), ("since", "until")])
 def test_imputed_dates_keep_their_days_of_the_month(fitted_invoices, missing):
     old = invoices(80, seed=7)

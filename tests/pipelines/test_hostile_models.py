@@ -339,7 +339,7 @@ def test_graphs_written_anew_give_the_same_bytes(request, name):
             assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("name", ["moons", "visits", "answers", "stock"])
+@pytest.mark.parametrize("name", ["moons", "visits", "answers", pytest.param("stock", marks=pytest.mark.slow)])
 def test_a_model_of_another_gives_the_same_rows(request, foreign, name):
     own = request.getfixturevalue(f"{name}_model")
     other = foreign(own)

@@ -65,15 +65,26 @@ def test_formulas(tmp_path, made, said):
     assert found == expected
 
 
-def test_a_division_by_zero_is_what_it_is_in_the_table(tmp_path):
-    """A rate of no visitors is 0 in most tables, missing in some; here 1 of 20 rows has none."""
+def visits():
+    """Visitors and buyers, of whom 1 of 20 rows has none."""
     frame = sales()[["visitors", "buyers"]]
     frame.loc[frame.index % 20 == 7, ["visitors", "buyers"]] = 0
+    return frame
+
+
+def test_a_division_by_zero_is_what_it_is_in_the_table(tmp_path):
+    """A rate of no visitors is 0 in most tables, missing in some."""
+    frame = visits()
     rate = (frame["buyers"] / frame["visitors"]).round(6)
     assert found_in(frame.assign(rate=rate.fillna(0.0)), tmp_path / "t.csv") == {"rate": "buyers / visitors or else 0"}
     assert found_in(frame.assign(rate=rate), tmp_path / "t.csv") == {"rate": "buyers / visitors"}
     rate[rate.isna()] = np.arange(100) % 2  # neither
     assert "rate" not in found_in(frame.assign(rate=rate), tmp_path / "t.csv")
+
+
+@pytest.mark.slow
+def test_a_division_by_zero_is_so_in_new_rows(tmp_path):
+    frame = visits()
     result = pipelines.fit(
         frame.assign(rate=(frame["buyers"] / frame["visitors"]).round(6).fillna(0.0)),
         model=tmp_path / "m.augment",

@@ -64,6 +64,7 @@ def test_rare_classes_that_follow_can_be_given(tmp_path):
         pipelines.generate(model, 10, seed=0, where=["province=p7", "land=land 3"])
 
 
+@pytest.mark.slow
 def test_few_numbers_that_follow_are_waited_for(tmp_path):
     """All of four answers are 5 in few rows, and no more are made than it takes."""
     rng = np.random.default_rng(12)
