@@ -2,7 +2,7 @@
 
     python benchmarks/imputation.py FOLDER ...
 
-Each FOLDER has train.csv, test.csv and meta.json (`python benchmarks/tables.py --help`). A model is fitted to the one;
+Each FOLDER has train.csv, test.csv and meta.json (`python benchmarks/tables.py --help`). A model learns from the first;
 of up to 2,000 rows of test.csv that lack nothing, each cell is missing with a probability of 20 %. Printed are, of the
 missing cells, the root mean square error of numbers, in standard deviations of their column, and the share of right
 classes, each the mean over columns: of medians and modes of train.csv, of scikit-learn's IterativeImputer for numbers
@@ -53,7 +53,8 @@ def errors(filled: pd.DataFrame, rows: pd.DataFrame, holes: pd.DataFrame, scales
             numbers.append(np.sqrt(((new.astype(float) - old) ** 2).mean()) / scales[name])
         else:
             classes.append((new == old).mean())
-    return tuple(f"{np.mean(found):.3f}" if found else "" for found in (numbers, classes))  # type: ignore[return-value]
+    right, off = (f"{np.mean(found):.3f}" if found else "" for found in (classes, numbers))
+    return off, right
 
 
 def measured(folder: Path, max_time: float) -> list[tuple[str, ...]]:

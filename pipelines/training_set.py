@@ -134,7 +134,7 @@ def _split(order: np.ndarray, num_held_out: int, groups: np.ndarray | None) -> t
 
 def _copies(encoding: Encoding, steps_per_pass: int) -> int:
     """How often rows are encoded: once where that comes out the same each time."""
-    is_spread = encoding.num_classes or any(one.margin is not None and one.margin.is_spread for one in encoding.columns)
+    is_spread = encoding.num_classes or any(one.is_on_lattice for one in encoding.columns)
     if not is_spread or not encoding.continuous:
         return 1
     return int(np.clip(_STEPS_PER_EPOCH // steps_per_pass, 1, _MAX_COPIES))

@@ -175,15 +175,15 @@ class ColumnEncoding:
         return np.where(is_there, folded - start, np.nan), phases
 
     def places_of(self, learnt: np.ndarray, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
-        """Returns places that `numbers_of` takes to the same numbers, and how much likelier than these they are.
+        """Returns places that `numbers_of` takes to the same numbers, and the log-densities of these.
 
         Args:
             learnt: Finite, float64 `[n]`, as `learnt_of` gives them.
             rng: Where places are drawn from, all over the cells; None if they are to be the numbers themselves.
 
         Returns:
-            The places, float64 `[n]`, and the log-density of the margin there, nats per unit, that numbers have of them
-            `[n]`.
+            The places, float64 `[n]`; and what the margin's slope there and the widths of the cells add to the
+            log-densities of the numbers, nats per unit, float64 `[n]`.
         """
         assert self.margin is not None
         places = learnt if rng is None else (self.endings or self.margin).spread(learnt, rng)

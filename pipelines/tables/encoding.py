@@ -48,7 +48,14 @@ class Encoding:
     def related(
         self, relations: tuple[Relation, ...], source: Source, schema: Schema, rng: np.random.Generator
     ) -> Encoding:
-        """Returns the encoding that knows what follows from what, which has no endings but those that follow."""
+        """Returns the encoding that knows what follows from what, whose columns that follow have no endings.
+
+        Args:
+            relations: What follows from what.
+            source: The table that was learnt from.
+            schema: Its columns.
+            rng: Where the places within the cells of a lattice come from.
+        """
         follow = {relation.column for relation in relations}
         columns = tuple(
             ColumnEncoding.learn(

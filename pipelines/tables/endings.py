@@ -13,9 +13,9 @@ import numpy as np
 from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import TEXTS, WHOLE, check_object, list_of, up_to
 
-__all__ = ["OTHERS", "Endings"]
+__all__ = ["Endings"]
 
-OTHERS = "others"
+_OTHERS = "others"
 _NONE = np.empty(0)
 _Neighbours = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 # So many endings are told apart at most, of so many digits, if each tells so many nats of a row and all of them more;
@@ -184,7 +184,7 @@ class Endings:
     @property
     def levels(self) -> tuple[str, ...]:
         """What the classes are called."""
-        return (*(f"*{suffix}" for suffix in self.suffixes), OTHERS)
+        return (*(f"*{suffix}" for suffix in self.suffixes), _OTHERS)
 
     def phases(self, numbers: np.ndarray) -> np.ndarray:
         """Returns the class of each number's ending, int32 `[n, 1]`."""
@@ -242,16 +242,16 @@ class Endings:
     def nearest(self, places: np.ndarray, phases: np.ndarray) -> np.ndarray:
         """Returns the numbers, float64 `[n]`, in whose cells places are, NaN where a cell is without an ending.
 
-        What was in no row is made of no place between what was: this is in the cell of the next number there then.
+        A place between the least and the greatest number that was seen has the nearest of its ending between these.
 
         Args:
-            places: float64 `[n]`; those beyond the cells of all that was seen stay as they are, or nearly.
+            places: float64 `[n]`; those too large to have a last decimal stay as they are.
             phases: The classes of their endings, int32 `[n, 1]`.
         """
         own, is_near = np.minimum(phases[:, 0], len(self.suffixes)), self._have_digits(places)
         exact = np.where(is_near, places, 0.0) * self.per_unit
-        below = self._members(np.floor(exact).astype(np.int64), own, -1)
-        above = self._members(np.floor(exact).astype(np.int64) + 1, own, 1)
+        whole = np.floor(exact).astype(np.int64)
+        below, above = self._members(whole, own, -1), self._members(whole + 1, own, 1)
         found = np.where(exact - below <= above - exact, below, above)
         is_inside = (self.low <= exact) & (exact <= self.high)
         least, most = self._ends[own].T

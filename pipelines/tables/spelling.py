@@ -22,8 +22,8 @@ __all__ = ["on_lattice", "parse", "spell", "ticks"]
 # Integers below are exact in float64, so that a number on a lattice is its count of steps and nothing else.
 _EXACT = float(1 << 53)
 _DAY = 86_400
-# The days of the years 1 to 9999, counted from 1970-01-01.
 _HALF_A_MONTH = 15  # days
+# The days of the years 1 to 9999, counted from 1970-01-01.
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 _ISO = {"date": "%Y-%m-%d", "time": "%H:%M:%S", "datetime": "%Y-%m-%dT%H:%M:%S"}
 _SHORTHANDS = {"%F": "%Y-%m-%d", "%T": "%H:%M:%S", "%R": "%H:%M", "%D": "%m/%d/%y", "%h": "%b", "%e": "%_d"}
