@@ -17,6 +17,8 @@ CODE = re.compile(
     r'^(?P<indent> *)\{code: (?P<file>[^\s}]+)(?: (?P<name>\w+)| "(?P<first>[^"]+)" "(?P<last>[^"]+)")?\}$',
     re.MULTILINE,
 )
+# GitHub names a heading after its words and knows no {#name}, so a name of its own stands in an anchor before it.
+ANCHOR = re.compile(r'^<a id="(?P<name>[\w-]+)"></a>\n\n(?P<heading>#+ .+)$', re.MULTILINE)
 TEST = re.compile(r"\]\(\.\./(?P<file>tests/\w+/(?P<stem>\w+)\.py)#(?P<name>\w+)\)")
 
 
@@ -40,13 +42,11 @@ def on_files(files: Files, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Puts in code, points links to tests at their page, and sets off lists, which GitHub does not ask for."""
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Puts in code, points links to tests at their page, and gives headings the anchors that stand before them."""
     markdown = CODE.sub(lambda match: textwrap.indent(f"```python\n{code(match)}\n```", match["indent"]), markdown)
     markdown = TEST.sub(r"](tests.md#\g<stem>--\g<name>)", markdown)
-    if page.file.src_uri == "design.md":
-        markdown = re.sub(r"(?m)^((?!- |\d+\. |  )\S.*)\n(?=- |\d+\. )", r"\1\n\n", markdown)
-    return markdown
+    return ANCHOR.sub(r"\g<heading> {#\g<name>}", markdown)
 
 
 def code(match: re.Match[str]) -> str:
