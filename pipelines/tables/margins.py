@@ -81,7 +81,10 @@ class Margin:
             spread = np.sort(margin.spread(values, rng))
             number = int(np.clip(np.sqrt(len(values)), _MIN_KNOTS, _MAX_KNOTS))
             number = min(number, len(values))
-            index = np.unique(np.linspace(0, len(values) - 1, number).astype(int))
+            outer = 2 ** np.arange(1, 63) - 1  # from the ends, as far as they are nearer than the others
+            outer = outer[outer < len(values) / number]
+            index = np.linspace(0, len(values) - 1, number).astype(int)
+            index = np.unique(np.r_[index, outer, len(values) - 1 - outer])
             edges, shares = spread[index], (index + 0.5) / len(values)
             heavy = counts > len(values) / (2 * number)
             if len(support) > 1:
@@ -169,7 +172,10 @@ class Margin:
 
     def decode(self, scores: np.ndarray) -> np.ndarray:
         """Returns values, float64, on the lattice or the support if there is one, maybe beyond `low` or `high`."""
-        values = self.place(scores)
+        return self.nearest(self.place(scores))
+
+    def nearest(self, values: np.ndarray) -> np.ndarray:
+        """Returns the values, float64, in whose cells places are, if there are cells."""
         if len(self.support):
             edges = self._edges
             inside: np.ndarray = self.support[np.searchsorted(edges, values)]
