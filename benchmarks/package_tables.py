@@ -83,19 +83,20 @@ def main(folder: str, *archives: str) -> None:
             name = Path(path).stem
             if name in TARGETS | R_TARGETS:
                 frame = pd.read_csv(io.BytesIO(content), encoding="latin-1")
-                write(Path(folder) / name, name, frame.drop(columns=[c for c in frame if str(c).startswith("Unnamed")]))
+                frame = frame.drop(columns=[c for c in frame if str(c).startswith("Unnamed")])
+                share = 0.2 if name in R_TARGETS else 0.1
+                write(Path(folder) / name, name, frame, (TARGETS | R_TARGETS)[name], share)
 
 
-def write(home: Path, name: str, frame: pd.DataFrame) -> None:
-    """Writes a table without rows whose target is missing."""
-    target = (TARGETS | R_TARGETS)[name]
+def write(home: Path, name: str, frame: pd.DataFrame, target: str, share: float) -> None:
+    """Writes a table without rows whose target is missing, so large a share of them as its test.csv."""
     frame = frame.dropna(subset=[target])
     numeric = [column for column in frame if pd.api.types.is_numeric_dtype(frame[column])]
     meta = {"name": name, "task": "regression" if target in numeric else "class", "target": target}
     meta |= {"numeric": numeric, "categorical": [column for column in frame if column not in numeric]}
     home.mkdir(parents=True, exist_ok=True)
     order = np.random.default_rng(0).permutation(len(frame))
-    cut = len(frame) // (5 if name in R_TARGETS else 10)
+    cut = int(len(frame) * share)
     frame.iloc[order[cut:]].to_csv(home / "train.csv", index=False)
     frame.iloc[order[:cut]].to_csv(home / "test.csv", index=False)
     (home / "meta.json").write_text(json.dumps(meta, indent=1))

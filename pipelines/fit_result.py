@@ -99,12 +99,16 @@ def handled(column: Column, encoding: Encoding) -> str:
         words.append("numbers")
     if found.elapsed is not None:
         words[-1] += f" since {found.elapsed.since}"
+    if found.offset is not None and found.offset.slope:
+        words[-1] += f" as {found.offset.words}"
     if found.rhythm is not None:
         words[-1] += f" by {' and '.join(found.rhythm.names)}"
     if found.endings is not None:
         words[-1] += " by last digits"
     if values:
         words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")
+    if found.offset is not None and found.offset.has_ties:
+        words.append(f"ties with {found.offset.other}")
     if any(found.is_missing):
         words.append("missing cells")
     if found.other_count:

@@ -50,14 +50,13 @@ def log_probs(
     """
     check_columns(model, source)
     scorer = local.Scorer(model, threads)
-    is_never_missing = np.array([not column.is_discrete for column in model.encoding.continuous], bool)
     found = [np.empty(0)]
     for start in range(0, source.table.num_rows, local.BLOCK_ROWS):
         block = part_of(source, start, local.BLOCK_ROWS)
         rng = np.random.default_rng(0)
         rows = model.encoding.encode(block, model.schema, rng, spread=False)
         found.append(_mean_log_probs(rows, scorer, rng))
-        found[-1][(is_never_missing & ~rows.is_present).any(axis=1)] = -np.inf
+        found[-1][~rows.is_known.all(axis=1)] = -np.inf
         if on_progress is not None:
             on_progress(block.table.num_rows)
     result = np.concatenate(found)

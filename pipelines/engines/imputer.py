@@ -116,9 +116,13 @@ class Imputer:
         for place, (column, index) in enumerate(zip(self._encoding.columns, self._class_of, strict=False)):
             if index is not None:
                 hidden[:, place] |= rows.classes[:, index] < 0
-            elif column.elapsed is not None:  # of the time since what is missing nothing is known
-                hidden[:, place] |= missing[:, places[column.elapsed.since]]
+            elif column.beside is not None and not column.is_itself:  # nothing is known of the time since what is not
+                hidden[:, place] |= missing[:, places[column.beside]]
         hidden = np.concatenate([hidden, hidden[:, [*self._owners.values()]]], axis=1)
+        for place, owner in self._owners.items():  # nor whether it is the same
+            column = self._columns[owner]
+            if column.offset is not None and column.offset.has_ties and self._columns[place] == column.phases[-1]:
+                hidden[:, place] |= missing[:, places[column.offset.other]]
         several = hidden.sum(axis=1) > 1
         found: dict[int, Cells] = {}
         groups = [
@@ -143,16 +147,22 @@ class Imputer:
                     tell(done / updates)
             self._collect(found, state, chosen, chains, len(missing), draw)
         learnt = {}
-        for place, part in found.items():
-            if part.values is not None:
-                phases = [found[at].codes for at, owner in self._owners.items() if owner == place]
+        nothing = Cells(np.zeros(len(missing), np.int32), (), (), np.full(len(missing), np.nan))
+        for place in {self._owners.get(at, at) for at in found}:
+            values = found.get(place, nothing).values
+            if values is not None:
+                phases = [found.get(at, nothing).codes for at, owner in self._owners.items() if owner == place]
                 by_row = np.array(phases, np.int32).reshape(len(phases), len(missing)).T
-                learnt[self._columns[place].name] = part.values, by_row
-        known = {}
+                learnt[self._columns[place].name] = values, by_row
+        known, classes = {}, {}
         for column in self._encoding.continuous:
             own, is_missing = cells[column.name], missing[:, places[column.name]]
             known[column.name] = np.where(is_missing, np.nan, column.numbers_in(own))
-        numbers = assembled(self._encoding, learnt, known)
+            if own.codes is not None:
+                guess = found.get(places[column.name], own).codes
+                codes = own.codes if guess is None else np.where(is_missing, guess, own.codes)
+                classes[column.name] = column.values_in(codes, None)
+        numbers = assembled(self._encoding, learnt, known, classes)
         return {
             self._columns[place].name: dataclasses.replace(part, values=numbers.get(self._columns[place].name))
             for place, part in found.items()

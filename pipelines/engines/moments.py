@@ -15,7 +15,10 @@ __all__ = ["assembled"]
 
 
 def assembled(
-    encoding: Encoding, learnt: Mapping[str, tuple[np.ndarray, np.ndarray]], known: Mapping[str, np.ndarray]
+    encoding: Encoding,
+    learnt: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    known: Mapping[str, np.ndarray],
+    classes: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Returns the numbers of columns, float64 `[n]`: those that are known, and the guesses for others.
 
@@ -27,11 +30,12 @@ def assembled(
         learnt: Of each column that is guessed in some rows, what its margin is of, float64 `[n]`, and the phases, int32
             `[n, P]`.
         known: Of each column of numbers, float64 `[n]`, NaN where there is none.
+        classes: Of each column with classes besides, the numbers of these, float64 `[n]`, NaN where there is none.
     """
     found = {name: numbers.copy() for name, numbers in known.items()}
     order = encoding.in_order()
     columns = {column.name: column for column in order}
-    behind = [(column, columns[column.elapsed.since]) for column in order if column.elapsed is not None]
+    behind = [(column, columns[column.beside]) for column in order if column.beside is not None]
     behind.sort(key=lambda pair: _looseness(pair[0]))
     for _ in behind:  # of a chain of dates, the last may be all that is known
         for column, earlier in behind:
@@ -39,12 +43,21 @@ def assembled(
                 rows = np.isnan(found[earlier.name]) & ~np.isnan(found[column.name])
                 if earlier.elapsed is not None and _own_days(earlier) is not None:
                     rows &= np.isnan(found[earlier.elapsed.since])
-                found[earlier.name][rows] = np.clip(_before(column, earlier, found, learnt), *earlier.bounds)[rows]
+                if column.offset is None:
+                    numbers = _before(column, earlier, found, learnt)
+                else:
+                    guess, phases = learnt[column.name]
+                    places = column.offset.others(found[column.name], guess)
+                    numbers = earlier.nearest(places, learnt[earlier.name][1])
+                    numbers = np.where(column.are_tied(phases), found[column.name], numbers)
+                found[earlier.name][rows] = np.clip(numbers, *earlier.bounds)[rows]
     for column in order:
         if column.name in learnt:
             since = None
-            if column.elapsed is not None:  # of a placeholder there is no time since
-                since, earlier = found[column.elapsed.since], columns[column.elapsed.since]
+            if column.beside is not None:  # of a placeholder there is no time since
+                since, earlier = found[column.beside], columns[column.beside]
+                if column.offset is not None and earlier.name in classes:
+                    since = np.where(np.isnan(classes[earlier.name]), since, classes[earlier.name])
                 since = np.where(np.isnan(since), np.mean(earlier.bounds), since)
             numbers = np.clip(column.numbers_of(*learnt[column.name], since), *column.bounds)
             if column.elapsed is not None and since is not None:
@@ -61,9 +74,9 @@ def _own_days(column: ColumnEncoding) -> Rhythm | None:
 
 def _looseness(column: ColumnEncoding) -> tuple[bool, float]:
     """How little a date says of the one it is close behind: those that are by days less than all others."""
-    assert column.elapsed is not None
     assert column.margin is not None
-    return column.elapsed.unit > 0, column.margin.high - column.margin.low
+    is_by_days = column.elapsed is not None and column.elapsed.unit > 0
+    return is_by_days, column.margin.high - column.margin.low
 
 
 def _before(

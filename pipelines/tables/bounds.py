@@ -14,6 +14,8 @@ from pipelines.tables.encoding import Encoding
 
 __all__ = ["are_inside", "bounded"]
 
+_ROUNDING = 1e-9
+
 
 def are_inside(encoding: Encoding, cells: Mapping[str, Cells]) -> np.ndarray:
     """Returns which rows, bool `[n]`, hold no number beyond what was seen."""
@@ -24,7 +26,7 @@ def are_inside(encoding: Encoding, cells: Mapping[str, Cells]) -> np.ndarray:
 
 
 def _is_beyond(encoding: Encoding, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray:
-    """Which cells of a column are beyond what was seen, also as the time since another."""
+    """Which cells of a column are beyond what was seen, also beside another."""
     own = cells[column.name]
     is_beyond = column.is_beyond(own)
     if column.elapsed is not None and column.margin is not None and own.values is not None:
@@ -39,28 +41,35 @@ def _is_beyond(encoding: Encoding, column: ColumnEncoding, cells: Mapping[str, C
             since = own.values - (in_own_unit(numbers[name], elapsed.per) if name == elapsed.since else numbers[name])
             is_far |= (since < least) | (since > most)
         is_beyond |= is_far & column.are_numbers(own)
+    if column.offset is not None and column.margin is not None and own.values is not None:
+        learnt, phases = column.learnt_of(own.values, encoding.beside(column, cells))
+        # Of decimals, the same difference comes out a little otherwise.
+        slack = _ROUNDING * (column.margin.high - column.margin.low) if column.is_on_lattice else 0.0
+        is_near = (learnt >= column.margin.low - slack) & (learnt <= column.margin.high + slack)
+        is_near |= column.are_tied(phases)
+        is_beyond |= ~is_near & column.are_numbers(own)
     return is_beyond
 
 
 def bounded(encoding: Encoding, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
     """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were.
 
-    Dates with a rhythm, or learnt as the time since others, are those of another row where one is beyond: there is
-    no nearest.
+    Dates with a rhythm, and what is learnt beside others, are those of another row where one is beyond: there is no
+    nearest.
     """
     found, shares = dict(cells), []
-    since = {column.elapsed.since for column in encoding.continuous if column.elapsed is not None}
-    dates = [c for c in encoding.continuous if c.rhythm is not None or c.elapsed is not None or c.name in since]
+    others = {column.beside for column in encoding.continuous}
+    bound = [c for c in encoding.continuous if c.rhythm is not None or c.beside is not None or c.name in others]
     for column in encoding.continuous:
         part = cells[column.name]
         assert part.values is not None
         shares.append(_is_beyond(encoding, column, cells).mean())
-        if column not in dates:
+        if column not in bound:
             values = np.clip(part.values, *column.bounds)
             found[column.name] = dataclasses.replace(part, values=values)
-    is_right = ~np.any([_is_beyond(encoding, column, cells) for column in dates], axis=0) if dates else np.ones(1, bool)
+    is_right = ~np.any([_is_beyond(encoding, column, cells) for column in bound], axis=0) if bound else np.ones(1, bool)
     if not is_right.all() and is_right.any():
         donors = np.arange(len(is_right))
         donors[~is_right] = np.resize(np.flatnonzero(is_right), np.count_nonzero(~is_right))
-        found |= {column.name: cells[column.name].take(donors) for column in dates}
+        found |= {column.name: cells[column.name].take(donors) for column in bound}
     return found, float(np.mean(shares))

@@ -27,6 +27,7 @@ from pipelines.tables.entry_checks import (
     up_to,
 )
 from pipelines.tables.margins import Margin
+from pipelines.tables.offsets import Offset
 from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import DAYS, Rhythm
 from pipelines.tables.schema import Column
@@ -52,6 +53,7 @@ _CHECKS = {
     "rhythm": or_null(OBJECT),
     "elapsed": or_null(OBJECT),
     "endings": or_null(OBJECT),
+    "offset": or_null(OBJECT),
 }
 
 
@@ -77,6 +79,8 @@ class ColumnEncoding:
             `elapsed.py`): the rhythm, if there is one, and the margin are that time's.
         endings: Of numbers, which last digits come again, if these are told apart: they are a further class then, and
             the margin is that of places in the cells of numbers (see `endings.py`).
+        offset: Of numbers, which other column's they are close to, if they are learnt as what they are beside these
+            (see `offsets.py`): the margin is that of the difference then.
     """
 
     name: str
@@ -90,6 +94,19 @@ class ColumnEncoding:
     rhythm: Rhythm | None = None
     elapsed: Elapsed | None = None
     endings: Endings | None = None
+    offset: Offset | None = None
+
+    @property
+    def beside(self) -> str | None:
+        """The other column that is taken off what is learnt, if there is one."""
+        if self.offset is not None:
+            return self.offset.other
+        return None if self.elapsed is None else self.elapsed.since
+
+    @property
+    def is_itself(self) -> bool:
+        """Whether its numbers are learnt whatever that other column is, but for ties."""
+        return self.beside is None or (self.offset is not None and not self.offset.slope)
 
     @property
     def is_discrete(self) -> bool:
@@ -107,7 +124,7 @@ class ColumnEncoding:
         """What is told apart of numbers besides, as columns of classes; the last of these is that of no number.
 
         They are the day, hour and minute of a rhythm, called such as `weekday of time`, `monthday of time` or
-        `hour of time`, or `ending of price`.
+        `hour of time`, or `ending of price`, or `tie of high`.
         """
         levels: dict[str, Sequence[str]] = {}
         if self.rhythm is not None:
@@ -117,6 +134,8 @@ class ColumnEncoding:
             }
         elif self.endings is not None:
             levels = {"ending": self.endings.levels}
+        if self.offset is not None and self.offset.has_ties:
+            levels["tie"] = ("no", "yes")
         return tuple(
             ColumnEncoding(f"{name} of {self.name}", (*known, ""), (), (*[False] * len(known), True), None)
             for name, known in levels.items()
@@ -125,7 +144,8 @@ class ColumnEncoding:
     @property
     def is_on_lattice(self) -> bool:
         """Whether there are numbers that are none of the column's, between those that are."""
-        return self.endings is not None or (self.margin is not None and self.margin.is_spread)
+        margin = self.margin if self.offset is None else self.offset.alone
+        return self.endings is not None or (margin is not None and margin.is_spread)
 
     def are_numbers(self, cells: Cells) -> np.ndarray:
         """Returns which cells are numbers and no classes, bool `[n]`."""
@@ -133,6 +153,19 @@ class ColumnEncoding:
             return np.full(len(cells), self.margin is not None)
         found: np.ndarray = cells.codes == self.levels.index(None)
         return found
+
+    def values_in(self, codes: np.ndarray | None, numbers: np.ndarray | None) -> np.ndarray:
+        """Returns the numbers of a column of numbers, float64 `[n]`, NaN where a cell is missing or of no known class.
+
+        Args:
+            codes: The class of each cell, int `[n]`, or None if there are none.
+            numbers: The number of each, float64 `[n]`, or None if all are classes.
+        """
+        if codes is None:
+            assert numbers is not None
+            return numbers
+        found: np.ndarray = np.array([*self.values, np.nan])[codes]
+        return found if numbers is None else np.where(codes == self.levels.index(None), numbers, found)
 
     def numbers_in(self, cells: Cells) -> np.ndarray:
         """Returns the numbers of a column that has a margin, float64 `[n]`, NaN where a cell is a class."""
@@ -147,11 +180,13 @@ class ColumnEncoding:
             is_beyond = self.elapsed.is_beyond(cells.values)
             is_beyond &= self.are_numbers(cells)
             return is_beyond
-        numbers, is_beyond = cells.values, np.zeros(len(cells), bool)
+        margin, numbers, is_beyond = self.margin, cells.values, np.zeros(len(cells), bool)
+        if self.offset is not None:
+            margin = self.offset.alone
         if self.rhythm is not None:
             is_beyond = self.rhythm.is_beyond(numbers)
             numbers, _ = self.rhythm.fold(np.where(is_beyond, self.rhythm.low, numbers))
-        is_beyond |= ~((numbers >= self.margin.low) & (numbers <= self.margin.high))
+        is_beyond |= ~((numbers >= margin.low) & (numbers <= margin.high))
         if self.endings is not None:
             is_beyond |= ~self.endings.were_seen(numbers)
         is_beyond &= self.are_numbers(cells)
@@ -162,33 +197,56 @@ class ColumnEncoding:
 
         Args:
             numbers: float64 `[n]`.
-            earlier: Those of the column that time is learnt since, if there is one.
+            earlier: Those of the column that is `beside`, if there is one.
+
+        Returns:
+            The former, NaN where it is unknown, or where the two are tied, so that there is nothing to learn; and the
+            phases, the last of which is that of ties.
         """
-        start = self._start(earlier)
+        phases = np.empty((len(numbers), 0), np.int32) if self.endings is None else self.endings.phases(numbers)
+        if self.offset is not None and earlier is not None:
+            learnt = self.offset.of(numbers, earlier)
+            if self.offset.has_ties:
+                is_tied = numbers == earlier
+                phases = np.hstack([phases, is_tied[:, np.newaxis].astype(np.int32)])
+                learnt = np.where(is_tied, np.nan, learnt)
+            return learnt, phases
         if self.endings is not None:
-            return numbers, self.endings.phases(numbers)
+            return numbers, phases
+        start = self._start(earlier)
         if self.rhythm is None:
             with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
-                return numbers - start, np.empty((len(numbers), 0), np.int32)
+                return numbers - start, phases
         is_there = np.abs(numbers) < _FAR
         folded, phases = self.rhythm.fold(np.where(is_there, numbers, 0.0))
         return np.where(is_there, folded - start, np.nan), phases
 
-    def places_of(self, learnt: np.ndarray, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
-        """Returns places that `numbers_of` takes to the same numbers, and the log-densities of these.
+    def places_of(
+        self, numbers: np.ndarray, earlier: np.ndarray | None, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns places that `numbers_of` takes to numbers, and the log-densities of these.
 
         Args:
-            learnt: Finite, float64 `[n]`, as `learnt_of` gives them.
+            numbers: As for `learnt_of`.
+            earlier: Likewise.
             rng: Where places are drawn from, all over the cells; None if they are to be the numbers themselves.
 
         Returns:
-            The places, float64 `[n]`; and what the margin's slope there and the widths of the cells add to the
-            log-densities of the numbers, nats per unit, float64 `[n]`.
+            The places, float64 `[n]`, in what the margin is of, NaN where there is nothing that can be learnt; and what
+            the margin's slope there and the widths of the cells add to the log-densities of the numbers, nats per unit,
+            float64 `[n]`.
         """
         assert self.margin is not None
-        places = learnt if rng is None else (self.endings or self.margin).spread(learnt, rng)
-        log_density = self.margin.log_derivative(places)
-        return places, log_density if self.endings is None else log_density + self.endings.log_widths(learnt)
+        learnt, _ = self.learnt_of(numbers, earlier)
+        log_density = np.zeros(len(learnt)) if self.endings is None else self.endings.log_widths(numbers)
+        if self.offset is None or earlier is None:
+            spread = learnt if rng is None else (self.endings or self.margin).spread(learnt, rng)
+        else:
+            numbers = numbers if rng is None else (self.endings or self.offset.alone).spread(numbers, rng)
+            spread = self.offset.of(numbers, earlier)
+            log_density = log_density + self.offset.log_derivative(numbers)
+        places = np.where(np.isfinite(learnt), spread, np.nan)
+        return places, log_density + self.margin.log_derivative(places)
 
     def _start(self, earlier: np.ndarray | None) -> np.ndarray:
         """What the margin counts from: 0, or what the other column's numbers are of it, NaN where there are none."""
@@ -201,6 +259,9 @@ class ColumnEncoding:
     def numbers_of(self, learnt: np.ndarray, phases: np.ndarray, earlier: np.ndarray | None) -> np.ndarray:
         """Returns the numbers, float64 `[n]`, that `learnt_of` takes to these, NaN where there are none."""
         numbers: np.ndarray
+        if self.offset is not None and earlier is not None:
+            found = self.nearest(self.offset.places(learnt, earlier), phases)
+            return np.where(self.are_tied(phases), earlier, found)
         with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
             numbers = learnt + self._start(earlier)
             if self.endings is not None:
@@ -215,6 +276,26 @@ class ColumnEncoding:
         numbers = np.rint(numbers * per_unit) / per_unit  # as the text reads
         return numbers
 
+    def are_tied(self, phases: np.ndarray) -> np.ndarray:
+        """Returns where phases, int32 `[n, P]`, say that the number is that of the other column, bool `[n]`."""
+        if self.offset is None or not self.offset.has_ties:
+            return np.zeros(len(phases), bool)
+        found: np.ndarray = phases[:, -1] == 1
+        return found
+
+    def nearest(self, places: np.ndarray, phases: np.ndarray) -> np.ndarray:
+        """Returns the numbers, float64 `[n]`, in whose cells places are, NaN where there are none.
+
+        Args:
+            places: float64 `[n]`.
+            phases: int32 `[n, P]`: of their endings, if these are told apart.
+        """
+        if self.endings is not None:
+            return self.endings.nearest(places, phases)
+        margin = self.margin if self.offset is None else self.offset.alone
+        assert margin is not None
+        return np.where(np.isfinite(places), margin.nearest(np.nan_to_num(places)), np.nan)
+
     @property
     def support(self) -> np.ndarray:
         """The distinct numbers, float64, if new rows are to have no others; else empty."""
@@ -224,12 +305,14 @@ class ColumnEncoding:
             return np.array(self.elapsed.support)
         if self.endings is not None:
             return np.array(self.endings.support) / self.endings.per_unit
+        if self.offset is not None:
+            return self.offset.alone.support
         return self.margin.support if self.rhythm is None else np.array(self.rhythm.support)
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the greatest number that was seen, of a column that has a margin."""
-        ends = self.elapsed or self.rhythm or self.margin
+        ends = self.elapsed or self.rhythm or (self.margin if self.offset is None else self.offset.alone)
         assert ends is not None
         return ends.low, ends.high
 
@@ -411,6 +494,7 @@ class ColumnEncoding:
             **({} if self.rhythm is None else {"rhythm": self.rhythm.to_json()}),
             **({} if self.elapsed is None else {"elapsed": self.elapsed.to_json()}),
             **({} if self.endings is None else {"endings": self.endings.to_json()}),
+            **({} if self.offset is None else {"offset": self.offset.to_json()}),
         }
 
     @classmethod
@@ -424,13 +508,14 @@ class ColumnEncoding:
         Raises:
             AugmentError: If an entry is missing or is none that an encoding can have.
         """
-        optional = ("unseen", "made", "rhythm", "elapsed", "endings")  # a model may be older
+        optional = ("unseen", "made", "rhythm", "elapsed", "endings", "offset")  # a model may be older
         check_object(where, entries, _CHECKS, optional)
         try:
             margin = None if entries["margin"] is None else Margin.from_json(entries["margin"])
             rhythm = None if entries.get("rhythm") is None else Rhythm.from_json(entries["rhythm"])
             elapsed = None if entries.get("elapsed") is None else Elapsed.from_json(entries["elapsed"])
             endings = None if entries.get("endings") is None else Endings.from_json(entries["endings"])
+            offset = None if entries.get("offset") is None else Offset.from_json(entries["offset"])
         except AugmentError as error:
             raise AugmentError(f"{where}: {error}") from error
         made = tuple(map(float, entries.get("made", ())))
@@ -448,6 +533,7 @@ class ColumnEncoding:
             rhythm=rhythm,
             elapsed=elapsed,
             endings=endings,
+            offset=offset,
         )
 
 

@@ -74,7 +74,7 @@ class Encoding:
             spec, cells = schema[column.name], source.table.column(column.name)
             values[column.name] = parsing.numbers(cells, spec, source.dialect, source.name, source.row_numbers)
         for column in self.columns:
-            learnt, _ = column.learnt_of(values[column.name], self._earlier(column, values))
+            learnt, _ = column.learnt_of(values[column.name], self._earlier(column, values, values))
             margin = None if column.margin is None else column.margin.standardised(learnt)
             columns.append(dataclasses.replace(column, margin=margin))
         return dataclasses.replace(self, columns=tuple(columns))
@@ -87,13 +87,16 @@ class Encoding:
             scores: float32 `[n, D]`.
         """
         columns = []
-        c = d = 0
+        c, d, p = 0, 0, len(self.discrete)
         for column in self.columns:
             made: tuple[float, ...] = ()
             if column.margin is not None:
-                is_number = classes[:, c] == column.levels.index(None) if column.is_discrete else slice(None)
+                size = len(column.phases)
+                is_number = ~column.are_tied(classes[:, p : p + size])
+                if column.is_discrete:
+                    is_number &= classes[:, c] == column.levels.index(None)
                 made = calibration.quantiles_of(scores[is_number, d])
-                d += 1
+                d, p = d + 1, p + size
             c += column.is_discrete
             columns.append(dataclasses.replace(column, made=made))
         return dataclasses.replace(self, columns=tuple(columns))
@@ -190,16 +193,17 @@ class Encoding:
         """Rows as a model sees them, of each column's classes with their `log_shares`, and its numbers."""
         classes = np.empty((rows, len(self.num_classes)), np.int32)
         scores = np.empty((rows, len(self.continuous)), np.float32)
-        is_present = np.ones((rows, len(self.continuous)), bool)
+        is_present, is_known = np.ones((2, rows, len(self.continuous)), bool)
         log_det = np.zeros(rows)
         c = d = 0
         p = len(self.discrete)
         parts = list(zip(self.columns, cells, strict=True))
-        moments = {}
+        moments, values = {}, {}
         for column, (weighed, numbers) in parts:
             if column.margin is not None and numbers is not None:
                 is_class = False if weighed is None else weighed[0] != column.levels.index(None)
                 moments[column.name] = np.where(is_class, np.nan, numbers)
+                values[column.name] = column.values_in(None if weighed is None else weighed[0], numbers)
         for column, (weighed, _) in parts:
             if weighed is not None:
                 classes[:, c] = weighed[0]
@@ -207,21 +211,24 @@ class Encoding:
                 c += 1
             if column.name not in moments or column.margin is None:
                 continue
-            numbers, phases = column.learnt_of(moments[column.name], self._earlier(column, moments))
-            present = np.isfinite(numbers)
+            numbers, earlier = moments[column.name], self._earlier(column, moments, values)
+            learnt, phases = column.learnt_of(numbers, earlier)
+            present = np.isfinite(learnt)
+            is_number = present | column.are_tied(phases)
+            is_known[:, d] = is_number
             if weighed is not None:  # of the time since what is missing there is no class
-                classes[~present & (weighed[0] == column.levels.index(None)), c - 1] = -1
+                classes[~is_number & (weighed[0] == column.levels.index(None)), c - 1] = -1
+                is_known[:, d] = classes[:, c - 1] >= 0
             for phase, own in zip(column.phases, phases.T, strict=True):
-                classes[:, p] = np.where(present, own, phase.is_missing.index(True))
+                classes[:, p] = np.where(is_number, own, phase.is_missing.index(True))
                 p += 1
-            filled = np.where(present, numbers, column.margin.low)
-            places, log_density = column.places_of(filled, rng if spread else None)
+            places, log_density = column.places_of(numbers, earlier, rng if spread else None)
             found = np.clip(column.margin.encode(places), -1e6, 1e6)
             scores[:, d] = np.where(present, found, rng.standard_normal(rows))
             is_present[:, d] = present
             log_det += np.where(present, log_density, 0.0)
             d += 1
-        return Rows(classes, scores, is_present, log_det)
+        return Rows(classes, scores, is_present, is_known, log_det)
 
     def decode(self, classes: np.ndarray, scores: np.ndarray) -> dict[str, Cells]:
         """Returns the cells of each column."""
@@ -233,8 +240,10 @@ class Encoding:
             learnt[column.name] = column.margin.decode(scores[:, d]), classes[:, p : p + size]
             p += size
         numbers: dict[str, np.ndarray] = {}
+        values: dict[str, np.ndarray] = {}
         for column in self.in_order():
-            found = column.numbers_of(*learnt[column.name], self._earlier(column, numbers))
+            found = column.numbers_of(*learnt[column.name], self._earlier(column, numbers, values))
+            values[column.name] = column.values_in(codes.get(column.name), found)
             if column.name in codes:
                 found = np.where(codes[column.name] == column.levels.index(None), found, np.nan)
             numbers[column.name] = found
@@ -247,19 +256,35 @@ class Encoding:
         return cells
 
     def in_order(self) -> list[ColumnEncoding]:
-        """Returns the columns of numbers, each after the one that it is learnt as the time since.
+        """Returns the columns of numbers, each after the one that it is learnt beside.
 
         Raises:
             graphlib.CycleError: If there is no such order.
         """
         columns = {column.name: column for column in self.continuous}
-        since = {name: column.elapsed.since if column.elapsed else None for name, column in columns.items()}
-        return [columns[name] for name in in_order(since)]
+        return [columns[name] for name in in_order({name: column.beside for name, column in columns.items()})]
 
     @staticmethod
-    def _earlier(column: ColumnEncoding, numbers: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """The numbers of the column that one is learnt as the time since, if there is one."""
-        return None if column.elapsed is None else numbers[column.elapsed.since]
+    def _earlier(
+        column: ColumnEncoding, moments: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray]
+    ) -> np.ndarray | None:
+        """The numbers of the column that one is learnt beside, if there is one.
+
+        Args:
+            column: The one.
+            moments: The numbers of each column, NaN where a cell is a class: of a placeholder there is no time since.
+            values: Those of classes, too.
+        """
+        if column.beside is None:
+            return None
+        return (moments if column.offset is None else values)[column.beside]
+
+    def beside(self, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray | None:
+        """Returns the numbers, float64 `[n]`, of the column that one is learnt beside, if there is one."""
+        if column.beside is None:
+            return None
+        other, part = self.by_name[column.beside], cells[column.beside]
+        return other.numbers_in(part) if column.offset is None else other.values_in(part.codes, part.values)
 
     @property
     def computed(self) -> frozenset[str]:

@@ -28,13 +28,13 @@ def check_encoding(encoding: Encoding, schema: Schema) -> None:
         problem = _shape_problem(encoded) or (
             _numeric_problem(column, encoded) if column.is_numeric else _categorical_problem(encoded)
         )
-        problem = problem or _elapsed_problem(encoded, encoding, schema)
+        problem = problem or _elapsed_problem(encoded, encoding, schema) or _offset_problem(encoded, encoding, schema)
         if problem:
             raise AugmentError(f"the encoding of column {column.name!r} {problem}.")
     try:
         encoding.in_order()
     except graphlib.CycleError as error:
-        raise AugmentError("the encoding has dates of which each is learnt as the time since the other.") from error
+        raise AugmentError("the encoding has columns of which each is learnt beside the other.") from error
 
 
 def _elapsed_problem(encoded: ColumnEncoding, encoding: Encoding, schema: Schema) -> str | None:
@@ -55,6 +55,17 @@ def _elapsed_problem(encoded: ColumnEncoding, encoding: Encoding, schema: Schema
         return "has the time since columns that are no such dates"
     if unit != (0.0 if rhythm is None else units.get(rhythm.of_days or "", day)):
         return "has the time since a column, and a rhythm that does not go with it"
+    return None
+
+
+def _offset_problem(encoded: ColumnEncoding, encoding: Encoding, schema: Schema) -> str | None:
+    """What is wrong with the other column that numbers are learnt beside."""
+    if encoded.offset is None:
+        return None
+    kinds = {column.name: schema[column.name].kind for column in encoding.continuous}
+    wanted = ("float", "integer")
+    if kinds.get(encoded.name) not in wanted or kinds.get(encoded.offset.other) not in wanted:
+        return "has the difference from a column, and there are no such numbers"
     return None
 
 
@@ -80,6 +91,7 @@ def _categorical_problem(encoded: ColumnEncoding) -> str | None:
         or encoded.rhythm
         or encoded.elapsed
         or encoded.endings
+        or encoded.offset
         or None in encoded.levels
     ):
         return "has numbers, and the column has none"

@@ -49,12 +49,12 @@ def _with_numbers(
     classes, scores, p = classes.copy(), scores.copy(), len(encoding.discrete)
     for d, column in enumerate(encoding.continuous):
         wanted = numbers.get(column.name, np.empty(0))
-        rows = np.flatnonzero(~np.isnan(wanted))
-        learnt, phases = column.learnt_of(wanted[rows], None)
-        classes[rows, p : p + phases.shape[1]] = phases
-        p += phases.shape[1]
-        assert column.margin is not None
-        scores[rows, d] = column.margin.encode(learnt)
+        rows, size = np.flatnonzero(~np.isnan(wanted)), len(column.phases)
+        if len(rows):
+            assert column.margin is not None
+            learnt, classes[rows, p : p + size] = column.learnt_of(wanted[rows], None)
+            scores[rows, d] = column.margin.encode(learnt)
+        p += size
     return classes, scores
 
 
@@ -83,18 +83,17 @@ def _placed(
 ) -> tuple[dict[str, Cells], np.ndarray]:
     """Cells in which a relation holds, and where it does.
 
-    Dates that are learnt as the time since its column move along, but those of `settled` columns, which relations
-    are of that hold already.
+    What is learnt beside its column moves along, but `settled` columns, which relations are of that hold already.
     """
     placed, is_placed = relation.place(cells, encoding.by_name)
     found = dict(cells) | {relation.column: placed}
-    if all(column.elapsed is None for column in encoding.continuous):
+    if all(column.beside is None for column in encoding.continuous):
         return found, is_placed
     moved = {relation.column}
     for column in encoding.in_order():
-        if column.elapsed is not None and column.elapsed.since in moved and column.name not in settled:
-            earlier, own = encoding.by_name[column.elapsed.since], cells[column.name]
-            new, old = (earlier.numbers_in(part[earlier.name]) for part in (found, cells))
+        if column.beside in moved and column.name not in settled:
+            own = cells[column.name]
+            new, old = (encoding.beside(column, part) for part in (found, cells))
             assert own.values is not None
             values = column.numbers_of(*column.learnt_of(own.values, old), new)
             is_moved = np.isfinite(values) & (new != old)

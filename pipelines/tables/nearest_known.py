@@ -53,7 +53,7 @@ def told_by_numbers(columns: Mapping[str, ColumnEncoding], relations: Sequence[R
     found: dict[str, list[Relation]] = {}
     for relation in relations:
         given = relation.inputs[0]
-        if columns[given].margin is None or columns[given].elapsed is not None:
+        if columns[given].margin is None or columns[given].beside is not None:
             continue
         if relation.kind in ("names", "table") and columns[relation.column].margin is None:
             found.setdefault(given, []).append(relation)

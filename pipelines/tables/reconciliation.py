@@ -28,7 +28,8 @@ def reconciled(
 ) -> dict[str, np.ndarray]:
     """Returns scores, float64 `[n]` of each column, near to given ones, with whose numbers relations nearly hold.
 
-    Numbers that classes follow from stay, and so do moments, whose hour might be left. What is looked up then is as it
+    Numbers that classes follow from stay, and so do moments, whose hour might be left, and what is learnt beside
+    others, whose scores say a difference. What is looked up then is as it
     is found. Each relation that has derivatives takes the shortest step of the scores to where it holds, but for
     rounding, several times over: by Newton, and Kaczmarz (1937) where relations share columns. Rows in which a number
     is missing, or a relation gives none, stay, and so do numbers that are classes.
@@ -40,8 +41,8 @@ def reconciled(
         relations: What is asked.
     """
     found, cells = dict(scores), dict(cells)
-    dates = [column for column in columns.values() if column.rhythm is not None or column.elapsed is not None]
-    fixed = {column.name for column in dates} | {column.elapsed.since for column in dates if column.elapsed is not None}
+    fixed = {column.name for column in columns.values() if column.rhythm is not None or column.beside is not None}
+    fixed |= {column.elapsed.since for column in columns.values() if column.elapsed is not None}
     fixed |= told_by_numbers(columns, relations).keys()
     for relation in relations:
         if relation.kind not in SMOOTH:

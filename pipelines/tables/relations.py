@@ -215,13 +215,7 @@ def date_part(seconds: np.ndarray, part: str) -> np.ndarray:
 
 def values_of(cells: Cells, column: ColumnEncoding) -> np.ndarray:
     """Returns the numbers of a column of numbers, float64 `[n]`, NaN where a cell is missing or of no known class."""
-    if cells.codes is None:
-        assert cells.values is not None
-        return cells.values
-    found: np.ndarray = np.array([*column.values, np.nan])[cells.codes]
-    if cells.values is not None:
-        found = np.where(cells.codes == column.levels.index(None), cells.values, found)
-    return found
+    return column.values_in(cells.codes, cells.values)
 
 
 def placed_numbers(

@@ -18,6 +18,7 @@ class Rows:
             then those of the phases of rhythms.
         scores: float32 `[n, D]`; random where the cell is a class.
         is_present: bool `[n, D]`: whether the cell is a number and not a class.
+        is_known: bool `[n, D]`: whether it is one or the other, as far as a model knows.
         log_det: float64 `[n]`: the log-determinant of the way from the cells that are numbers to `scores`, and the
             logarithm of a cell's share of the probability of its class where the class stands for several; nats.
     """
@@ -25,8 +26,9 @@ class Rows:
     classes: np.ndarray
     scores: np.ndarray
     is_present: np.ndarray
+    is_known: np.ndarray
     log_det: np.ndarray
 
     def take(self, rows: np.ndarray | slice) -> Rows:
         """Returns some of the rows."""
-        return Rows(self.classes[rows], self.scores[rows], self.is_present[rows], self.log_det[rows])
+        return Rows(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))

@@ -178,13 +178,13 @@ def _refuse_lacking(model: ModelFile, source: Source, cells: Mapping[str, Cells]
     """Raises if a number lacks what it is made of, as a date its hour; the first row is that of number `start`."""
     for column in model.encoding.continuous:
         values = cells[column.name].values
-        if (column.phases or column.elapsed) and values is not None:
+        if (column.phases or column.beside) and values is not None:
             lacking = column.are_numbers(cells[column.name]) & np.isnan(values)
             if lacking.any():
                 row = start + int(np.flatnonzero(lacking)[0])
-                names = [phase.name for phase in column.phases] + ([column.elapsed.since] if column.elapsed else [])
+                names = [phase.name for phase in column.phases] + ([column.beside] if column.beside else [])
                 said = ", ".join(map(repr, names))
-                what = "a number" if column.endings else "a date"
+                what = "a number" if column.endings or column.offset else "a date"
                 raise AugmentError(f"{source.name}: row {row + 1} has {what} in {column.name!r}, but lacks {said}.")
 
 

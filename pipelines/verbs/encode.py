@@ -131,7 +131,7 @@ def _latents(
         part = part_of(source, start, local.BLOCK_ROWS)
         rows = model.encoding.encode(part, model.schema, local.generator(seed, block), spread=False)
         _take_nearest(model, part, rows.classes)
-        _refuse_unknown(model, part, rows.classes, rows.is_present)
+        _refuse_unknown(model, part, rows.classes, rows.is_known)
         _, noise = scorer(rows.classes, rows.scores)
         noise = _settled(model, rows, noise, scorer, decoder)
         if not np.isfinite(noise).all():
@@ -187,11 +187,11 @@ def nearest_classes(column: Column, encoding: ColumnEncoding, classes: np.ndarra
     return np.where(is_wanted, order[np.searchsorted(edges, numbers)], classes).astype(np.int32)
 
 
-def _refuse_unknown(model: ModelFile, source: Source, classes: np.ndarray, is_present: np.ndarray) -> None:
+def _refuse_unknown(model: ModelFile, source: Source, classes: np.ndarray, is_known: np.ndarray) -> None:
     """Raises if a cell is no class the model knows, or is missing where every cell was a number."""
     unknown = {column.name: classes[:, place] < 0 for place, column in enumerate(model.encoding.discrete)}
     for place, column in enumerate(model.encoding.continuous):
-        unknown.setdefault(column.name, ~is_present[:, place])
+        unknown.setdefault(column.name, ~is_known[:, place])
     # A date that is learnt as the time since another is unknown without that one, which is named.
     first = {column.name: unknown[column.name] for column in model.encoding.in_order()}
     for name, rows in (first | unknown).items():

@@ -31,6 +31,7 @@ from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.fulfilment import keep_attainable
 from pipelines.tables.inference import infer_schema, read_schema
+from pipelines.tables.offset_search import beside_others
 from pipelines.tables.outputs import refuse_existing
 from pipelines.tables.reading import Source
 from pipelines.tables.relation_search import find_relations
@@ -256,6 +257,7 @@ def _train_and_write(
     encoding = Encoding.learn(source, found, rng, target=target)
     if with_relations:
         encoding = encoding.related(find_relations(source, found, encoding), source, found, rng)
+    encoding = beside_others(encoding, source, found, rng)
     learnt = TrainingSet.of(source, found, encoding, rng, sizes=sizes, steps=steps, epochs=epochs)
     encoding, recipe = learnt.encoding, learnt.recipe
     try:

@@ -139,11 +139,11 @@ def _wanted(model: ModelFile, columns: Sequence[str] | None) -> np.ndarray:
 
 
 def _earlier(model: ModelFile, wanted: np.ndarray) -> np.ndarray:
-    """Which dates, bool `[P]`, those that are wanted are learnt as the time since: without them nothing says when."""
+    """Which columns, bool `[P]`, those that are wanted are learnt beside: without them nothing says where they are."""
     names = {column.name for column, is_wanted in zip(model.encoding.columns, wanted, strict=True) if is_wanted}
     for column in reversed(model.encoding.in_order()):
-        if column.name in names and column.elapsed is not None:
-            names.add(column.elapsed.since)
+        if column.name in names and column.beside is not None:
+            names.add(column.beside)
     return np.array([column.name in names for column in model.encoding.columns])
 
 
@@ -264,10 +264,10 @@ def _only(missing: Mapping[str, np.ndarray], names: Collection[str]) -> dict[str
 def _guessed_together(encoding: Encoding) -> list[set[str]]:
     """Columns whose missing cells are guessed at once: first those that were always there in the model's table.
 
-    Of the others, those that follow from each other or are learnt as the time since each other.
+    Of the others, those that follow from each other or are learnt beside each other.
     """
     sometimes = {column.name for column in encoding.columns if any(column.is_missing)}
-    pairs = [{column.name, column.elapsed.since} for column in encoding.continuous if column.elapsed is not None]
+    pairs = [{column.name, column.beside} for column in encoding.continuous if column.beside is not None]
     pairs += [{relation.column, *relation.inputs} for relation in encoding.relations]
     groups = [{name} for name in encoding.by_name if name in sometimes]
     for pair in pairs:

@@ -384,7 +384,7 @@ def test_a_missing_date_after_a_placeholder_is_within_the_others(tmp_path):
     unknown = np.full(3, np.nan)
     known = {column.name: unknown for column in encoding.continuous}
     took = np.array([3_600.0, 7_200.0, 1e4])
-    found = assembled(encoding, {"done": (took, np.zeros((3, 0), np.int32))}, known)["done"]
+    found = assembled(encoding, {"done": (took, np.zeros((3, 0), np.int32))}, known, {})["done"]
     np.testing.assert_allclose(found, np.mean(columns["came"].bounds) + took, atol=1)
 
 
@@ -552,6 +552,6 @@ def test_of_a_month_that_is_shorter_the_last_day_is_taken(tmp_path):
         "sent": (january, np.zeros((12, 1), np.int32)),
         "due": (np.ones(12), np.zeros((12, 1), np.int32)),
     }
-    found = assembled(encoding, guesses, {"sent": np.full(12, np.nan), "due": due})["sent"]
+    found = assembled(encoding, guesses, {"sent": np.full(12, np.nan), "due": due}, {})["sent"]
     expected = np.arange("2016-01", "2017-01", dtype="datetime64[M]").astype("datetime64[D]").astype(float) - 1
     np.testing.assert_array_equal(found, expected)

@@ -27,7 +27,8 @@ def homes(rows=ROWS, seed=0):
     area = rng.lognormal(4.5, 0.4, rows).round(1)
     exact = 2_000 * area * rng.lognormal(0, 0.2, rows)
     unit = np.where(seller == "agent", 1_000, np.where(rng.random(rows) < 0.8, 100, 1))
-    fee = np.where(rng.random(rows) < 0.7, np.ceil(exact / 500) - 0.01, (exact / 500).round(2))
+    usual = exact / 500 * rng.lognormal(0, 0.3, rows)
+    fee = np.where(rng.random(rows) < 0.7, np.ceil(usual) - 0.01, usual.round(2))
     return pd.DataFrame(
         {"area": area, "price": (exact / unit).round().astype(int) * unit, "seller": seller, "fee": fee}
     )
@@ -193,11 +194,11 @@ def test_the_density_sums_to_one_over_each_ending(tmp_path):
     prices = np.arange(-200_000.0, 2_500_000.0)
     phases = column.endings.phases(prices)[:, 0]
     for rng in (None, np.random.default_rng(1)):
-        places, log_density = column.places_of(prices, rng)
+        places, log_density = column.places_of(prices, None, rng)
         probs = np.exp(norm.logpdf(column.margin.encode(places)) + log_density)
         np.testing.assert_allclose(np.bincount(phases, probs), 1.0, atol=0.01)
     rows, cells = encoding.encode(source, schema, rng, spread=False), encoding.cells(source, schema)
-    parts = [each.places_of(cells[each.name].values, None)[1] for each in encoding.continuous]
+    parts = [each.places_of(cells[each.name].values, None, None)[1] for each in encoding.continuous]
     np.testing.assert_allclose(rows.log_det, np.sum(parts, axis=0), atol=1e-9)
 
 

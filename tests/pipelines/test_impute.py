@@ -156,6 +156,7 @@ def test_a_discrete_cell_is_drawn_from_the_exact_conditional(dice_model, dice):
         np.repeat(classes, draws, axis=0),
         np.repeat(scores, draws, axis=0),
         np.ones((draws, scores.shape[1]), bool),
+        np.ones((draws, scores.shape[1]), bool),
         np.zeros(draws),
     )
     missing = np.zeros((draws, len(model.encoding.columns)), bool)

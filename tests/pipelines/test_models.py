@@ -44,7 +44,8 @@ def test_one_column_of_numbers_is_its_margin(heights_model, heights, flow_in):
 def some_rows(is_present):
     rng = np.random.default_rng(0)
     scores = rng.normal(size=is_present.shape).astype(np.float32)
-    return Rows(np.zeros([len(scores), 0], np.int32), scores, is_present, rng.normal(size=len(scores)))
+    classes = np.zeros([len(scores), 0], np.int32)
+    return Rows(classes, scores, is_present, np.ones_like(is_present), rng.normal(size=len(scores)))
 
 
 def test_without_absent_numbers_the_model_lacks_the_log_determinant():
