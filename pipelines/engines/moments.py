@@ -1,4 +1,4 @@
-"""Missing dates, of what a model learns of them: days, hours, and the time since other dates, missing or not."""
+"""Missing dates and numbers, of what a model learns of them beside others, which may be missing, too."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def assembled(
 ) -> dict[str, np.ndarray]:
     """Returns the numbers of columns, float64 `[n]`: those that are known, and the guesses for others.
 
-    Of a date that others are close behind, some of these may be known: then it is as long before the closest of them as
-    was guessed, and not before what it is itself close behind.
+    Of a column that others are learnt beside, some of these may be known: then it is as far from the closest of them as
+    was guessed; and a date not before what it is itself close behind.
 
     Args:
         encoding: How the columns are seen.
@@ -41,6 +41,8 @@ def assembled(
         for column, earlier in behind:
             if column.name in learnt and earlier.name in learnt:
                 rows = np.isnan(found[earlier.name]) & ~np.isnan(found[column.name])
+                if column.offset is not None and earlier.name in classes:
+                    rows &= np.isnan(classes[earlier.name])
                 if earlier.elapsed is not None and _own_days(earlier) is not None:
                     rows &= np.isnan(found[earlier.elapsed.since])
                 if column.offset is None:
@@ -73,10 +75,13 @@ def _own_days(column: ColumnEncoding) -> Rhythm | None:
 
 
 def _looseness(column: ColumnEncoding) -> tuple[bool, float]:
-    """How little a date says of the one it is close behind: those that are by days less than all others."""
+    """How little a column says of the one it is learnt beside: dates that are so by days less than all others."""
     assert column.margin is not None
-    is_by_days = column.elapsed is not None and column.elapsed.unit > 0
-    return is_by_days, column.margin.high - column.margin.low
+    width = column.margin.high - column.margin.low
+    if column.offset is not None:  # in units of the other column; where they are tied there is nothing between them
+        middle = abs(float(np.mean(column.bounds))) if column.offset.of_logs else 1.0
+        return False, width * middle / abs(column.offset.slope) if column.offset.slope else 0.0
+    return column.elapsed is not None and column.elapsed.unit > 0, width
 
 
 def _before(

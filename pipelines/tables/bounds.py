@@ -42,7 +42,7 @@ def _is_beyond(encoding: Encoding, column: ColumnEncoding, cells: Mapping[str, C
             is_far |= (since < least) | (since > most)
         is_beyond |= is_far & column.are_numbers(own)
     if column.offset is not None and column.margin is not None and own.values is not None:
-        learnt, phases = column.learnt_of(own.values, encoding.beside(column, cells))
+        learnt, phases = column.learnt_of(own.values, encoding.numbers_beside(column, cells))
         # Of decimals, the same difference comes out a little otherwise.
         slack = _ROUNDING * (column.margin.high - column.margin.low) if column.is_on_lattice else 0.0
         is_near = (learnt >= column.margin.low - slack) & (learnt <= column.margin.high + slack)
@@ -54,22 +54,37 @@ def _is_beyond(encoding: Encoding, column: ColumnEncoding, cells: Mapping[str, C
 def bounded(encoding: Encoding, cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], float]:
     """Returns cells with the nearest number that was seen for each beyond, and the share of numbers that were.
 
-    Dates with a rhythm, and what is learnt beside others, are those of another row where one is beyond: there is no
-    nearest.
+    Dates with a rhythm, or learnt as the time since others, are those of another row where one is beyond: there is
+    no nearest.
     """
     found, shares = dict(cells), []
-    others = {column.beside for column in encoding.continuous}
-    bound = [c for c in encoding.continuous if c.rhythm is not None or c.beside is not None or c.name in others]
-    for column in encoding.continuous:
+    since = {column.elapsed.since for column in encoding.continuous if column.elapsed is not None}
+    dates = [c for c in encoding.continuous if c.rhythm is not None or c.elapsed is not None or c.name in since]
+    for column in encoding.in_order():
         part = cells[column.name]
         assert part.values is not None
         shares.append(_is_beyond(encoding, column, cells).mean())
-        if column not in bound:
-            values = np.clip(part.values, *column.bounds)
-            found[column.name] = dataclasses.replace(part, values=values)
-    is_right = ~np.any([_is_beyond(encoding, column, cells) for column in bound], axis=0) if bound else np.ones(1, bool)
+        if column not in dates:
+            found[column.name] = _nearest(encoding, column, cells, found)
+    is_right = ~np.any([_is_beyond(encoding, column, cells) for column in dates], axis=0) if dates else np.ones(1, bool)
     if not is_right.all() and is_right.any():
         donors = np.arange(len(is_right))
         donors[~is_right] = np.resize(np.flatnonzero(is_right), np.count_nonzero(~is_right))
-        found |= {column.name: cells[column.name].take(donors) for column in bound}
+        found |= {column.name: cells[column.name].take(donors) for column in dates}
     return found, float(np.mean(shares))
+
+
+def _nearest(
+    encoding: Encoding, column: ColumnEncoding, cells: Mapping[str, Cells], found: Mapping[str, Cells]
+) -> Cells:
+    """Cells of a column with the nearest numbers that were seen, also beside those that were found for another."""
+    part = cells[column.name]
+    assert part.values is not None
+    assert column.margin is not None
+    values = np.clip(part.values, *column.bounds)
+    if column.offset is not None:
+        learnt, phases = column.learnt_of(part.values, encoding.numbers_beside(column, cells))
+        learnt = np.clip(learnt, column.margin.low, column.margin.high)
+        moved = column.numbers_of(learnt, phases, encoding.numbers_beside(column, found))
+        values = np.clip(np.where(np.isfinite(moved), moved, values), *column.bounds)
+    return dataclasses.replace(part, values=values)

@@ -104,9 +104,14 @@ class ColumnEncoding:
         return None if self.elapsed is None else self.elapsed.since
 
     @property
-    def is_itself(self) -> bool:
-        """Whether its numbers are learnt whatever that other column is, but for ties."""
-        return self.beside is None or (self.offset is not None and not self.offset.slope)
+    def has_only_ties(self) -> bool:
+        """Whether all that is taken from the other column is where the two are tied."""
+        return self.offset is not None and not self.offset.slope
+
+    @property
+    def alone(self) -> Margin | None:
+        """The margin of its numbers by themselves, without what is taken off: of dates that of the time since."""
+        return self.margin if self.offset is None else self.offset.alone
 
     @property
     def is_discrete(self) -> bool:
@@ -144,8 +149,7 @@ class ColumnEncoding:
     @property
     def is_on_lattice(self) -> bool:
         """Whether there are numbers that are none of the column's, between those that are."""
-        margin = self.margin if self.offset is None else self.offset.alone
-        return self.endings is not None or (margin is not None and margin.is_spread)
+        return self.endings is not None or (self.alone is not None and self.alone.is_spread)
 
     def are_numbers(self, cells: Cells) -> np.ndarray:
         """Returns which cells are numbers and no classes, bool `[n]`."""
@@ -180,9 +184,8 @@ class ColumnEncoding:
             is_beyond = self.elapsed.is_beyond(cells.values)
             is_beyond &= self.are_numbers(cells)
             return is_beyond
-        margin, numbers, is_beyond = self.margin, cells.values, np.zeros(len(cells), bool)
-        if self.offset is not None:
-            margin = self.offset.alone
+        assert self.alone is not None
+        margin, numbers, is_beyond = self.alone, cells.values, np.zeros(len(cells), bool)
         if self.rhythm is not None:
             is_beyond = self.rhythm.is_beyond(numbers)
             numbers, _ = self.rhythm.fold(np.where(is_beyond, self.rhythm.low, numbers))
@@ -201,7 +204,7 @@ class ColumnEncoding:
 
         Returns:
             The former, NaN where it is unknown, or where the two are tied, so that there is nothing to learn; and the
-            phases, the last of which is that of ties.
+            phases, the last of which is that of ties, if these are told apart.
         """
         phases = np.empty((len(numbers), 0), np.int32) if self.endings is None else self.endings.phases(numbers)
         if self.offset is not None and earlier is not None:
@@ -261,6 +264,8 @@ class ColumnEncoding:
         numbers: np.ndarray
         if self.offset is not None and earlier is not None:
             found = self.nearest(self.offset.places(learnt, earlier), phases)
+            if self.offset.has_ties:
+                found = np.where(phases[:, -1] > 1, np.nan, found)
             return np.where(self.are_tied(phases), earlier, found)
         with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
             numbers = learnt + self._start(earlier)
@@ -292,9 +297,8 @@ class ColumnEncoding:
         """
         if self.endings is not None:
             return self.endings.nearest(places, phases)
-        margin = self.margin if self.offset is None else self.offset.alone
-        assert margin is not None
-        return np.where(np.isfinite(places), margin.nearest(np.nan_to_num(places)), np.nan)
+        assert self.alone is not None
+        return np.where(np.isfinite(places), self.alone.nearest(np.nan_to_num(places)), np.nan)
 
     @property
     def support(self) -> np.ndarray:
@@ -305,14 +309,13 @@ class ColumnEncoding:
             return np.array(self.elapsed.support)
         if self.endings is not None:
             return np.array(self.endings.support) / self.endings.per_unit
-        if self.offset is not None:
-            return self.offset.alone.support
-        return self.margin.support if self.rhythm is None else np.array(self.rhythm.support)
+        assert self.alone is not None
+        return self.alone.support if self.rhythm is None else np.array(self.rhythm.support)
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The least and the greatest number that was seen, of a column that has a margin."""
-        ends = self.elapsed or self.rhythm or (self.margin if self.offset is None else self.offset.alone)
+        ends = self.elapsed or self.rhythm or self.alone
         assert ends is not None
         return ends.low, ends.high
 

@@ -123,7 +123,7 @@ class Encoding:
 
     @property
     def phases(self) -> list[ColumnEncoding]:
-        """The days, hours and minutes of columns with a rhythm, and endings, as discrete columns that no table has.
+        """Days, hours and minutes of columns with a rhythm, endings and ties, as discrete columns that no table has.
 
         Their classes stand behind those of the discrete columns.
         """
@@ -279,7 +279,7 @@ class Encoding:
             return None
         return (moments if column.offset is None else values)[column.beside]
 
-    def beside(self, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray | None:
+    def numbers_beside(self, column: ColumnEncoding, cells: Mapping[str, Cells]) -> np.ndarray | None:
         """Returns the numbers, float64 `[n]`, of the column that one is learnt beside, if there is one."""
         if column.beside is None:
             return None

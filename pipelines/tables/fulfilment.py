@@ -93,7 +93,7 @@ def _placed(
     for column in encoding.in_order():
         if column.beside in moved and column.name not in settled:
             own = cells[column.name]
-            new, old = (encoding.beside(column, part) for part in (found, cells))
+            new, old = (encoding.numbers_beside(column, part) for part in (found, cells))
             assert own.values is not None
             values = column.numbers_of(*column.learnt_of(own.values, old), new)
             is_moved = np.isfinite(values) & (new != old)

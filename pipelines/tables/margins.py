@@ -94,7 +94,7 @@ class Margin:
                 heavy[1:] |= is_wide
             if heavy.any() and (step or len(support)):  # the edges of what many rows hold, or beside gaps, exactly
                 below = np.cumsum(counts)[heavy] - counts[heavy]
-                edges = np.r_[edges, *margin._cells(distinct[heavy])]
+                edges = np.r_[edges, *margin.cells(distinct[heavy])]
                 shares = np.r_[shares, below / len(values), (below + counts[heavy]) / len(values)]
                 inside = (shares > 0) & (shares < 1)
                 edges, shares = edges[inside], shares[inside]
@@ -129,7 +129,7 @@ class Margin:
     def _knots_at_edges(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The edges of the support's cells, points within them where the Gaussian bends, and the shares below each."""
         num_rows = counts.sum()
-        below, above = self._cells(self.support[[0, -1]])
+        below, above = self.cells(self.support[[0, -1]])
         edges = np.r_[below[0], self._edges, above[1]]
         shares = np.r_[0.0, np.cumsum(counts) / num_rows]
         bends = np.array([statistics.NormalDist().cdf(score) for score in _BENDS])
@@ -144,11 +144,11 @@ class Margin:
         """Returns values moved at random within their cells."""
         if not self.is_spread:
             return values
-        below, above = self._cells(values)
+        below, above = self.cells(values)
         spread: np.ndarray = below + (above - below) * rng.random(values.shape)
         return spread
 
-    def _cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cells(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The edges of each value's cell."""
         if not len(self.support):
             return values - self.step / 2, values + self.step / 2
@@ -179,7 +179,7 @@ class Margin:
         if len(self.support):
             edges = self._edges
             inside: np.ndarray = self.support[np.searchsorted(edges, values)]
-            below, above = self._cells(self.support[[0, -1]])
+            below, above = self.cells(self.support[[0, -1]])
             return np.where((values < below[0]) | (values > above[1]), values, inside)
         if self.step:
             with np.errstate(over="ignore", invalid="ignore"):  # far beyond what was seen

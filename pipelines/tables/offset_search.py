@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
-import pandas as pd
 
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.encoding import Encoding
@@ -25,7 +24,7 @@ _LEAST_GAIN, _LEAST_OF_MULTIPLE, _LEAST_OF_TIES = 2.0, 0.1, 0.25
 _MIN_ROWS = 300
 # Looked at are so many rows (and of ranks), and of each column so many others, the most alike.
 _PROBE_ROWS, _RANKED_ROWS, _MAX_OTHERS = 5_000, 2_000, 3
-_MIN_CORRELATION = 0.7  # of ranks
+_MIN_CORRELATION, _MIN_RANKED_ROWS = 0.7, 30  # of ranks
 _MAX_WIDTH = 0.25  # of the middle nine tenths, of what is tried
 _MAX_SAME = 0.01  # of the differences of numbers at full precision: more would have no density
 # Whether two columns are equal is a class if they often are, so many times as often as they are a step apart.
@@ -41,7 +40,7 @@ def beside_others(encoding: Encoding, source: Source, schema: Schema, rng: np.ra
 
     Args:
         encoding: The columns as they are learnt by themselves, and what follows from what: what does stays as it is,
-            and so does what relations move: what others follow from together with further columns, or are looked up.
+            and so does what relations move, as others follow from it together with further columns, or are looked up.
         source: The table.
         schema: Its columns.
         rng: Where the places within the cells of a lattice come from.
@@ -55,35 +54,43 @@ def beside_others(encoding: Encoding, source: Source, schema: Schema, rng: np.ra
     for column in encoding.continuous:
         part = cells[column.name]
         is_number = column.elapsed is None and schema[column.name].kind in ("float", "integer")
-        if is_number and column.name not in follow and column.are_numbers(part).sum() >= _MIN_ROWS:
+        if is_number and column.are_numbers(part).sum() >= _MIN_ROWS:
             numbers[column.name] = column.numbers_in(part)
             values[column.name] = column.values_in(part.codes, part.values)
     rng = rng.spawn(1)[0]  # what else is random is as if nothing was looked for
     found = encoding.by_name.copy()
-    # What is rarely missing comes first: it must be there wherever a number is that is learnt beside it.
-    order = sorted(numbers, key=lambda name: np.isnan(values[name]).sum())
+    # What is rarely missing comes first: it must be there wherever a number is that is learnt beside it. Then what has
+    # only certain numbers, which might be none of another's.
+    order = sorted(values, key=lambda name: (np.isnan(values[name]).sum(), not len(found[name].support)))
     before: list[str] = []
     close = _close(values)
     for name in order:
+        alone, step = found[name], step_of(schema[name])
         rows = np.flatnonzero(np.isfinite(numbers[name]))
         nearest = sorted(set(before) & close[name].keys(), key=lambda other: -close[name][other])[:_MAX_OTHERS]
         others = {other: values[other] for other in nearest if np.isfinite(values[other][rows]).all()}
         before.append(name)
-        if name in moved or not others:
+        if name in follow | moved or not others:
             continue
-        probe = rows[:: -(-len(rows) // _PROBE_ROWS)]
-        own, theirs = numbers[name][probe], {other: part[probe] for other, part in others.items()}
-        best = _best(found[name], step_of(schema[name]), own, theirs, rng)
+        own, probe = numbers[name][rows], rows[:: -(-len(rows) // _PROBE_ROWS)]
+        spread = alone.endings or alone.margin
+        assert spread is not None
+        least = min(own.min() - step / 2, spread.cells(own)[0].min())
+        theirs = {other: part[probe] for other, part in others.items()}
+        positive = {other for other, part in others.items() if min(least, part[rows].min()) > 0}
+        best = _best(alone, step, numbers[name][probe], theirs, positive, rng)
         if best.offset is not None:
-            own, other = numbers[name][rows], others[best.offset.other][rows]
-            found[name] = _learnt(found[name], step_of(schema[name]), best, own, other, rng)
+            found[name] = _learnt(alone, step, best, own, others[best.offset.other][rows], rng)
     return dataclasses.replace(encoding, columns=tuple(found[column.name] for column in encoding.columns))
 
 
 def _close(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Of each column, the others that go with it, by a few rows, and their rank correlation without its sign."""
+    import pandas as pd
+
     names, table = list(values), pd.DataFrame(values)
-    alike = table.iloc[:: -(-len(table) // _RANKED_ROWS) or 1].rank().corr().abs().to_numpy()
+    ranks = table.iloc[:: -(-len(table) // _RANKED_ROWS) or 1].rank()
+    alike = ranks.corr(min_periods=_MIN_RANKED_ROWS).abs().to_numpy()
     return {
         name: {names[other]: row[other] for other in np.flatnonzero(row >= _MIN_CORRELATION) if names[other] != name}
         for name, row in zip(names, alike, strict=True)
@@ -91,7 +98,12 @@ def _close(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
 
 
 def _best(
-    alone: ColumnEncoding, step: float, own: np.ndarray, others: Mapping[str, np.ndarray], rng: np.random.Generator
+    alone: ColumnEncoding,
+    step: float,
+    own: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    positive: Collection[str],
+    rng: np.random.Generator,
 ) -> ColumnEncoding:
     """The way to learn a column that tells most of its numbers, by itself unless another tells much more.
 
@@ -100,35 +112,36 @@ def _best(
         step: As for `Margin.learn`.
         own: Its numbers in some rows, float64 `[n]`.
         others: Those of other columns.
+        positive: The other columns that have logarithms in all rows, as the cells of the column's own numbers then do.
         rng: Where the places within the cells of a lattice come from.
     """
     unit = step or _NO_STEP * max(_width(own), 1e-300)
     best, most = alone, _nats(alone, own, own, unit, rng)
     for other, theirs in others.items():
-        for way in _ways(alone, step, other, own, theirs):
+        for way in _ways(alone, step, other, own, theirs, with_logs=other in positive):
             option = _learnt(alone, step, way, own, theirs, rng)
             assert option.offset is not None
-            told = _nats(option, own, theirs, unit, rng)
-            told -= _LEAST_GAIN * (option.offset.slope != 0) + _LEAST_OF_MULTIPLE * (option.offset.slope not in (0, 1))
-            told -= _LEAST_OF_TIES * option.offset.has_ties
+            slope, has_ties = option.offset.slope, option.offset.has_ties
+            least = (_LEAST_GAIN * (slope != 0) + _LEAST_OF_MULTIPLE * (slope not in (0, 1))) * np.mean(own != theirs)
+            told = _nats(option, own, theirs, unit, rng) - least - _LEAST_OF_TIES * has_ties
             if told > most:
                 best, most = option, told
     return best
 
 
 def _ways(
-    column: ColumnEncoding, step: float, other: str, own: np.ndarray, theirs: np.ndarray
+    column: ColumnEncoding, step: float, other: str, own: np.ndarray, theirs: np.ndarray, *, with_logs: bool
 ) -> Iterator[ColumnEncoding]:
     """The column beside another, in each way in which it might be; what is learnt is not known yet."""
     assert column.margin is not None
-    has_ties = _are_tied(step, own, theirs)
+    has_ties = _are_tied(column, step, own, theirs)
     if has_ties:
         yield dataclasses.replace(column, offset=Offset(other, 0.0, False, column.margin, True))
         own, theirs = own[own != theirs], theirs[own != theirs]
     if len(own) < _MIN_ROWS:
         return
     slopes = [(1.0, False), (_slope(own, theirs), False)]
-    if min(own.min(), theirs.min()) > 0:
+    if with_logs:
         slopes += [(1.0, True), (_slope(np.log(own), np.log(theirs)), True)]
     offsets = [Offset(other, *slope, column.margin, has_ties) for slope in dict.fromkeys(slopes) if slope[0]]
     if not column.is_on_lattice and any(_is_coarse(offset.of(own, theirs)) for offset in offsets):
@@ -153,17 +166,17 @@ def _is_coarse(learnt: np.ndarray) -> bool:
     return bool(np.unique(cells, return_counts=True)[1].max() > _MAX_SAME * len(learnt))
 
 
-def _are_tied(step: float, own: np.ndarray, theirs: np.ndarray) -> bool:
+def _are_tied(column: ColumnEncoding, step: float, own: np.ndarray, theirs: np.ndarray) -> bool:
     """Whether two columns are equal in many rows, which are no few of those that are near to it."""
     is_tied = own == theirs
     if is_tied.sum() < max(_MIN_TIED_ROWS, _MIN_TIES * len(own)) or is_tied.sum() > len(own) - _MIN_TIED_ROWS:
         return False
-    if not step:
-        return True
-    steps = (own - theirs) / step
-    is_coarse = np.abs(theirs / step - np.rint(theirs / step)) < _NEAR
+    phases = np.empty((len(own), 0), np.int32) if column.endings is None else column.endings.phases(theirs)
+    if not np.isclose(column.nearest(theirs, phases), theirs, rtol=1e-12, atol=0).all():
+        return False  # there are others that the column could not have
+    steps = (own - theirs) / step if step else np.zeros(1)
     nearest = max((np.abs(steps - sign) < _NEAR).sum() for sign in (-1, 1))
-    return bool(is_coarse.all() and is_tied.sum() >= _MIN_TIMES * nearest)
+    return bool(is_tied.sum() >= _MIN_TIMES * nearest)
 
 
 def _learnt(
@@ -194,9 +207,10 @@ def _slope(own: np.ndarray, theirs: np.ndarray) -> float:
         low, high = np.quantile(part, (0.01, 0.99))
         is_inside &= (part >= low) & (part <= high)
     own, theirs = own[is_inside], theirs[is_inside]
-    if not len(own) or not (size := np.var(theirs)) > 0:
-        return 0.0
-    slope = float(np.mean((own - own.mean()) * (theirs - theirs.mean())) / size)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not len(own) or not (size := np.var(theirs)) > 0:
+            return 0.0
+        slope = float(np.mean((own - own.mean()) * (theirs - theirs.mean())) / size)
     return float(f"{slope:.{_DIGITS}g}") if math.isfinite(slope) else 0.0
 
 

@@ -111,7 +111,8 @@ def _backwards(
     else:
         found = found if decimals is None else np.round(found, decimals)
         step = 0.0 if decimals is None else 10.0**-decimals
-        spread = float(np.subtract(*np.quantile(column.margin.values, (0.75, 0.25))))
+        assert column.alone is not None
+        spread = float(np.subtract(*np.quantile(column.alone.values, (0.75, 0.25))))
         is_one = (found >= low) & (found <= high) & (high - low <= max(1.02 * step, _NARROW * spread))
         found = np.where(is_one, found, np.nan)
     inputs[place] = found

@@ -15,9 +15,9 @@ class Rows:
 
     Attributes:
         classes: int32 `[n, C]`, -1 where a cell is none of the classes a model knows: those of the discrete columns,
-            then those of the phases of rhythms.
-        scores: float32 `[n, D]`; random where the cell is a class.
-        is_present: bool `[n, D]`: whether the cell is a number and not a class.
+            then those of the phases.
+        scores: float32 `[n, D]`; random where the cell is not present.
+        is_present: bool `[n, D]`: whether the cell is a number, and not a class nor tied with another.
         is_known: bool `[n, D]`: whether it is one or the other, as far as a model knows.
         log_det: float64 `[n]`: the log-determinant of the way from the cells that are numbers to `scores`, and the
             logarithm of a cell's share of the probability of its class where the class stands for several; nats.

@@ -54,8 +54,8 @@ def encode(
     Each column of numbers, say `age`, becomes `z_age`. The noise is that of the row: every entry may depend on all
     columns. If the model also knows classes of the column (a frequent value, missing cells), a column `age` stays,
     which says the value, or `(number)` where the number is in the noise; where it is not, its entry is drawn from
-    `seed`. Of dates whose days or hours are told apart, columns such as `hour of time` stand before the noise. All
-    other columns stay as they are. `decode` goes back.
+    `seed`. What is told apart of numbers and dates besides stands in columns before the noise: `hour of time`,
+    `ending of price`, `tie of net`. All other columns stay as they are. `decode` goes back.
 
     A number on a lattice, such as a whole number, stands in the middle of its cell, and the noise is corrected until
     `decode` finds the cell again; only a lattice about as fine as float32, 1e-6 of the column's spread, may defeat it.
@@ -192,7 +192,7 @@ def _refuse_unknown(model: ModelFile, source: Source, classes: np.ndarray, is_kn
     unknown = {column.name: classes[:, place] < 0 for place, column in enumerate(model.encoding.discrete)}
     for place, column in enumerate(model.encoding.continuous):
         unknown.setdefault(column.name, ~is_known[:, place])
-    # A date that is learnt as the time since another is unknown without that one, which is named.
+    # What is learnt beside another column is unknown without that one, which is named.
     first = {column.name: unknown[column.name] for column in model.encoding.in_order()}
     for name, rows in (first | unknown).items():
         if rows.any():

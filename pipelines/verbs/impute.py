@@ -71,8 +71,8 @@ def impute(
     one are guesses.)
 
     That a cell is missing tells of the others if there were such cells in the model's table: who has no date of leaving
-    is still there. So cells of such columns are guessed last, and each (with what it follows from, and dates it is
-    close behind) as if the others stayed missing. To have one guessed given another's guess, fill `columns` in turn.
+    is still there. So cells of such columns are guessed last, and each (with what it follows from, and what it
+    is close to) as if the others stayed missing. To have one guessed given another's guess, fill `columns` in turn.
 
     Such best guesses vary less than the data. To keep the variation, as multiple imputation needs, `draw` them instead,
     with a `seed` for each of the imputed tables (Rubin, 1987, "Multiple Imputation for Nonresponse in Surveys").

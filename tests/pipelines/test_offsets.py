@@ -10,14 +10,13 @@ from scipy.stats import norm, spearmanr
 
 import pipelines
 from pipelines import AugmentError
+from pipelines.engines.moments import assembled
 from pipelines.tables.bounds import are_inside, bounded
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.fulfilment import related
 from pipelines.tables.inference import infer_schema
-from pipelines.tables.margins import Margin
 from pipelines.tables.offset_search import beside_others
-from pipelines.tables.offsets import Offset
 from pipelines.tables.reading import read_source
 from pipelines.tables.relation_search import find_relations
 
@@ -219,10 +218,76 @@ def test_any_scores_make_numbers_as_close(tmp_path):
     assert ((new["paid"] / new["asked"]).between(0.9599, 1)).all()
     for part in (new, frame):
         assert spearmanr(part["width"], part["length"]).statistic > 0.99
-    extremes = encoding.decode(rows.classes, np.full_like(rows.scores, 9.0))
-    nearest, moved = bounded(encoding, {name: part.take(np.arange(9)) for name, part in (extremes | cells).items()})
+    extremes = encoding.decode(rows.classes, np.where(np.arange(ROWS)[:, np.newaxis] % 9, rows.scores, 9.0))
+    assert not are_inside(encoding, extremes)[::9].any()
+    nearest, moved = bounded(encoding, extremes)
+    assert 0 < moved < 0.12
     assert are_inside(encoding, nearest).all()
-    assert 0 <= moved < 1
+    kept = are_inside(encoding, extremes)
+    for name in ("chance", "width", "weight"):  # each is its own nearest, and no copy of another row
+        np.testing.assert_allclose(nearest[name].values[kept], extremes[name].values[kept])
+    assert len(np.unique(nearest["weight"].values)) > 0.85 * ROWS
+
+
+def test_a_share_of_the_other_is_no_difference(tmp_path):
+    """Populations, some of which are nothing, so that they have no logarithm: of a small one nothing would be left."""
+    rng = np.random.default_rng(5)
+    before = np.where(rng.random(ROWS) < 0.01, 0, rng.lognormal(12, 3, ROWS)).round()
+    frame = pd.DataFrame({"before": before, "after": (before * rng.normal(1.01, 0.02, ROWS)).round()})
+    encoding, *_ = learnt(frame, tmp_path / "t.csv")
+    assert not offsets_of(encoding)
+    encoding, *_ = learnt(frame[before > 0], tmp_path / "t.csv")
+    assert offsets_of(encoding)["after"].of_logs
+
+
+@pytest.mark.parametrize("odd", [0, -3])
+def test_a_number_that_has_no_logarithm_rules_logarithms_out(tmp_path, odd):
+    """Also where it is one of 12,000, of which half are looked at."""
+    rng = np.random.default_rng(6)
+    x = rng.lognormal(3, 1, 12_000).round(2) + 1
+    frame = pd.DataFrame({"x": x, "y": (x * rng.lognormal(0, 0.02, 12_000)).round(2)})
+    frame.loc[7, "y"] = odd
+    encoding, source, schema = learnt(frame, tmp_path / "t.csv")
+    assert not any(offset.of_logs for offset in offsets_of(encoding).values())
+    rows = encoding.encode(source, schema, rng)
+    assert np.abs(rows.log_det).max() < 60
+    encoding, *_ = learnt(frame.drop(7), tmp_path / "t.csv")
+    assert offsets_of(encoding)["y"].of_logs
+
+
+@pytest.mark.parametrize("names", [["price", "paid"], ["paid", "price"]])
+def test_ties_are_with_numbers_that_the_column_can_have(tmp_path, names):
+    """Of 300 prices, six in ten of which are paid as they are: prices are not learnt beside what was paid."""
+    rng = np.random.default_rng(7)
+    price = rng.choice(np.unique(rng.lognormal(5, 0.6, 300).round(2)), ROWS)
+    paid = np.where(rng.random(ROWS) < 0.6, price, (price * rng.uniform(0.9, 0.99, ROWS)).round(2))
+    encoding, source, schema = learnt(pd.DataFrame({"price": price, "paid": paid})[names], tmp_path / "t.csv")
+    found = offsets_of(encoding)
+    assert set(found) == {"paid"}
+    assert found["paid"].has_ties
+    assert found["paid"].slope == 1  # the gain of those that are not tied counts, though they are fewer
+    rows = encoding.encode(source, schema, rng)
+    cells = encoding.decode(rows.classes, rows.scores + rng.normal(0, 0.01, rows.scores.shape))
+    assert np.isin(cells["price"].values, price).all()
+    np.testing.assert_array_equal(cells["paid"].values == cells["price"].values, paid == price)
+
+
+def test_a_known_special_value_is_not_guessed_for_what_is_beside_it(tmp_path):
+    """Three columns, each beside the one before, of which the second is nothing in a row whose first is missing."""
+    rng = np.random.default_rng(8)
+    a = rng.gamma(5, 30, ROWS).round() + 1
+    b = np.where(rng.random(ROWS) < 0.15, 0, a + rng.integers(1, 9, ROWS))
+    c = b + rng.integers(1, 9, ROWS)
+    encoding, *_ = learnt(pd.DataFrame({"a": a, "b": b, "c": c}), tmp_path / "t.csv")
+    found = offsets_of(encoding)
+    assert {name: offset.other for name, offset in found.items()} == {"b": "a", "c": "b"}
+    none = np.empty((1, 0), np.int32)
+    guesses = {name: (np.array([150.0 if name == "a" else 4.0]), none) for name in "abc"}
+    known = {"a": np.array([np.nan]), "b": np.array([np.nan]), "c": np.array([4.0])}
+    assert assembled(encoding, guesses, known, {"b": np.array([0.0])})["a"] == 150
+    assert assembled(encoding, guesses, known | {"b": np.array([104.0])}, {"b": np.array([np.nan])})["a"] == 100
+    both = assembled(encoding, guesses, known | {"c": np.array([208.0])}, {"b": np.array([np.nan])})
+    assert (both["a"], both["b"]) == (200, 204)
 
 
 def test_what_is_exchanged_takes_along_what_is_close_to_it(tmp_path):
@@ -233,14 +298,8 @@ def test_what_is_exchanged_takes_along_what_is_close_to_it(tmp_path):
     frame["charged"] = (frame["total"] * rng.uniform(1.01, 1.03, ROWS)).round(2)
     encoding, source, schema = learnt(frame, tmp_path / "t.csv", relations=True)
     assert [relation.column for relation in encoding.relations] == ["total"]
-    column = encoding.by_name["charged"]
+    assert offsets_of(encoding)["charged"].other == "total"
     total = frame["total"].to_numpy()
-    offset = Offset("total", 1.0, True, column.margin)
-    ratio = np.log(frame["charged"] / frame["total"])
-    margin = dataclasses.replace(Margin.learn(ratio, 0.0, rng), low=ratio.min(), high=ratio.max())
-    column = dataclasses.replace(column, offset=offset, margin=margin, endings=None)
-    columns = tuple(column if each.name == "charged" else each for each in encoding.columns)
-    encoding = dataclasses.replace(encoding, columns=columns)
     cells = encoding.cells(source, schema)
     moved = cells | {"total": dataclasses.replace(cells["total"], values=total[::-1].copy())}
     moved["charged"] = dataclasses.replace(cells["charged"], values=frame["charged"].to_numpy()[::-1].copy())
