@@ -16,6 +16,7 @@ from tfp_realnvp import (
     ClassContext,
     ExportError,
     FeatureContext,
+    LULinear,
     conv_resnet,
     export_rewrites,
     export_sampler,
@@ -26,6 +27,7 @@ from tfp_realnvp import (
     real_nvp,
     residual_mlp,
 )
+from tfp_realnvp import export as export_module
 from tfp_realnvp.testing import randomize
 from tfp_realnvp.transforms import Additive, RationalQuadraticSpline
 
@@ -434,3 +436,25 @@ def test_the_noise_of_a_base_of_tfp_is_its_own():
 def test_what_has_no_bijector_cannot_be_exported():
     with pytest.raises(TypeError, match="no transformed distribution"):
         export_sampler(tfd.Sample(real_nvp(2, num_couplings=2), 3))
+
+
+@pytest.mark.parametrize("export", [export_sampler, export_scorer])
+def test_a_graph_of_something_else_is_refused(make_coupling, export, monkeypatch):
+    convert = export_module._to_litert
+    monkeypatch.setattr(
+        export_module, "_to_litert", lambda function, specs: convert(lambda x: 1.01 * function(x), specs)
+    )
+    with pytest.raises(ExportError, match="other values"):
+        export(over_a_gaussian(make_coupling([True, False, False])))
+
+
+def test_a_ridge_thinner_than_float32_holds_is_exported():
+    """Two columns that are the same but for a millionth: what one differs from the other by is mostly rounding."""
+    layer = LULinear(2)
+    for variable in layer.trainable_variables:
+        if variable.shape == (2, 2):
+            variable.assign([[0.0, 0.9], [1.1, 0.0]])
+        else:
+            variable.assign(np.log(np.float32([1.0, 1e-6])))
+    flow = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros(2)), layer)
+    assert len(export_scorer(flow)) > 0
