@@ -18,6 +18,7 @@ __all__ = ["Margin"]
 # follows the accidents of the sample.
 _MAX_KNOTS = 1000
 _MIN_KNOTS = 30
+_MIN_ROWS_OF_OUTER = 5_000  # that outer knots are learnt from: fewer are learnt by heart
 # Of the rows, on each side: what the slope of the tail follows from.
 _TAIL_SHARE = 0.02
 # Up to so many distinct values, each held by so many rows on average, new rows have the old ones' values.
@@ -82,7 +83,7 @@ class Margin:
             number = int(np.clip(np.sqrt(len(values)), _MIN_KNOTS, _MAX_KNOTS))
             number = min(number, len(values))
             outer = 2 ** np.arange(1, 63) - 1  # from the ends, as far as they are nearer than the others
-            outer = outer[outer < len(values) / number]
+            outer = outer[outer < len(values) / number] if len(values) > _MIN_ROWS_OF_OUTER else outer[:0]
             index = np.linspace(0, len(values) - 1, number).astype(int)
             index = np.unique(np.r_[index, outer, len(values) - 1 - outer])
             edges, shares = spread[index], (index + 0.5) / len(values)
