@@ -18,7 +18,7 @@ __all__ = ["Margin"]
 # follows the accidents of the sample.
 _MAX_KNOTS = 1000
 _MIN_KNOTS = 30
-_MIN_ROWS_OF_OUTER = 5_000  # that outer knots are learnt from: fewer are learnt by heart
+_MIN_ROWS_OF_OUTER = 5_000  # that outer knots are learnt from: of fewer the last knot but one is near the end anyway
 # Of the rows, on each side: what the slope of the tail follows from.
 _TAIL_SHARE = 0.02
 # Up to so many distinct values, each held by so many rows on average, new rows have the old ones' values.
