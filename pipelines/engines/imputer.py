@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from pipelines.engines import local
-from pipelines.engines.moments import assembled
+from pipelines.engines.beside import assembled
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding

@@ -226,8 +226,8 @@ class ColumnEncoding:
 
     def places_of(
         self, numbers: np.ndarray, earlier: np.ndarray | None, rng: np.random.Generator | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns places that `numbers_of` takes to numbers, and the log-densities of these.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns places that `numbers_of` takes to numbers, their phases, and the log-densities of these.
 
         Args:
             numbers: As for `learnt_of`.
@@ -235,12 +235,12 @@ class ColumnEncoding:
             rng: Where places are drawn from, all over the cells; None if they are to be the numbers themselves.
 
         Returns:
-            The places, float64 `[n]`, in what the margin is of, NaN where there is nothing that can be learnt; and what
-            the margin's slope there and the widths of the cells add to the log-densities of the numbers, nats per unit,
-            float64 `[n]`.
+            The places, float64 `[n]`, in what the margin is of, NaN where there is nothing that can be learnt; the
+            phases, as `learnt_of` gives them; and what the margin's slope there and the widths of the cells add to the
+            log-densities of the numbers, nats per unit, float64 `[n]`.
         """
         assert self.margin is not None
-        learnt, _ = self.learnt_of(numbers, earlier)
+        learnt, phases = self.learnt_of(numbers, earlier)
         log_density = np.zeros(len(learnt)) if self.endings is None else self.endings.log_widths(numbers)
         if self.offset is None or earlier is None:
             spread = learnt if rng is None else (self.endings or self.margin).spread(learnt, rng)
@@ -249,7 +249,7 @@ class ColumnEncoding:
             spread = self.offset.of(numbers, earlier)
             log_density = log_density + self.offset.log_derivative(numbers)
         places = np.where(np.isfinite(learnt), spread, np.nan)
-        return places, log_density + self.margin.log_derivative(places)
+        return places, phases, log_density + self.margin.log_derivative(places)
 
     def _start(self, earlier: np.ndarray | None) -> np.ndarray:
         """What the margin counts from: 0, or what the other column's numbers are of it, NaN where there are none."""

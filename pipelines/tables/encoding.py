@@ -212,8 +212,8 @@ class Encoding:
             if column.name not in moments or column.margin is None:
                 continue
             numbers, earlier = moments[column.name], self._earlier(column, moments, values)
-            learnt, phases = column.learnt_of(numbers, earlier)
-            present = np.isfinite(learnt)
+            places, phases, log_density = column.places_of(numbers, earlier, rng if spread else None)
+            present = np.isfinite(places)
             is_number = present | column.are_tied(phases)
             is_known[:, d] = is_number
             if weighed is not None:  # of the time since what is missing there is no class
@@ -222,7 +222,6 @@ class Encoding:
             for phase, own in zip(column.phases, phases.T, strict=True):
                 classes[:, p] = np.where(is_number, own, phase.is_missing.index(True))
                 p += 1
-            places, log_density = column.places_of(numbers, earlier, rng if spread else None)
             found = np.clip(column.margin.encode(places), -1e6, 1e6)
             scores[:, d] = np.where(present, found, rng.standard_normal(rows))
             is_present[:, d] = present

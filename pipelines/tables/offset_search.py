@@ -223,7 +223,7 @@ def _nats(column: ColumnEncoding, own: np.ndarray, theirs: np.ndarray, unit: flo
         shares = np.unique(phases, axis=0, return_counts=True)[1] / len(phases)
         told = float(np.sum(shares * np.log(shares)))
     rest = ~column.are_tied(phases)
-    places, log_density = column.places_of(own[rest], theirs[rest], rng)
+    places, _, log_density = column.places_of(own[rest], theirs[rest], rng)
     log_prob = log_density - column.margin.encode(places) ** 2 / 2 + math.log(unit) - math.log(2 * math.pi) / 2
     return told + float(log_prob.sum()) / len(own)
 

@@ -29,10 +29,10 @@ def reconciled(
     """Returns scores, float64 `[n]` of each column, near to given ones, with whose numbers relations nearly hold.
 
     Numbers that classes follow from stay, and so do moments, whose hour might be left, and what is learnt beside
-    others, whose scores say a difference. What is looked up then is as it
-    is found. Each relation that has derivatives takes the shortest step of the scores to where it holds, but for
-    rounding, several times over: by Newton, and Kaczmarz (1937) where relations share columns. Rows in which a number
-    is missing, or a relation gives none, stay, and so do numbers that are classes.
+    others, whose scores say a difference. What is looked up then is as it is found. Each relation that has derivatives
+    takes the shortest step of the scores to where it holds, but for rounding, several times over: by Newton, and
+    Kaczmarz (1937) where relations share columns. Rows in which a number is missing, or a relation gives none, stay,
+    and so do numbers that are classes.
 
     Args:
         scores: Of each column with a margin, float64 `[n]`.

@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp, norm
 
 import pipelines
 from pipelines import AugmentError
-from pipelines.engines.moments import assembled
+from pipelines.engines.beside import assembled
 from pipelines.tables.bounds import are_inside, bounded
 from pipelines.tables.elapsed import MONTH, Elapsed
 from pipelines.tables.encoding import Encoding

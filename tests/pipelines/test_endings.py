@@ -194,11 +194,11 @@ def test_the_density_sums_to_one_over_each_ending(tmp_path):
     prices = np.arange(-200_000.0, 2_500_000.0)
     phases = column.endings.phases(prices)[:, 0]
     for rng in (None, np.random.default_rng(1)):
-        places, log_density = column.places_of(prices, None, rng)
+        places, _, log_density = column.places_of(prices, None, rng)
         probs = np.exp(norm.logpdf(column.margin.encode(places)) + log_density)
         np.testing.assert_allclose(np.bincount(phases, probs), 1.0, atol=0.01)
     rows, cells = encoding.encode(source, schema, rng, spread=False), encoding.cells(source, schema)
-    parts = [each.places_of(cells[each.name].values, None, None)[1] for each in encoding.continuous]
+    parts = [each.places_of(cells[each.name].values, None, None)[-1] for each in encoding.continuous]
     np.testing.assert_allclose(rows.log_det, np.sum(parts, axis=0), atol=1e-9)
 
 

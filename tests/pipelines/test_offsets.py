@@ -10,7 +10,7 @@ from scipy.stats import norm, spearmanr
 
 import pipelines
 from pipelines import AugmentError
-from pipelines.engines.moments import assembled
+from pipelines.engines.beside import assembled
 from pipelines.tables.bounds import are_inside, bounded
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
@@ -178,7 +178,7 @@ def test_the_density_given_the_other_sums_to_one(tmp_path, name):
     others, rng = np.full(len(numbers), other), np.random.default_rng(2)
     total = []
     for _ in range(30):  # over the cells
-        places, log_density = column.places_of(numbers, others, rng)
+        places, _, log_density = column.places_of(numbers, others, rng)
         total.append(step * np.exp(norm.logpdf(column.margin.encode(places)) + log_density))
     _, phases = column.learnt_of(numbers, others)
     phases = np.zeros(len(numbers), int) if column.endings is None else phases[:, 0]
@@ -195,7 +195,7 @@ def test_log_densities_are_the_derivatives_of_scores(tmp_path):
     def scores(weight):
         return column.margin.encode(column.places_of(weight, length, None)[0])
 
-    _, log_density = column.places_of(weight, length, None)
+    *_, log_density = column.places_of(weight, length, None)
     by_differences = (scores(weight * (1 + eps)) - scores(weight * (1 - eps))) / (2 * eps * weight)
     np.testing.assert_allclose(np.exp(log_density), by_differences, rtol=1e-4)
 

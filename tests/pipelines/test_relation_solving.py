@@ -89,3 +89,16 @@ def test_what_contradicts_itself_is_guessed(sales_fit):
     filled = pipelines.impute(holes, model=sales_fit.model)
     assert set(filled["pieces"]) <= {1, 2, 3, 4, 5, 6}
     pd.testing.assert_series_equal(filled["amount"], holes["amount"])
+
+
+def test_a_number_learnt_beside_another_is_what_a_third_says(tmp_path):
+    """What leaves little of a length leaves it little, though lengths are learnt as ratios, which are narrower."""
+    rng = np.random.default_rng(16)
+    drawn = rng.lognormal(5, 0.5, ROWS)
+    length = drawn * rng.lognormal(0, 0.01, ROWS)
+    frame = pd.DataFrame({"drawn": drawn, "length": length, "inches": (length / 2.54).round(1)})
+    result = pipelines.fit(frame, model=tmp_path / "m.augment", steps=2, couplings=2, width=8)
+    assert result.handled["length"] == "numbers as ratios to drawn"
+    assert "length" in result.handled["inches"]
+    filled = pipelines.impute(frame[:300].assign(length=np.nan), model=result.model)
+    np.testing.assert_allclose(filled["length"], 2.54 * frame["inches"][:300], atol=0.14)
