@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.margins import Margin
-from pipelines.tables.offsets import Offset
+from pipelines.tables.offsets import Offset, logarithms
 from pipelines.tables.reading import Source
 from pipelines.tables.relations import SMOOTH
 from pipelines.tables.schema import Schema
@@ -29,7 +29,9 @@ _MAX_WIDTH = 0.25  # of the middle nine tenths, of what is tried
 _MAX_SAME = 0.01  # of the differences of numbers at full precision: more would have no density
 # Whether two columns are equal is a class if they often are, so many times as often as they are a step apart.
 _MIN_TIES, _MIN_TIED_ROWS, _MIN_TIMES = 0.02, 30, 3
-_DIGITS = 4  # of a slope
+_DIGITS = 4  # of a slope, and of where logarithms end
+# Logarithms are looked at if no more of the numbers have none; below where they end is as much of the others.
+_MAX_WITHOUT_LOGARITHM = 0.001
 # Differences are to be at least so wide, in proportion, in each part of the rows by the size of the other number.
 _PARTS, _MIN_PART_WIDTH = 10, 0.25
 _NO_STEP, _NEAR = 1e-9, 1e-6
@@ -75,10 +77,10 @@ def beside_others(encoding: Encoding, source: Source, schema: Schema, rng: np.ra
         own, probe = numbers[name][rows], rows[:: -(-len(rows) // _PROBE_ROWS)]
         spread = alone.endings or alone.margin
         assert spread is not None
-        least = min(own.min() - step / 2, spread.cells(own)[0].min())
+        least = _linear_below(np.minimum(own - step / 2, spread.cells(own)[0]))
         theirs = {other: part[probe] for other, part in others.items()}
-        positive = {other for other, part in others.items() if min(least, part[rows].min()) > 0}
-        best = _best(alone, step, numbers[name][probe], theirs, positive, rng)
+        ends = {other: (least, _linear_below(part[rows])) for other, part in others.items()}
+        best = _best(alone, step, numbers[name][probe], theirs, ends, rng)
         if best.offset is not None:
             found[name] = _learnt(alone, step, best, own, others[best.offset.other][rows], rng)
     return dataclasses.replace(encoding, columns=tuple(found[column.name] for column in encoding.columns))
@@ -97,12 +99,22 @@ def _close(values: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     }
 
 
+def _linear_below(numbers: np.ndarray) -> float | None:
+    """Below which number logarithms are to be a straight line: 0 if all have one, None if too many have none."""
+    are_positive = numbers > 0
+    if are_positive.all():
+        return 0.0
+    if np.mean(~are_positive) > _MAX_WITHOUT_LOGARITHM:
+        return None
+    return float(f"{np.quantile(numbers[are_positive], _MAX_WITHOUT_LOGARITHM):.{_DIGITS}g}")
+
+
 def _best(
     alone: ColumnEncoding,
     step: float,
     own: np.ndarray,
     others: Mapping[str, np.ndarray],
-    positive: Collection[str],
+    ends: Mapping[str, tuple[float | None, float | None]],
     rng: np.random.Generator,
 ) -> ColumnEncoding:
     """The way to learn a column that tells most of its numbers, by itself unless another tells much more.
@@ -112,13 +124,13 @@ def _best(
         step: As for `Margin.learn`.
         own: Its numbers in some rows, float64 `[n]`.
         others: Those of other columns.
-        positive: The other columns that have logarithms in all rows, as the cells of the column's own numbers then do.
+        ends: For each of these, where logarithms end, of its own numbers and the other's; None if they cannot be taken.
         rng: Where the places within the cells of a lattice come from.
     """
     unit = step or _NO_STEP * max(_width(own), 1e-300)
     best, most = alone, _nats(alone, own, own, unit, rng)
     for other, theirs in others.items():
-        for way in _ways(alone, step, other, own, theirs, with_logs=other in positive):
+        for way in _ways(alone, step, other, own, theirs, ends[other]):
             option = _learnt(alone, step, way, own, theirs, rng)
             assert option.offset is not None
             slope, has_ties = option.offset.slope, option.offset.has_ties
@@ -130,7 +142,12 @@ def _best(
 
 
 def _ways(
-    column: ColumnEncoding, step: float, other: str, own: np.ndarray, theirs: np.ndarray, *, with_logs: bool
+    column: ColumnEncoding,
+    step: float,
+    other: str,
+    own: np.ndarray,
+    theirs: np.ndarray,
+    ends: tuple[float | None, float | None],
 ) -> Iterator[ColumnEncoding]:
     """The column beside another, in each way in which it might be; what is learnt is not known yet."""
     assert column.margin is not None
@@ -140,14 +157,17 @@ def _ways(
         own, theirs = own[own != theirs], theirs[own != theirs]
     if len(own) < _MIN_ROWS:
         return
-    slopes = [(1.0, False), (_slope(own, theirs), False)]
-    if with_logs:
-        slopes += [(1.0, True), (_slope(np.log(own), np.log(theirs)), True)]
-    offsets = [Offset(other, *slope, column.margin, has_ties) for slope in dict.fromkeys(slopes) if slope[0]]
+    offsets = [Offset(other, slope, False, column.margin, has_ties) for slope in _slopes(own, theirs)]
+    least, other_least = ends
+    logs = own
+    if least is not None and other_least is not None:
+        logs, starts = logarithms(own, least), logarithms(theirs, other_least)
+        bounds = least, other_least
+        offsets += [Offset(other, slope, True, column.margin, has_ties, bounds) for slope in _slopes(logs, starts)]
     if not column.is_on_lattice and any(_is_coarse(offset.of(own, theirs)) for offset in offsets):
         return
     for offset in offsets:
-        learnt, width = offset.of(own, theirs), _width(np.log(own) if offset.of_logs else own)
+        learnt, width = offset.of(own, theirs), _width(logs if offset.of_logs else own)
         if 0 < _width(learnt) <= _MAX_WIDTH * width and _is_even(learnt, theirs):
             yield dataclasses.replace(column, offset=offset)
             if column.endings is not None:  # whose cells may be wider than the difference
@@ -198,6 +218,11 @@ def _learnt(
     margin = Margin.learn(offset.of((way.endings or margin).spread(own, rng), theirs), 0.0, rng)
     margin = dataclasses.replace(margin, low=float(learnt.min()), high=float(learnt.max()), support=np.empty(0))
     return dataclasses.replace(way, offset=offset, margin=margin)
+
+
+def _slopes(own: np.ndarray, theirs: np.ndarray) -> list[float]:
+    """The slopes with which a column is tried."""
+    return [slope for slope in dict.fromkeys((1.0, _slope(own, theirs))) if slope]
 
 
 def _slope(own: np.ndarray, theirs: np.ndarray) -> float:

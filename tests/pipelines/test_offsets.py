@@ -16,7 +16,9 @@ from pipelines.tables.encoding import Encoding
 from pipelines.tables.encoding_checks import check_encoding
 from pipelines.tables.fulfilment import related
 from pipelines.tables.inference import infer_schema
+from pipelines.tables.margins import Margin
 from pipelines.tables.offset_search import beside_others
+from pipelines.tables.offsets import Offset
 from pipelines.tables.reading import read_source
 from pipelines.tables.relation_search import find_relations
 
@@ -240,19 +242,53 @@ def test_a_share_of_the_other_is_no_difference(tmp_path):
     assert offsets_of(encoding)["after"].of_logs
 
 
-@pytest.mark.parametrize("odd", [0, -3])
-def test_a_number_that_has_no_logarithm_rules_logarithms_out(tmp_path, odd):
-    """Also where it is one of 12,000, of which half are looked at."""
+def ratios(odd, where, rows=12_000):
+    """Numbers and about as many times others, one of which has no logarithm, whether it is looked at or not."""
     rng = np.random.default_rng(6)
-    x = rng.lognormal(3, 1, 12_000).round(2) + 1
-    frame = pd.DataFrame({"x": x, "y": (x * rng.lognormal(0, 0.02, 12_000)).round(2)})
-    frame.loc[7, "y"] = odd
-    encoding, source, schema = learnt(frame, tmp_path / "t.csv")
-    assert not any(offset.of_logs for offset in offsets_of(encoding).values())
-    rows = encoding.encode(source, schema, rng)
+    x = rng.lognormal(3, 1, rows).round(2) + 1
+    frame = pd.DataFrame({"x": x, "y": (x * rng.lognormal(0, 0.02, rows)).round(2)})
+    frame.loc[where, "y"] = odd
+    return frame
+
+
+@pytest.mark.parametrize("odd", [0, -3])
+@pytest.mark.parametrize("where", [6, 7])
+def test_a_number_that_has_no_logarithm_goes_on_below_them(tmp_path, odd, where):
+    encoding, source, schema = learnt(ratios(odd, where), tmp_path / "t.csv")
+    offset = next(iter(offsets_of(encoding).values()))
+    assert offset.of_logs
+    assert sorted(map(bool, offset.linear_below)) == [False, True]  # of the column that has such a number
+    rows = encoding.encode(source, schema, np.random.default_rng(0))
     assert np.abs(rows.log_det).max() < 60
-    encoding, *_ = learnt(frame.drop(7), tmp_path / "t.csv")
-    assert offsets_of(encoding)["y"].of_logs
+    assert np.abs(rows.scores).max() < 10
+    cells = encoding.cells(source, schema)
+    again = encoding.decode(rows.classes, rows.scores)
+    assert again["y"].values[where] == pytest.approx(odd, abs=0.02)
+    kept = np.setdiff1d(np.arange(len(rows.scores)), where)
+    np.testing.assert_allclose(again["y"].values[kept], cells["y"].values[kept], rtol=1e-3)
+    encoding, *_ = learnt(ratios(odd, where).drop(where), tmp_path / "t.csv")
+    assert offsets_of(encoding)["y"].linear_below == (0, 0)
+
+
+def test_many_numbers_without_a_logarithm_rule_logarithms_out(tmp_path):
+    encoding, *_ = learnt(ratios(0, slice(0, 15)), tmp_path / "t.csv")
+    assert not any(offset.of_logs for offset in offsets_of(encoding).values())
+
+
+@pytest.mark.parametrize("linear_below", [(0.0, 0.0), (2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
+def test_logarithms_and_what_goes_on_below_them_have_inverses_and_densities(linear_below):
+    offset = Offset(
+        "other", 0.7, True, Margin.learn(np.arange(100.0), 0.0, np.random.default_rng(0)), False, linear_below
+    )
+    places, other = (
+        np.linspace(-5 if linear_below[0] else 0.01, 9, 50),
+        np.linspace(-4 if linear_below[1] else 0.01, 9, 50),
+    )
+    learnt = offset.of(places, other)
+    np.testing.assert_allclose(offset.places(learnt, other), places, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(offset.others(places, learnt), other, rtol=1e-12, atol=1e-12)
+    slope = (offset.of(places + 1e-6, other) - offset.of(places - 1e-6, other)) / 2e-6
+    np.testing.assert_allclose(offset.log_derivative(places), np.log(slope), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("names", [["price", "paid"], ["paid", "price"]])
@@ -334,6 +370,9 @@ def test_the_other_may_be_a_class_and_numbers_without_a_logarithm_are_ruled_out(
         ("width", {"other": "kind"}),
         ("width", {"alone": {}}),
         ("width", {"of_logs": 1}),
+        ("width", {"linear_below": [0]}),
+        ("width", {"linear_below": [0, -1]}),
+        ("width", {"linear_below": [float("nan"), 0]}),
         ("kind", {}),
         ("length", {"other": "depth"}),  # which is learnt beside the length
     ],
