@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from pipelines.errors import UsageError
 
-__all__ = ["STRATEGIES", "new_rows"]
+__all__ = ["STRATEGIES", "apportioned", "new_rows"]
 
 STRATEGIES = ("auto", "not majority", "minority", "not minority", "all")
 
@@ -40,3 +42,17 @@ def new_rows(counts: Mapping[str, int], strategy: str | float) -> dict[str, int]
     if more <= 0:
         raise UsageError(f"the ratio is {counts[rarest] / most:.3g} already; for {strategy:g} there is nothing to add.")
     return {name: more if name == rarest else 0 for name in counts}
+
+
+def apportioned(rows: int, shares: Mapping[str, int]) -> dict[str, int]:
+    """Returns how many of the rows each class gets: as its share says, the largest remainders rounded up.
+
+    Args:
+        rows: How many there are.
+        shares: Of each class, in proportion; not all are 0.
+    """
+    quotas = rows * np.array(list(shares.values()), np.float64) / sum(shares.values())
+    whole = np.floor(quotas).astype(int)
+    order = np.argsort(whole - quotas, kind="stable")
+    whole[order[: rows - whole.sum()]] += 1
+    return dict(zip(shares, whole.tolist(), strict=True))

@@ -258,6 +258,8 @@ def generate(
         kept = ""
         if made.fulfilled < made.drawn:
             kept = f"; {100 * made.acceptance:.3g} % of {made.drawn:,} rows drawn fulfilled the conditions"
+        elif not made.rows:
+            kept = f"; {options['balance']} is balanced already"
         say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 
 

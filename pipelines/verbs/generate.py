@@ -7,13 +7,13 @@ import dataclasses
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.balancing import new_rows
+from pipelines.balancing import apportioned, new_rows
 from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
@@ -25,6 +25,7 @@ from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.parts import RowParts, RowPlan, new_plan
 from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.parsing import numbers, plain
@@ -51,6 +52,7 @@ _DEFAULT_ROWS = 1000
 _LEAST_ACCEPTANCE = 1e-4
 # ... of this many, before more are drawn.
 _TRIAL_ROWS = 20 * local.BLOCK_ROWS
+_WHOLE = 1_000_000
 # The classes of a balanced column are made one after another, each from blocks of its own.
 _BLOCKS_PER_REQUEST = 1 << 40
 
@@ -138,7 +140,8 @@ def generate(
         balance: A discrete column whose values are to be equally frequent: among the new rows, or with `append` among
             all, as `strategy` says. Rare categories that the model has as one are none of its values.
         strategy: As in imbalanced-learn: "auto", "not majority", "minority", "not minority", "all", or for two classes
-            the ratio of the rarer to the other.
+            the ratio of the rarer to the other. Without `append` the `n` rows have the shares that rows of the model
+            would have after it.
         append: A file or DataFrame whose rows come first, as they are there.
         mark: Name of a last column that is 0 in the rows of `append` and 1 in the new ones.
         chunk_size: Rows made and written at a time; bounds the memory. Parts are written block by block.
@@ -213,7 +216,7 @@ def generate(
             frame[mark] = np.r_[np.zeros(len(frame) - total, np.int64), np.ones(total, np.int64)]
         return frame
     refuse_output(output, force)
-    batches = chain([next(batches)], batches)  # a shortfall shows before anything is on standard output
+    batches = chain(list(islice(batches, 1)), batches)  # a shortfall shows before anything is on standard output
     with open_output(output) as file:
         writer = _writer(output, file, opened, source, seed, mark)
         first = 0
@@ -277,34 +280,40 @@ def _requests(
         raise UsageError(f"column {balance!r} holds numbers and cannot be balanced.")
     if places[balance] in given:
         raise UsageError(f"column {balance!r} cannot be given and balanced at once.")
-    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag and index != encoding.other]
-    if source is None:
-        if strategy != "auto":
-            raise UsageError(
-                "without rows to append to, the new rows are balanced among themselves: leave the ratio or strategy "
-                "away, or add --append DATA."
-            )
-        rows = np.full(len(levels), (_DEFAULT_ROWS if n is None else n) // len(levels))
-        rows[: (_DEFAULT_ROWS if n is None else n) % len(levels)] += 1
-        wanted = dict(zip(levels, rows.tolist(), strict=True))
-    else:
-        if n is not None:
-            raise UsageError("how many rows it takes to balance a table follows from the table; leave --n away.")
-        codes: Any = encoding.encode(model.schema[balance], source.table.column(balance), source)[0]
-        found = {str(encoding.levels[index]): int((codes == index).sum()) for index in levels}
-        present = {name: count for name, count in found.items() if count}
-        if not present:
-            raise AugmentError(f"column {balance!r} of {source.name} has none of the model's values.")
-        more = new_rows(present, strategy)
-        wanted = {index: more.get(str(encoding.levels[index]), 0) for index in levels}
-        if not any(wanted.values()):
-            raise AugmentError(f"column {balance!r} of {source.name} is balanced already; there is nothing to add.")
+    if source is not None and n is not None:
+        raise UsageError("how many rows it takes to balance a table follows from the table; leave --n away.")
+    wanted = _balanced(model, encoding, _DEFAULT_ROWS if n is None else n, strategy, source)
     requests = []
     for index, rows in wanted.items():
         asked, waited = split_conditions([Condition.of_class(model.schema[balance], encoding, index)], model)
         if rows:
             requests.append(_Request(rows, {**given, **asked}, [*others, *waited]))
     return requests
+
+
+def _balanced(
+    model: ModelFile, encoding: ColumnEncoding, n: int, strategy: str | float, source: Source | None
+) -> dict[int, int]:
+    """How many new rows each class of a column gets: `n` in all, or what balances a table."""
+    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag and index != encoding.other]
+    codes: Any
+    if source is None:
+        with contextlib.closing(local.new_blocks(model, 0, 0, 1)) as blocks:
+            codes = next(blocks)[encoding.name].codes
+    else:
+        codes = encoding.encode(model.schema[encoding.name], source.table.column(encoding.name), source)[0]
+    counts = {str(encoding.levels[index]): int((codes == index).sum()) for index in levels}
+    if source is None:
+        # What the model's rows would be after balancing; so many that it says the same if they are rounded to rows.
+        counts = {name: max(1, count) * _WHOLE for name, count in counts.items()}
+        more = new_rows(counts, strategy)
+        rows = apportioned(n, {name: count + more[name] for name, count in counts.items()})
+    else:
+        present = {name: count for name, count in counts.items() if count}
+        if not present:
+            raise AugmentError(f"column {encoding.name!r} of {source.name} has none of the model's values.")
+        rows = new_rows(present, strategy)
+    return {index: rows.get(str(encoding.levels[index]), 0) for index in levels}
 
 
 def _batches(
@@ -416,7 +425,8 @@ def _appended(
     first: Any = data
     if isinstance(data, str | os.PathLike) and source is not None:
         first = as_frame(source.table, model.schema) if source.is_typed else _typed_like(model, source, frame)
-    both: pd.DataFrame = pd.concat([first, frame], ignore_index=True)
+    some = [first, frame] if len(frame) else [first]  # none would change the types of the others
+    both: pd.DataFrame = pd.concat(some, ignore_index=True)
     return both
 
 

@@ -299,6 +299,17 @@ def test_new_rows_are_balanced_among_themselves_to_the_row(written):
     assert sorted(counts) == [200, 200, 200, 200, 201]
 
 
+def test_the_rarest_of_new_rows_is_as_frequent_as_the_most_frequent(written):
+    before = written(4_000)["city"].value_counts().drop(OTHER)
+    counts = written(4_000, balance="city", strategy="minority")["city"].value_counts()
+    assert counts[before.idxmin()] == pytest.approx(counts[before.idxmax()], abs=1)
+    np.testing.assert_allclose(
+        (counts / counts.max()).drop(before.idxmin()).sort_index(),
+        (before / before.max()).drop(before.idxmin()).sort_index(),
+        atol=0.02,
+    )
+
+
 @pytest.mark.parametrize(
     ("strategy", "expected"),
     [
@@ -345,7 +356,8 @@ def test_a_balance_can_have_conditions(written):
         ),
         ({"balance": "paid"}, "column 'paid' holds numbers and cannot be balanced"),
         ({"balance": "city", "where": ["city=Bay"]}, "'city' cannot be given and balanced at once"),
-        ({"balance": "city", "strategy": "minority"}, "without rows to append to"),
+        ({"balance": "city", "strategy": 0.5}, "a ratio balances two classes; there are 5"),
+        ({"balance": "member", "strategy": 0.01}, "the ratio is 0.* already"),
         ({"balance": "city", "append": "visits", "n": 5}, "leave --n away"),
         ({"balance": "member", "append": "visits", "strategy": "most"}, "'most' is no way to balance"),
         (
@@ -368,6 +380,8 @@ def test_rare_categories_that_are_one_are_not_balanced(fit_tiny):
     model = fit_tiny(frame, "rare_codes", steps=5, couplings=2, width=8).model
     new = pipelines.generate(model, 100, balance="code", seed=0)
     assert new["code"].value_counts().to_dict() == {"a": 50, "b": 50}
+    new = pipelines.generate(model, 300, balance="code", strategy=0.5, seed=0)
+    assert new["code"].value_counts().to_dict() == {"a": 200, "b": 100}
     both = pipelines.generate(model, balance="code", append=frame, seed=0)
     counts = both["code"].value_counts()
     assert counts["a"] == counts["b"]
@@ -375,10 +389,18 @@ def test_rare_categories_that_are_one_are_not_balanced(fit_tiny):
     assert counts["rare 3"] == 1
 
 
-def test_a_balanced_table_needs_nothing(answers_model, answers):
-    frame = pd.read_parquet(answers).groupby("sold").head(100)
-    with pytest.raises(AugmentError, match="column 'sold' of the DataFrame is balanced already"):
-        pipelines.generate(answers_model, balance="sold", append=frame)
+def test_a_balanced_table_needs_nothing(answers_model, answers, tmp_path):
+    """As in imbalanced-learn: it comes back as it is."""
+    frame = pd.read_parquet(answers).groupby("sold").head(100).reset_index(drop=True)
+    pd.testing.assert_frame_equal(pipelines.generate(answers_model, balance="sold", append=frame), frame)
+    marked = pipelines.generate(answers_model, balance="sold", append=frame, mark="new")
+    pd.testing.assert_frame_equal(marked.drop(columns="new"), frame)
+    assert set(marked["new"]) == {0}
+    out = tmp_path / "out.parquet"
+    frame.to_parquet(tmp_path / "in.parquet")
+    made = pipelines.generate(answers_model, balance="sold", append=tmp_path / "in.parquet", output=out)
+    assert made.rows == 0
+    assert len(pd.read_parquet(out)) == len(frame)
 
 
 # Density.

@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines import UsageError
-from pipelines.balancing import STRATEGIES, new_rows
+from pipelines.balancing import STRATEGIES, apportioned, new_rows
 
 COUNTS = {"a": 50, "b": 30, "c": 20}
 
@@ -63,3 +63,17 @@ def test_balanced_classes_need_nothing():
 def test_what_cannot_be_balanced_like_this_is_wrong_usage(counts, strategy, said):
     with pytest.raises(UsageError, match=said):
         new_rows(counts, strategy)
+
+
+@pytest.mark.parametrize(
+    ("rows", "shares", "expected"),
+    [
+        (1001, {"a": 5, "b": 5, "c": 5}, {"a": 334, "b": 334, "c": 333}),
+        (300, {"a": 200, "b": 100}, {"a": 200, "b": 100}),
+        (10, {"a": 100, "b": 3, "c": 62}, {"a": 6, "b": 0, "c": 4}),
+        (1, {"a": 1, "b": 3}, {"a": 0, "b": 1}),
+        (7, {"a": 0, "b": 3}, {"a": 0, "b": 7}),
+    ],
+)
+def test_rows_are_apportioned_to_the_row(rows, shares, expected):
+    assert apportioned(rows, shares) == expected
