@@ -150,7 +150,8 @@ def _find(look: Look) -> Column:
 def _find_text(look: Look) -> Column:
     is_number = are_numbers(look)
     if is_number.all():
-        return number_or_code(look)
+        has_plus = pc.any(pc.starts_with(look.distinct, "+")).as_py()
+        return (_marked_number(look) if has_plus else None) or number_or_code(look)
     moment = find_moment(look)
     if moment:
         return moment

@@ -3,8 +3,9 @@
 A format says what stands around the number, `{}`, and in its braces what stands between thousands: `${,}`, `{} %`,
 `{.} €`; twice, it is the file's decimal mark, and this column has the other one: `{..} €`. Before all of it, `-` says
 that the sign stands before the currency (-$5), U+2212 that this is the minus, and `+` that numbers above zero have a
-sign, too (+5%). Brackets around all of it or around the number are a minus: ($5) or $(5). After a semicolon stands how
-a zero is written, as in the accounts of spreadsheets: `$({,});$-`.
+sign, too (+5%, +5). Brackets around all of it or around the number are a minus: ($5) or $(5). After a semicolon stands
+how a zero is written, as in the accounts of spreadsheets: `$({,});$-`. Numbers that all have an exponent have a format
+of their own (`scientific.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import scalar
+from pipelines.tables.scientific import is_scientific
 
 __all__ = ["bare_numbers", "check_number_format", "find_number_format", "with_marks"]
 
@@ -61,7 +63,7 @@ _FORMATS = {
 _ZERO = r"(?:; *(?P<zero>[^{};1-9]*[^{};1-9 ]))?"
 # Of the distinct texts with a digit as many are read, or it is no column of numbers.
 _MIN_SHARE = 0.98
-# Fewer values with a unit are categories, such as 4WD and 2WD.
+# Fewer values with a unit are categories, such as 4WD and 2WD; fewer with a sign say nothing of others.
 _MIN_VALUES = 5
 
 
@@ -129,7 +131,8 @@ def check_number_format(text: str) -> None:
     Raises:
         AugmentError: With what a format looks like.
     """
-    _Format.of(text, ".")
+    if not is_scientific(text):
+        _Format.of(text, ".")
 
 
 def find_number_format(texts: pa.Array, decimal: str) -> str | None:
@@ -165,6 +168,7 @@ def _found(texts: pa.Array, others: pa.Array, decimal: str) -> _Format | None:
     format_ = bare._replace(thousands=_thousands(texts, bare, decimal))
     format_ = format_._replace(sign=_sign(texts, format_, decimal), zero=_zero(others, bare))
     is_needed = prefix or suffix or format_.thousands or _MINUS in format_.sign
+    is_needed = is_needed or (format_.sign == "+" and len(texts) >= _MIN_VALUES)
     if not is_needed or not _are_numbers(texts, format_, decimal):
         return None
     return format_
@@ -172,6 +176,8 @@ def _found(texts: pa.Array, others: pa.Array, decimal: str) -> _Format | None:
 
 def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
     """Returns texts, an array or a chunked one, without the marks of a format; others as they are, null as null."""
+    if is_scientific(format_):
+        return texts
     parts = _Format.of(format_, decimal)
     signed, bracketed = parts.patterns(decimal)
     grouped, _ = parts._replace(prefix="", suffix="").patterns(decimal)

@@ -16,6 +16,7 @@ from pipelines.tables.arrays import from_numpy, from_texts, scalar
 from pipelines.tables.date_formats import is_of_months
 from pipelines.tables.number_formats import bare_numbers, with_marks
 from pipelines.tables.schema import Column
+from pipelines.tables.scientific import in_few_digits, is_scientific, spelled
 
 __all__ = ["on_lattice", "parse", "spell", "ticks"]
 
@@ -47,6 +48,8 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
     """
     if column.kind in ("date", "time", "datetime"):
         return _spell_moments(column, values)
+    if column.format is not None and is_scientific(column.format):
+        return spelled(values, column.format, decimal)
     if column.kind == "integer":
         text = _spell_fixed(values, 0, 0)
     elif column.decimals is None:
@@ -73,6 +76,8 @@ def parse(column: Column, text: str, decimal: str = ".") -> float | None:
 
 def on_lattice(column: Column, values: np.ndarray) -> np.ndarray:
     """Returns the numbers that the texts of `spell` read back as, float64, for integers and floats."""
+    if column.format is not None and is_scientific(column.format):
+        return in_few_digits(values, column.format)
     decimals = 0 if column.kind == "integer" else column.decimals
     if decimals is None:
         return values

@@ -16,6 +16,7 @@ from pipelines.tables.kinds.moment import compact_date
 from pipelines.tables.kinds.text import find_identifier, numbered
 from pipelines.tables.parsing import LARGEST, numbers, shorten
 from pipelines.tables.schema import Column
+from pipelines.tables.scientific import find_scientific
 
 __all__ = [
     "INFINITY",
@@ -69,12 +70,15 @@ def find_float(look: Look) -> Column:
     mark = look.source.dialect.decimal if look.is_text else "."
     largest = float(np.abs(values_of_texts(look, look.distinct)).max())
     decimals, min_decimals = decimals_of(look.distinct, look.counts, mark, largest)
-    if decimals is None:
+    format_ = find_scientific(look.distinct, mark) if decimals is None and look.is_text else None
+    if format_ is not None:
+        why = f"numbers with an exponent, such as {look.distinct[0].as_py()}, {len(look.distinct):,} distinct"
+    elif decimals is None:
         why = f"numbers at full precision, {len(look.distinct):,} distinct"
     else:
         digits = f"{decimals}" if decimals == min_decimals else f"{min_decimals} to {decimals}"
         why = f"numbers with {digits} decimal{'s' * (decimals != 1)}, {len(look.distinct):,} distinct"
-    return Column(look.name, "float", why=why, decimals=decimals, min_decimals=min_decimals)
+    return Column(look.name, "float", why=why, decimals=decimals, min_decimals=min_decimals, format=format_)
 
 
 def are_numbers(look: Look) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""Numbers that all have an exponent, as programs write them: 1.234e+02, 1.500000000000000000e+00, -7E-03.
+
+Their format is that of Python's `format`, such as `{:.3e}`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.tables.arrays import from_texts
+
+__all__ = ["find_scientific", "in_few_digits", "is_scientific", "spelled"]
+
+_FORMAT = re.compile(r"\{:\.\d\d?[eE]\}")
+_TEXT = re.compile(r"-?\d(?:\D(\d+))?([eE])[+-]\d\d+")
+_ENOUGH = 16  # digits after the first, which tell all numbers of float64 apart
+
+
+def is_scientific(format_: str | None) -> bool:
+    """Whether a format is one of numbers with an exponent."""
+    return format_ is not None and _FORMAT.fullmatch(format_) is not None
+
+
+def find_scientific(texts: pa.Array, decimal: str) -> str | None:
+    """Returns the format that all texts are of, or None.
+
+    Args:
+        texts: `[n]`, distinct texts of numbers.
+        decimal: The decimal mark.
+    """
+    first = _TEXT.fullmatch(texts[0].as_py()) if len(texts) else None
+    if first is None or len(first[1] or "") > 99:
+        return None
+    digits, letter = len(first[1] or ""), first[2]
+    fraction = rf"{re.escape(decimal)}\d{{{digits}}}" if digits else ""
+    # The exponent has two digits unless it needs more.
+    are_alike = pc.match_substring_regex(texts, rf"\A-?\d{fraction}{letter}[+-](\d\d|[1-9]\d\d)\z")
+    return f"{{:.{digits}{letter}}}" if pc.all(are_alike).as_py() else None
+
+
+def spelled(values: np.ndarray, format_: str, decimal: str = ".") -> pa.Array:
+    """Returns numbers, float64 `[n]`, as texts of a format."""
+    text = from_texts([format_.format(value + 0.0) for value in values.tolist()])
+    return text if decimal == "." else pc.replace_substring(text, ".", decimal)
+
+
+def in_few_digits(values: np.ndarray, format_: str) -> np.ndarray:
+    """Returns the numbers, float64 `[n]`, that the texts of a format read back as."""
+    if int(re.sub(r"\D", "", format_)) >= _ENOUGH:
+        return values
+    return np.array([float(format_.format(value + 0.0)) for value in values.tolist()], np.float64)
