@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.errors import AugmentError
 from pipelines.tables import calibration, parsing
-from pipelines.tables.cells import OTHER, Cells
+from pipelines.tables.cells import Cells
 from pipelines.tables.elapsed import Elapsed
 from pipelines.tables.endings import Endings
 from pipelines.tables.entry_checks import (
@@ -29,17 +29,12 @@ from pipelines.tables.entry_checks import (
 from pipelines.tables.margins import Margin
 from pipelines.tables.offsets import Offset
 from pipelines.tables.reading import Source
-from pipelines.tables.rhythm import DAYS, Rhythm
+from pipelines.tables.rhythm import Rhythm
 from pipelines.tables.schema import Column
-from pipelines.tables.spelling import spell
-from pipelines.tables.spikes import has_few_values, is_spike
-from pipelines.tables.unseen import nearest_seen, unseen_shares
+from pipelines.tables.unseen import nearest_seen
 
 __all__ = ["ColumnEncoding", "step_of"]
 
-# Categories beyond so many, or of fewer rows, are one class.
-_MAX_CATEGORIES = 200
-_MIN_CATEGORY_ROWS = 2
 _FAR = 1e12  # days or seconds from 1970, beyond which no date has an hour
 _CHECKS = {
     "name": TEXT,
@@ -337,94 +332,6 @@ class ColumnEncoding:
         if self.margin is not None or not (self.values or column.levels):
             return 0  # the first class of a column of numbers with spikes is "a number"
         return self.is_missing.count(False) - bool(self.other_count)
-
-    @classmethod
-    def learn(
-        cls,
-        column: Column,
-        cells: Any,
-        source: Source,
-        rng: np.random.Generator,
-        *,
-        keep_rare: bool = False,
-        may_have_endings: bool = True,
-    ) -> ColumnEncoding:
-        """Learns from a column's cells.
-
-        Args:
-            column: What it is.
-            cells: Its cells.
-            source: The table it is of.
-            rng: Where the places within the cells of a lattice come from.
-            keep_rare: Whether categories of a single row are kept.
-            may_have_endings: Whether last digits that come again are told apart.
-        """
-        missing = parsing.missing_codes(cells, column, source.dialect)
-        spelled = list(column.missing) or [""]
-        lost = [code for code in range(len(spelled)) if (missing == code).any()]
-        gone = [spelled[code] for code in lost]
-        if column.is_categorical:
-            return cls._learn_categories(column, cells, source, gone, 1 if keep_rare else _MIN_CATEGORY_ROWS)
-        numbers = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
-        present = numbers[~np.isnan(numbers)]
-        distinct, counts = np.unique(present, return_counts=True)
-        if has_few_values(counts):
-            levels = [*spell(column, distinct, source.dialect.decimal).to_pylist(), *gone]
-            return cls(
-                column.name,
-                tuple(levels),
-                (*distinct.tolist(), *[np.nan] * len(gone)),
-                (*[False] * len(distinct), *[True] * len(gone)),
-                None,
-                unseen=tuple(unseen_shares(distinct, counts, step_of(column)).tolist()),
-            )
-        spikes = distinct[is_spike(counts)]
-        rest = present[~np.isin(present, spikes)]
-        margin, rhythm, endings = Margin.learn(rest, step_of(column), rng), None, None
-        if column.kind in DAYS:
-            rhythm = Rhythm.learn(rest, DAYS[column.kind], margin.support)
-        if rhythm is not None:
-            margin = Margin.learn(rhythm.fold(rest)[0], step_of(column), rng)
-        elif column.kind in ("float", "integer") and may_have_endings:
-            keep = len(margin.support) > 0
-            endings = Endings.learn(rest, margin.step, margin.per_unit, taken=spikes, keep=keep)
-        if endings is not None:
-            places = Margin.learn(endings.spread(rest, rng), 0.0, rng)
-            margin = dataclasses.replace(places, low=margin.low, high=margin.high)
-        if not len(spikes) and not gone:
-            return cls(column.name, (), (), (), margin, rhythm=rhythm, endings=endings)
-        levels = [None, *spell(column, spikes, source.dialect.decimal).to_pylist(), *gone]
-        return cls(
-            column.name,
-            tuple(levels),
-            (np.nan, *spikes.tolist(), *[np.nan] * len(gone)),
-            (False, *[False] * len(spikes), *[True] * len(gone)),
-            margin,
-            rhythm=rhythm,
-            endings=endings,
-        )
-
-    @classmethod
-    def _learn_categories(
-        cls, column: Column, cells: Any, source: Source, gone: Sequence[str], min_rows: int
-    ) -> ColumnEncoding:
-        texts = parsing.texts(cells, column, source.dialect)
-        counted = texts.value_counts()
-        names = counted.field("values").to_pylist()
-        counts = counted.field("counts").to_numpy(zero_copy_only=False)
-        found = sorted(
-            ((-int(count), name) for name, count in zip(names, counts, strict=True) if name is not None),
-        )
-        kept = [name for count, name in found[:_MAX_CATEGORIES] if -count >= min_rows]
-        if len(found) - len(kept) <= 1 and len(found) <= _MAX_CATEGORIES:
-            kept = [name for _, name in found]
-        others = len(found) - len(kept)
-        if column.levels:
-            rank = {name: index for index, name in enumerate(column.levels)}
-            kept.sort(key=lambda name: rank.get(name, len(rank)))
-        levels = [*kept, *([OTHER] if others else []), *gone]
-        flags = [*[False] * (len(levels) - len(gone)), *[True] * len(gone)]
-        return cls(column.name, tuple(levels), (), tuple(flags), None, others)
 
     def encode(
         self, column: Column, cells: Any, source: Source

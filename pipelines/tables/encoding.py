@@ -13,6 +13,7 @@ from pipelines.errors import AugmentError
 from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.column_learning import learn_column
 from pipelines.tables.elapsed import in_order
 from pipelines.tables.elapsed_search import since_others
 from pipelines.tables.reading import Source
@@ -40,7 +41,7 @@ class Encoding:
     def learn(cls, source: Source, schema: Schema, rng: np.random.Generator, *, target: str | None = None) -> Encoding:
         """Learns from a table; the rare categories of its `target` are not merged."""
         columns = tuple(
-            ColumnEncoding.learn(column, source.table.column(column.name), source, rng, keep_rare=column.name == target)
+            learn_column(column, source.table.column(column.name), source, rng, keep_rare=column.name == target)
             for column in schema.modelled
         )
         return cls(since_others(columns, source, schema, rng))
@@ -58,9 +59,7 @@ class Encoding:
         """
         follow = {relation.column for relation in relations}
         columns = tuple(
-            ColumnEncoding.learn(
-                schema[column.name], source.table.column(column.name), source, rng, may_have_endings=False
-            )
+            learn_column(schema[column.name], source.table.column(column.name), source, rng, may_have_endings=False)
             if column.name in follow and column.endings is not None
             else column
             for column in self.columns
