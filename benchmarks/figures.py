@@ -92,17 +92,17 @@ def write(section: str, figures: Sequence[Figure]) -> None:
     write_section(section, f"{table(figures)}\n\n{machine()}")
 
 
-def write_section(section: str, text: str) -> None:
-    """Puts ``text`` between the comments of README.md that name ``section``.
+def write_section(section: str, text: str, readme: Path = README) -> None:
+    """Puts ``text`` between the comments of a file, README.md, that name ``section``.
 
     Raises
     ------
     ValueError
-        If README.md has not both comments.
+        If the file has not both comments.
     """
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
-    before, found, rest = README.read_text().partition(begin)
+    before, found, rest = readme.read_text().partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
-        raise ValueError(f"{README} needs the comments {begin} and {end}, in this order")
-    README.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+        raise ValueError(f"{readme} needs the comments {begin} and {end}, in this order")
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")

@@ -1,24 +1,26 @@
-"""The results of the tables benchmark as Markdown tables, kept between two comments of README.md."""
+"""The results of the tables benchmark as Markdown tables, kept between two comments of README.md, here and above."""
 
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from figures import aligned, measured, write_section
+from figures import README, aligned, measured, write_section
 
 REAL = "real rows"
 MARK = "†"
+# What the project's own README tells, of these methods.
+SHORT = ("augment", "mostlyai-engine 60 s", "TVAE", "CTGAN", "GaussianCopula", "SMOTENC", REAL)
 
 Records = Sequence[dict[str, Any]]
 
 
 def write(records: Records, methods: Sequence[str]) -> str:
-    """Puts the tables of ``records`` into README.md and returns them.
+    """Puts the tables of ``records`` into README.md, and the least of them into the project's, and returns them.
 
     Raises
     ------
     ValueError
-        If there are no records, or README.md has not both comments.
+        If there are no records, or one of the two has not both comments.
     """
     if not records:
         raise ValueError("there are no results with this cap yet")
@@ -27,7 +29,25 @@ def write(records: Records, methods: Sequence[str]) -> str:
     parts += [likelihoods(records), notes(records)]
     text = "\n\n".join(part for part in parts if part)
     write_section("tables", text)
+    write_section("beside others", summary(records, datasets), README.parents[1] / "README.md")
     return text
+
+
+def summary(records: Records, datasets: Sequence[str]) -> str:
+    """A table of what matters most, for all data sets at once: a line for each of a few methods."""
+    head = [""]
+    for name in datasets:
+        is_number = any(r["task"] == "regression" for r in records if r["dataset"] == name)
+        head += [f"{name}: fit, s", "c2st", "tstr, RMSE" if is_number else "tstr, AUC"]
+    lines = [head]
+    for method in SHORT:
+        line = [method]
+        for name in datasets:
+            runs = [r for r in records if (r["dataset"], r["method"]) == (name, method)]
+            cells = _cells(runs) if runs and runs[0]["status"] != "not applicable" else [""] * 9
+            line += [cells[0], cells[4], cells[5]]
+        lines.append(line)
+    return aligned(lines)
 
 
 def dataset(records: Records, methods: Sequence[str]) -> str:
