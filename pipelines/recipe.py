@@ -66,11 +66,12 @@ class Recipe:
         """Chooses by the number of rows, discrete columns and continuous ones; no class is ordered by default."""
         columns = max(1, len(num_classes))
         is_large = rows > 5_000  # fewer are learnt by heart by a large model (docs/design.md, decision 28)
+        decay = min(1.0, 30_000 / rows)  # docs/design.md, decision 39
         recipe = cls(
             transform="spline",
             couplings=2 if continuous == 1 else 7 if is_large else 5,
             bins=16 if rows >= _MIN_ROWS_OF_MORE_BINS and continuous <= _MAX_NUMBERS_OF_MORE_BINS else 8,
-            width=96,
+            width=96 if is_large else 64 if rows > 2_000 else 48,
             dropout=0.2 if is_large else 0.3,
             embedding_size=2 if columns > 32 else 8 if is_large else 4,
             discrete_width=int(np.clip(1024 // columns, 16, 64)),
@@ -78,9 +79,9 @@ class Recipe:
             batch_size=512 if rows >= 2048 else 256,
             learning_rate=6e-3,
             ema_momentum=0.98,
-            weight_decay=min(1.0, 30_000 / rows),
+            weight_decay=float(np.clip(5_000 / rows, decay, 5.0)),
             # They learn few rows of many columns by heart (docs/design.md, decision 43).
-            discrete_weight_decay=float(np.clip(1_200 * len(num_classes) / rows, min(1.0, 30_000 / rows), 16.0)),
+            discrete_weight_decay=float(np.clip(1_200 * len(num_classes) / rows, decay, 16.0)),
             # Networks of classes learn the rows by heart sooner than flows do.
             passes=20 if len(num_classes) > continuous else 100,
             min_steps=1_000,

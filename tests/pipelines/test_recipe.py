@@ -26,6 +26,12 @@ def test_few_points_in_the_plane_are_not_learnt_by_heart():
     assert [Recipe.for_table(rows, [], 2).transform for rows in (300, 2_999, 3_000)] == ["spline", "spline", "affine"]
 
 
+def test_couplings_of_few_rows_are_small_and_held_back():
+    recipes = [Recipe.for_table(rows, [3], 4) for rows in (500, 2_000, 5_000, 5_001, 30_000, 300_000)]
+    assert [recipe.width for recipe in recipes] == [48, 48, 64, 96, 96, 96]
+    assert [recipe.weight_decay for recipe in recipes] == [5, 2.5, 1, 1, 1, 0.1]
+
+
 def test_splines_are_finer_where_there_are_rows_to_learn_them_from():
     assert [Recipe.for_table(rows, [3], 4).bins for rows in (500, 16_000, 16_001, 10**6)] == [8, 8, 16, 16]
     assert Recipe.for_table(10**6, [3], 65).bins == 8  # of so many numbers they would need much memory
@@ -47,8 +53,8 @@ def test_networks_of_classes_are_held_back_more_where_few_rows_have_many_columns
     def decays(rows, discrete):
         return Recipe.for_table(rows, [3] * discrete, 3).decays
 
-    assert decays(3_000, 1) == {"classes/": 1.0, "": 1.0}
-    assert decays(3_000, 10) == {"classes/": 4.0, "": 1.0}
-    assert decays(100, 500) == {"classes/": 16.0, "": 1.0}
+    assert decays(6_000, 1) == {"classes/": 1.0, "": 1.0}
+    assert decays(6_000, 10) == {"classes/": 2.0, "": 1.0}
+    assert decays(100, 500) == {"classes/": 16.0, "": 5.0}
     assert decays(300_000, 14) == {"classes/": 0.1, "": 0.1}
     assert Recipe.for_table(3_000, [], 2).decays is None  # shapes in the plane
