@@ -34,6 +34,7 @@ _DIGITS = 4  # of a slope, and of where logarithms end
 _MAX_WITHOUT_LOGARITHM = 0.001
 # Differences are to be at least so wide, in proportion, in each part of the rows by the size of the other number.
 _PARTS, _MIN_PART_WIDTH = 10, 0.25
+_MAX_BEYOND = 0.02  # of the rows, if each had the difference of another: rows are drawn again where a model makes them
 _NO_STEP, _NEAR = 1e-9, 1e-6
 
 
@@ -168,7 +169,8 @@ def _ways(
         return
     for offset in offsets:
         learnt, width = offset.of(own, theirs), _width(logs if offset.of_logs else own)
-        if 0 < _width(learnt) <= _MAX_WIDTH * width and _is_even(learnt, theirs):
+        is_close = 0 < _width(learnt) <= _MAX_WIDTH * width and _is_even(learnt, theirs)
+        if is_close and _is_within(offset, step, learnt, own, theirs):
             yield dataclasses.replace(column, offset=offset)
             if column.endings is not None:  # whose cells may be wider than the difference
                 yield dataclasses.replace(column, offset=offset, endings=None)
@@ -178,6 +180,14 @@ def _is_even(learnt: np.ndarray, theirs: np.ndarray) -> bool:
     """Whether differences are about as wide whatever the other number: else the least error is too much for some."""
     parts = np.array_split(learnt[np.argsort(theirs, kind="stable")], _PARTS)
     return bool(min(map(_width, parts)) >= _MIN_PART_WIDTH * _width(learnt))
+
+
+def _is_within(offset: Offset, step: float, learnt: np.ndarray, own: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether hardly a number would be beyond all that there are if each row had the difference of another."""
+    shuffled = np.random.default_rng(0).permutation(learnt)
+    places = offset.places(shuffled, theirs)
+    is_within = (places >= own.min() - step / 2) & (places <= own.max() + step / 2)
+    return bool(np.mean(~is_within) <= _MAX_BEYOND)
 
 
 def _is_coarse(learnt: np.ndarray) -> bool:

@@ -251,6 +251,18 @@ def ratios(odd, where, rows=12_000):
     return frame
 
 
+def test_differences_that_would_leave_the_range_are_not_learnt(tmp_path):
+    """Colours of dark points: many would be below zero, and their rows drawn again, so that dark ones became fewer."""
+    rng = np.random.default_rng(4)
+    light = rng.gamma(0.6, 60, ROWS)
+    red = np.abs(light + rng.normal(0, 2, ROWS))
+    frame = pd.DataFrame({"light": light.round(3), "red": red.round(3)})
+    encoding, *_ = learnt(frame, tmp_path / "t.csv")
+    assert not offsets_of(encoding)
+    encoding, *_ = learnt(frame.assign(red=(light + rng.normal(0, 2, ROWS)).round(3)), tmp_path / "t.csv")
+    assert offsets_of(encoding)["red"].other == "light"
+
+
 @pytest.mark.parametrize("odd", [0, -3])
 @pytest.mark.parametrize("where", [6, 7])
 def test_a_number_that_has_no_logarithm_goes_on_below_them(tmp_path, odd, where):
