@@ -66,12 +66,13 @@ class Recipe:
         """Chooses by the number of rows, discrete columns and continuous ones; no class is ordered by default."""
         columns = max(1, len(num_classes))
         is_large = rows > 5_000  # fewer are learnt by heart by a large model (docs/design.md, decision 28)
-        decay = min(1.0, 30_000 / rows)  # docs/design.md, decision 39
+        is_small = rows <= 3_000  # docs/design.md, decision 39, as the following
+        decay = min(1.0, 30_000 / rows)
         recipe = cls(
             transform="spline",
             couplings=2 if continuous == 1 else 7 if is_large else 5,
             bins=16 if rows >= _MIN_ROWS_OF_MORE_BINS and continuous <= _MAX_NUMBERS_OF_MORE_BINS else 8,
-            width=96 if is_large else 64 if rows > 2_000 else 48,
+            width=96 if not is_small else 64 if rows > 2_000 else 48,
             dropout=0.2 if is_large else 0.3,
             embedding_size=2 if columns > 32 else 8 if is_large else 4,
             discrete_width=int(np.clip(1024 // columns, 16, 64)),
@@ -79,7 +80,7 @@ class Recipe:
             batch_size=512 if rows >= 2048 else 256,
             learning_rate=6e-3,
             ema_momentum=0.98,
-            weight_decay=float(np.clip(5_000 / rows, decay, 5.0)),
+            weight_decay=min(5_000 / rows, 5.0) if is_small else decay,
             # They learn few rows of many columns by heart (docs/design.md, decision 43).
             discrete_weight_decay=float(np.clip(1_200 * len(num_classes) / rows, decay, 16.0)),
             # Networks of classes learn the rows by heart sooner than flows do.
