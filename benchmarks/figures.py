@@ -70,7 +70,8 @@ def measured(records: Sequence[dict[str, Any]], with_cores: bool = False) -> str
     versions = {f"{name} {number}": None for one in records for name, number in one.get("versions", {}).items()}
     cores = f"{max(one['cores'] for one in records)} cores of " if with_cores else ""
     when = max(one["date"] for one in records)
-    return f"Measured by {when} with {cores}{processor()}, {', '.join(versions)}."
+    kinds = " and ".join(dict.fromkeys(one.get("processor") or processor() for one in records))
+    return f"Measured by {when} with {cores}{kinds}, {', '.join(versions)}."
 
 
 def machine() -> str:

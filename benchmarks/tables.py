@@ -48,6 +48,7 @@ import tables_resampling
 import tables_sdv
 import tables_table
 from commands import QUIET
+from figures import processor
 from scored import score
 
 HERE = Path(__file__).parent
@@ -110,7 +111,8 @@ def measure(record: dict[str, Any], folder: Path, options: argparse.Namespace) -
     meta = json.loads((table / "meta.json").read_text())
     method = record["method"]
     recipe = RECIPES[method] | options.recipe
-    common = {"task": meta["task"], "recipe": recipe, "cores": len(os.sched_getaffinity(0)), "date": str(date.today())}
+    machine = {"cores": len(os.sched_getaffinity(0)), "processor": processor(), "date": str(date.today())}
+    common = {"task": meta["task"], "recipe": recipe, **machine}
     if method == tables_table.REAL:
         scored = score(options.score, table, table / "test.csv")
         return common | {"status": "finished", **{name: scored[name] for name in ("shape", "trend", "trtr", "copies")}}

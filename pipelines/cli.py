@@ -259,7 +259,7 @@ def generate(
         if made.fulfilled < made.drawn:
             kept = f"; {100 * made.acceptance:.3g} % of {made.drawn:,} rows drawn fulfilled the conditions"
         elif not made.rows:
-            kept = f"; {options['balance']} is balanced already"
+            kept = f"; for --balance {balance} there is nothing to add"
         say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 
 

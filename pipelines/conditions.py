@@ -17,7 +17,8 @@ from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Column
-from pipelines.tables.spelling import parse
+from pipelines.tables.scientific import is_scientific
+from pipelines.tables.spelling import on_lattice, parse
 
 __all__ = ["Condition", "all_hold", "parse_conditions", "split_conditions"]
 
@@ -61,6 +62,8 @@ class Condition:
         compare = _COMPARE[self.operator]
         number: Any = np.nan if self.number is None else self.number
         values: Any = cells.values
+        if values is not None and is_scientific(self.column.format):
+            values = on_lattice(self.column, values)  # as they will be written
         if cells.codes is None:
             return np.asarray(compare(values, number), bool)
         by_class = np.array([self._holds_for(index) for index in range(len(self.encoding.levels))], bool)

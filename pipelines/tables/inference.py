@@ -41,11 +41,11 @@ def infer_schema(
     """Finds out what each column is.
 
     In the order of the rules: a column of one value is constant; two values such as yes and no are boolean; numbers are
-    integer or float, also with a currency, a unit or marks between thousands, but whole numbers with leading zeros are
-    codes, that is categorical; dates and times have one format throughout; values that are all distinct and numbered,
-    or of one pattern with digits, or UUIDs, are identifiers; long or many texts that seldom repeat are text; the rest
-    is categorical. Texts such as "n.d." in a column of numbers or dates are further spellings of a missing cell; so are
-    up to three others if they repeat and are rare.
+    integer or float, also with an exponent, a sign, a currency, a unit or marks between thousands, but whole numbers
+    with leading zeros are codes, that is categorical; dates and times have one format throughout; values that are all
+    distinct and numbered, or of one pattern with digits, or UUIDs, are identifiers; long or many texts that seldom
+    repeat are text; the rest is categorical. Texts such as "n.d." in a column of numbers or dates are further spellings
+    of a missing cell; so are up to three others if they repeat and are rare.
 
     Args:
         source: The table.

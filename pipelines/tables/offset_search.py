@@ -152,6 +152,7 @@ def _ways(
 ) -> Iterator[ColumnEncoding]:
     """The column beside another, in each way in which it might be; what is learnt is not known yet."""
     assert column.margin is not None
+    least_own, most_own = own.min() - step / 2, own.max() + step / 2
     has_ties = _are_tied(column, step, own, theirs)
     if has_ties:
         yield dataclasses.replace(column, offset=Offset(other, 0.0, False, column.margin, True))
@@ -170,7 +171,7 @@ def _ways(
     for offset in offsets:
         learnt, width = offset.of(own, theirs), _width(logs if offset.of_logs else own)
         is_close = 0 < _width(learnt) <= _MAX_WIDTH * width and _is_even(learnt, theirs)
-        if is_close and _is_within(offset, step, learnt, own, theirs):
+        if is_close and _is_within(offset, learnt, theirs, least_own, most_own):
             yield dataclasses.replace(column, offset=offset)
             if column.endings is not None:  # whose cells may be wider than the difference
                 yield dataclasses.replace(column, offset=offset, endings=None)
@@ -182,12 +183,10 @@ def _is_even(learnt: np.ndarray, theirs: np.ndarray) -> bool:
     return bool(min(map(_width, parts)) >= _MIN_PART_WIDTH * _width(learnt))
 
 
-def _is_within(offset: Offset, step: float, learnt: np.ndarray, own: np.ndarray, theirs: np.ndarray) -> bool:
+def _is_within(offset: Offset, learnt: np.ndarray, theirs: np.ndarray, least: float, most: float) -> bool:
     """Whether hardly a number would be beyond all that there are if each row had the difference of another."""
-    shuffled = np.random.default_rng(0).permutation(learnt)
-    places = offset.places(shuffled, theirs)
-    is_within = (places >= own.min() - step / 2) & (places <= own.max() + step / 2)
-    return bool(np.mean(~is_within) <= _MAX_BEYOND)
+    places = offset.places(np.random.default_rng(0).permutation(learnt), theirs)
+    return bool(np.mean(~((places >= least) & (places <= most))) <= _MAX_BEYOND)
 
 
 def _is_coarse(learnt: np.ndarray) -> bool:

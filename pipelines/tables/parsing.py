@@ -74,7 +74,7 @@ def numbers(
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         cell = str(column[row].as_py()) if text is None else text[row].as_py()
-        if complaint == "is not numeric" and _is_infinite(cell):
+        if complaint != "is not whole" and _is_infinite(cell):
             complaint = "is infinite"
         elif np.abs(values[row]) > LARGEST and not _is_infinite(cell):
             complaint = f"is beyond {LARGEST:g}, which is too large to compute with"

@@ -25,7 +25,6 @@ from pipelines.matching import read_for
 from pipelines.model_file import ModelFile, find_model, read_model
 from pipelines.parts import RowParts, RowPlan, new_plan
 from pipelines.tables.cells import Cells
-from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.parsing import numbers, plain
@@ -52,7 +51,6 @@ _DEFAULT_ROWS = 1000
 _LEAST_ACCEPTANCE = 1e-4
 # ... of this many, before more are drawn.
 _TRIAL_ROWS = 20 * local.BLOCK_ROWS
-_WHOLE = 1_000_000
 # The classes of a balanced column are made one after another, each from blocks of its own.
 _BLOCKS_PER_REQUEST = 1 << 40
 
@@ -141,7 +139,7 @@ def generate(
             all, as `strategy` says. Rare categories that the model has as one are none of its values.
         strategy: As in imbalanced-learn: "auto", "not majority", "minority", "not minority", "all", or for two classes
             the ratio of the rarer to the other. Without `append` the `n` rows have the shares that rows of the model
-            would have after it.
+            that are as `where` says would have after it.
         append: A file or DataFrame whose rows come first, as they are there.
         mark: Name of a last column that is 0 in the rows of `append` and 1 in the new ones.
         chunk_size: Rows made and written at a time; bounds the memory. Parts are written block by block.
@@ -282,38 +280,44 @@ def _requests(
         raise UsageError(f"column {balance!r} cannot be given and balanced at once.")
     if source is not None and n is not None:
         raise UsageError("how many rows it takes to balance a table follows from the table; leave --n away.")
-    wanted = _balanced(model, encoding, _DEFAULT_ROWS if n is None else n, strategy, source)
+    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag and index != encoding.other]
+    if not levels:
+        raise UsageError(f"all values of column {balance!r} are too rare to be balanced: the model has them as one.")
+    wanted = [str(encoding.levels[index]) for index in levels]
+    if source is None:
+        n = _DEFAULT_ROWS if n is None else n
+        shares = dict.fromkeys(wanted, 1)
+        if strategy not in ("auto", "not majority", "all"):
+            shares = _shares(model, balance, wanted, given, others)
+            more = new_rows(shares, strategy)
+            shares = {name: count + more[name] for name, count in shares.items()}
+        rows = apportioned(n, shares)
+    else:
+        codes: Any = encoding.encode(model.schema[balance], source.table.column(balance), source)[0]
+        counts = {str(encoding.levels[index]): int((codes == index).sum()) for index in levels}
+        present = {name: count for name, count in counts.items() if count}
+        if not present:
+            raise AugmentError(f"column {balance!r} of {source.name} has none of the model's values.")
+        rows = new_rows(present, strategy)
     requests = []
-    for index, rows in wanted.items():
+    for index in levels:
         asked, waited = split_conditions([Condition.of_class(model.schema[balance], encoding, index)], model)
-        if rows:
-            requests.append(_Request(rows, {**given, **asked}, [*others, *waited]))
+        if count := rows.get(str(encoding.levels[index]), 0):
+            requests.append(_Request(count, {**given, **asked}, [*others, *waited]))
     return requests
 
 
-def _balanced(
-    model: ModelFile, encoding: ColumnEncoding, n: int, strategy: str | float, source: Source | None
-) -> dict[int, int]:
-    """How many new rows each class of a column gets: `n` in all, or what balances a table."""
-    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag and index != encoding.other]
-    codes: Any
-    if source is None:
-        with contextlib.closing(local.new_blocks(model, 0, 0, 1)) as blocks:
-            codes = next(blocks)[encoding.name].codes
-    else:
-        codes = encoding.encode(model.schema[encoding.name], source.table.column(encoding.name), source)[0]
-    counts = {str(encoding.levels[index]): int((codes == index).sum()) for index in levels}
-    if source is None:
-        # What the model's rows would be after balancing; so many that it says the same if they are rounded to rows.
-        counts = {name: max(1, count) * _WHOLE for name, count in counts.items()}
-        more = new_rows(counts, strategy)
-        rows = apportioned(n, {name: count + more[name] for name, count in counts.items()})
-    else:
-        present = {name: count for name, count in counts.items() if count}
-        if not present:
-            raise AugmentError(f"column {encoding.name!r} of {source.name} has none of the model's values.")
-        rows = new_rows(present, strategy)
-    return {index: rows.get(str(encoding.levels[index]), 0) for index in levels}
+def _shares(
+    model: ModelFile, name: str, levels: Sequence[str], given: Mapping[int, int], others: Sequence[Condition]
+) -> dict[str, int]:
+    """In proportion, how often rows of the model that fulfil the conditions have each level of a column, never none."""
+    with contextlib.closing(local.new_blocks(model, 0, 0, 1, given)) as blocks:
+        cells = next(blocks)
+    encoding, codes = model.encoding.by_name[name], cells[name].codes
+    assert codes is not None
+    codes = codes[all_hold(others, cells, len(codes))]
+    # So many that it makes no difference if what is added is rounded to whole ones.
+    return {level: max(1, int((codes == encoding.levels.index(level)).sum())) * 1_000_000 for level in levels}
 
 
 def _batches(

@@ -299,6 +299,18 @@ def test_new_rows_are_balanced_among_themselves_to_the_row(written):
     assert sorted(counts) == [200, 200, 200, 200, 201]
 
 
+def test_the_shares_that_are_balanced_are_those_of_rows_that_are_as_asked(written):
+    """Of those who stay long in one city the rarer members are others than of all."""
+    where = ["city=Ford", "nights<9"]
+    before = written(4_000, where=where)["stars"].value_counts()
+    counts = written(4_000, where=where, balance="stars", strategy="minority")["stars"].value_counts()
+    assert counts[before.idxmin()] == pytest.approx(counts[before.idxmax()], abs=1)
+    rest = before.drop(before.idxmin())
+    np.testing.assert_allclose(
+        (counts / counts.max())[rest.index].to_numpy(), (rest / rest.max()).to_numpy(), atol=0.04
+    )
+
+
 def test_the_rarest_of_new_rows_is_as_frequent_as_the_most_frequent(written):
     before = written(4_000)["city"].value_counts().drop(OTHER)
     counts = written(4_000, balance="city", strategy="minority")["city"].value_counts()
@@ -372,6 +384,13 @@ def test_a_balance_that_cannot_be_is_wrong_usage(visits_model, visits, options, 
         pipelines.generate(visits_model, options.pop("n", None), seed=0, **options)
 
 
+def test_a_column_of_rare_categories_alone_cannot_be_balanced(fit_tiny):
+    frame = pd.DataFrame({"code": [f"rare {k}" for k in range(60)], "x": np.arange(60) % 7 + 0.5})
+    model = fit_tiny(frame, "rare_alone", steps=2, couplings=2, width=8, kinds={"code": "categorical"}).model
+    with pytest.raises(UsageError, match="all values of column 'code' are too rare"):
+        pipelines.generate(model, 10, balance="code", seed=0)
+
+
 def test_rare_categories_that_are_one_are_not_balanced(fit_tiny):
     """`(other)` is no value of the table: as many rows of it as of the most frequent would be of no use."""
     rng = np.random.default_rng(0)
@@ -401,6 +420,18 @@ def test_a_balanced_table_needs_nothing(answers_model, answers, tmp_path):
     made = pipelines.generate(answers_model, balance="sold", append=tmp_path / "in.parquet", output=out)
     assert made.rows == 0
     assert len(pd.read_parquet(out)) == len(frame)
+
+
+def test_a_balanced_csv_comes_back_as_it_is(visits_model, visits, tmp_path):
+    frame = texts(visits).groupby("member").head(50)
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    out = tmp_path / "out.csv"
+    made = pipelines.generate(visits_model, balance="member", append=tmp_path / "in.csv", output=out, force=True)
+    assert made.rows == 0
+    assert out.read_bytes() == (tmp_path / "in.csv").read_bytes()
+    back = pipelines.generate(visits_model, balance="member", append=tmp_path / "in.csv")
+    assert back["member"].tolist() == frame["member"].tolist()
+    assert list(back) == list(frame)
 
 
 # Density.

@@ -115,5 +115,9 @@ def test_new_rows_are_spelled_as_the_table_is(fit_tiny, tmp_path):
     assert set(new["label"]) == set(frame["label"])
     conditioned = pipelines.generate(model, 20, seed=0, where=["label=1", "x>-1.5e+01"])
     assert (conditioned["label"] == 1).all()
+    assert (conditioned["x"] > -15).all()
+    bound = pipelines.generate(model, 2_000, seed=0, output=tmp_path / "below.csv", where=["small<1.50e-09"])
+    assert bound.rows == 2_000  # and none that is less only until it is written
+    assert (pd.read_csv(tmp_path / "below.csv")["small"] < 1.5e-9).all()
     scores = pipelines.score(path, model=model)
     assert np.isfinite(scores["log_prob"]).all()
