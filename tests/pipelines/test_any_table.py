@@ -299,6 +299,7 @@ def test_new_rows_are_balanced_among_themselves_to_the_row(written):
     assert sorted(counts) == [200, 200, 200, 200, 201]
 
 
+@pytest.mark.slow
 def test_the_shares_that_are_balanced_are_those_of_rows_that_are_as_asked(written):
     """Of those who stay long in one city the rarer members are others than of all."""
     where = ["city=Ford", "nights<9"]
