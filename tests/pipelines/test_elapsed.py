@@ -520,6 +520,7 @@ def test_imputed_days_and_times_fit_each_other(fitted_shipments, missing):
     assert ((told - shipped).dt.days == 0).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_date_alone_is_imputed_by_what_it_is_close_behind(fit_tiny):
     """Orders, some of which are not shipped yet, and of those that are some not paid: asked is when they will be."""
     rng = np.random.default_rng(0)

@@ -441,7 +441,7 @@ def test_new_rows_are_as_close(fitted):
         pytest.param(["length"], marks=pytest.mark.slow),
         ["width"],
         pytest.param(["length", "width"], marks=pytest.mark.slow),
-        ["length", "width", "depth", "weight"],
+        pytest.param(["length", "width", "depth", "weight"], marks=pytest.mark.slow),
     ],
 )
 def test_imputed_numbers_are_as_close(fitted, missing, draw):

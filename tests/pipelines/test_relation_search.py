@@ -247,6 +247,7 @@ def days(rows=ROWS):
     return pd.DataFrame({"day": dates, "price": price, "warmth": warmth, "sky": sky})
 
 
+@pytest.mark.slow
 def test_what_all_rows_of_a_day_have_is_a_function_of_it(tmp_path):
     frame = days()
     both = {"warmth": "a function of day", "sky": "a function of day"}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from sales import REGIONS, ROWS, problems, sales
 
 import pipelines
@@ -37,6 +38,7 @@ def test_a_class_of_which_there_is_one_follows_from_what_it_is_looked_up_by(sale
     assert filled["city"].notna().all()
 
 
+@pytest.mark.slow
 def test_what_may_be_several_is_guessed(tmp_path):
     """Of a rate that few had, of nothing over nothing, of a name that several share: draws differ by the seed."""
     rng = np.random.default_rng(15)
@@ -71,6 +73,7 @@ def test_a_class_that_goes_with_missing_cells_is_no_cell(tmp_path):
     assert pipelines.impute(rows, model=model)["city"].isin(list(REGIONS)).all()
 
 
+@pytest.mark.slow
 def test_halves_that_were_rounded_up_are_solved_for(tmp_path):
     rng = np.random.default_rng(16)
     net, rate = rng.integers(500, 50_000, ROWS), rng.choice([5, 10, 15, 20], ROWS)
