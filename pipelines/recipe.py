@@ -72,7 +72,7 @@ class Recipe:
             transform="spline",
             couplings=2 if continuous == 1 else 7 if is_large else 5,
             bins=16 if rows >= _MIN_ROWS_OF_MORE_BINS and continuous <= _MAX_NUMBERS_OF_MORE_BINS else 8,
-            width=96 if not is_small else 64 if rows > 2_000 else 48,
+            width=48 if rows <= 2_000 else 64 if is_small else 96,
             dropout=0.2 if is_large else 0.3,
             embedding_size=2 if columns > 32 else 8 if is_large else 4,
             discrete_width=int(np.clip(1024 // columns, 16, 64)),

@@ -6,6 +6,7 @@ Their format is that of Python's `format`, such as `{:.3e}`.
 from __future__ import annotations
 
 import re
+from typing import TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,7 @@ _TEXT = re.compile(r"-?\d(?:\D(\d+))?([eE])[+-]\d\d+")
 _ENOUGH = 16  # digits after the first, which tell all numbers of float64 apart
 
 
-def is_scientific(format_: str | None) -> bool:
+def is_scientific(format_: str | None) -> TypeGuard[str]:
     """Whether a format is one of numbers with an exponent."""
     return format_ is not None and _FORMAT.fullmatch(format_) is not None
 

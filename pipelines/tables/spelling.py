@@ -48,7 +48,7 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
     """
     if column.kind in ("date", "time", "datetime"):
         return _spell_moments(column, values)
-    if column.format is not None and is_scientific(column.format):
+    if is_scientific(column.format):
         return spelled(values, column.format, decimal)
     if column.kind == "integer":
         text = _spell_fixed(values, 0, 0)
@@ -76,7 +76,7 @@ def parse(column: Column, text: str, decimal: str = ".") -> float | None:
 
 def on_lattice(column: Column, values: np.ndarray) -> np.ndarray:
     """Returns the numbers that the texts of `spell` read back as, float64, for integers and floats."""
-    if column.format is not None and is_scientific(column.format):
+    if is_scientific(column.format):
         return in_few_digits(values, column.format)
     decimals = 0 if column.kind == "integer" else column.decimals
     if decimals is None:

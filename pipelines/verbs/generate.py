@@ -267,6 +267,27 @@ def _requests(
     given, others = split_conditions(conditions, model)
     if balance is None:
         return [_Request(_DEFAULT_ROWS if n is None else n, given, others)]
+    wanted = _balanced(model, n, balance, strategy, source, given, others)
+    encoding = model.encoding.by_name[balance]
+    requests = []
+    for level, rows in wanted.items():
+        condition = Condition.of_class(model.schema[balance], encoding, encoding.levels.index(level))
+        asked, waited = split_conditions([condition], model)
+        if rows:
+            requests.append(_Request(rows, {**given, **asked}, [*others, *waited]))
+    return requests
+
+
+def _balanced(
+    model: ModelFile,
+    n: int | None,
+    balance: str,
+    strategy: str | float,
+    source: Source | None,
+    given: Mapping[int, int],
+    others: Sequence[Condition],
+) -> dict[str, int]:
+    """How many new rows each level of a column gets: those that balance a table, or `n` in all if there is none."""
     places = {encoding.name: place for place, encoding in enumerate(model.encoding.discrete)}
     if balance not in places:
         raise UsageError(
@@ -280,44 +301,39 @@ def _requests(
         raise UsageError(f"column {balance!r} cannot be given and balanced at once.")
     if source is not None and n is not None:
         raise UsageError("how many rows it takes to balance a table follows from the table; leave --n away.")
-    levels = [index for index, flag in enumerate(encoding.is_missing) if not flag and index != encoding.other]
+    levels = {
+        str(level): index
+        for index, (level, flag) in enumerate(zip(encoding.levels, encoding.is_missing, strict=True))
+        if not flag and index != encoding.other
+    }
     if not levels:
         raise UsageError(f"all values of column {balance!r} are too rare to be balanced: the model has them as one.")
-    wanted = [str(encoding.levels[index]) for index in levels]
-    if source is None:
-        n = _DEFAULT_ROWS if n is None else n
-        shares = dict.fromkeys(wanted, 1)
-        if strategy not in ("auto", "not majority", "all"):
-            shares = _shares(model, balance, wanted, given, others)
-            more = new_rows(shares, strategy)
-            shares = {name: count + more[name] for name, count in shares.items()}
-        rows = apportioned(n, shares)
-    else:
+    if source is not None:
         codes: Any = encoding.encode(model.schema[balance], source.table.column(balance), source)[0]
-        counts = {str(encoding.levels[index]): int((codes == index).sum()) for index in levels}
-        present = {name: count for name, count in counts.items() if count}
+        counts = {level: int((codes == index).sum()) for level, index in levels.items()}
+        present = {level: count for level, count in counts.items() if count}
         if not present:
             raise AugmentError(f"column {balance!r} of {source.name} has none of the model's values.")
-        rows = new_rows(present, strategy)
-    requests = []
-    for index in levels:
-        asked, waited = split_conditions([Condition.of_class(model.schema[balance], encoding, index)], model)
-        if count := rows.get(str(encoding.levels[index]), 0):
-            requests.append(_Request(count, {**given, **asked}, [*others, *waited]))
-    return requests
+        return new_rows(present, strategy)
+    shares = dict.fromkeys(levels, 1)
+    if strategy not in ("auto", "not majority", "all"):
+        shares = _shares(model, balance, levels, given, others)
+        more = new_rows(shares, strategy)
+        shares = {level: count + more[level] for level, count in shares.items()}
+    return apportioned(_DEFAULT_ROWS if n is None else n, shares)
 
 
 def _shares(
-    model: ModelFile, name: str, levels: Sequence[str], given: Mapping[int, int], others: Sequence[Condition]
+    model: ModelFile, name: str, levels: Mapping[str, int], given: Mapping[int, int], others: Sequence[Condition]
 ) -> dict[str, int]:
     """In proportion, how often rows of the model that fulfil the conditions have each level of a column, never none."""
     with contextlib.closing(local.new_blocks(model, 0, 0, 1, given)) as blocks:
         cells = next(blocks)
-    encoding, codes = model.encoding.by_name[name], cells[name].codes
+    codes = cells[name].codes
     assert codes is not None
     codes = codes[all_hold(others, cells, len(codes))]
     # So many that it makes no difference if what is added is rounded to whole ones.
-    return {level: max(1, int((codes == encoding.levels.index(level)).sum())) * 1_000_000 for level in levels}
+    return {level: max(1, int((codes == index).sum())) * 1_000_000 for level, index in levels.items()}
 
 
 def _batches(

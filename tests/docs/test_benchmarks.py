@@ -7,7 +7,19 @@ import sys
 import pytest
 
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
-COMMANDS = ("accuracy", "cluster", "conditions", "density", "evenness", "moons", "speed", "tables")
+COMMANDS = (
+    "accuracy",
+    "cluster",
+    "conditions",
+    "density",
+    "endings",
+    "evenness",
+    "few_rows",
+    "moons",
+    "offsets",
+    "speed",
+    "tables",
+)
 
 
 @pytest.mark.parametrize(

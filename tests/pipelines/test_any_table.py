@@ -301,7 +301,7 @@ def test_new_rows_are_balanced_among_themselves_to_the_row(written):
 
 @pytest.mark.slow
 def test_the_shares_that_are_balanced_are_those_of_rows_that_are_as_asked(written):
-    """Of those who stay long in one city the rarer members are others than of all."""
+    """The stars of short stays in one city."""
     where = ["city=Ford", "nights<9"]
     before = written(4_000, where=where)["stars"].value_counts()
     counts = written(4_000, where=where, balance="stars", strategy="minority")["stars"].value_counts()

@@ -27,9 +27,9 @@ def test_few_points_in_the_plane_are_not_learnt_by_heart():
 
 
 def test_couplings_of_few_rows_are_small_and_held_back():
-    recipes = [Recipe.for_table(rows, [3], 4) for rows in (500, 2_000, 2_500, 3_001, 30_000, 300_000)]
-    assert [recipe.width for recipe in recipes] == [48, 48, 64, 96, 96, 96]
-    assert [recipe.weight_decay for recipe in recipes] == [5, 2.5, 2, 1, 1, 0.1]
+    recipes = [Recipe.for_table(rows, [3], 4) for rows in (500, 2_000, 2_001, 3_000, 3_001, 30_000, 300_000)]
+    assert [recipe.width for recipe in recipes] == [48, 48, 64, 64, 96, 96, 96]
+    assert [recipe.weight_decay for recipe in recipes] == [5, 2.5, 5_000 / 2_001, 5 / 3, 1, 1, 0.1]
 
 
 def test_splines_are_finer_where_there_are_rows_to_learn_them_from():

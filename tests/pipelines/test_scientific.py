@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import pipelines
@@ -68,8 +69,6 @@ def test_numbers_of_several_formats_have_none(tmp_path, odd):
 def test_what_a_format_is():
     assert all(map(is_scientific, FORMATS))
     assert not any(map(is_scientific, [None, "{}", "{:.e}", "{:.100e}", "{:.3f}", "${:.3e}", "{:.3e} kg", "{0:.3e}"]))
-    import pyarrow as pa
-
     assert find_scientific(pa.array([], pa.string()), ".") is None
     assert find_scientific(pa.array([f"{1:.100e}"]), ".") is None
 
