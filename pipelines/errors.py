@@ -11,6 +11,7 @@ __all__ = [
     "ShortfallError",
     "UsageError",
     "check_seed",
+    "library_message",
     "listed",
     "one_line",
     "printable",
@@ -19,6 +20,7 @@ __all__ = [
 
 MAX_SEED = (1 << 64) - 1
 _MAX_MESSAGE = 2_000
+_MAX_QUOTED = 300
 _MAX_LISTED = 20
 
 
@@ -68,6 +70,11 @@ def one_line(error: Exception) -> str:
     text = printable(str(error))
     half = _MAX_MESSAGE // 2
     return text if len(text) <= _MAX_MESSAGE else f"{text[:half]} ... {text[-half:]}"
+
+
+def library_message(error: Exception) -> str:
+    """Returns what an error of a library says, as a part of a line; it may have said it in several."""
+    return printable(" ".join(str(error).split()))[:_MAX_QUOTED]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.tables.reading import Source
+from pipelines.tables.source import Source
 
 __all__ = ["differences", "fingerprint_of"]
 

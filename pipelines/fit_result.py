@@ -12,9 +12,9 @@ from pipelines.fingerprint import differences
 from pipelines.model_file import read_model
 from pipelines.tables.cells import OTHER
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.reading import Source
 from pipelines.tables.relations import words as words_of
 from pipelines.tables.schema import Column
+from pipelines.tables.source import Source
 from pipelines.tables.typed import holds_text
 
 __all__ = ["FitResult", "finished", "handled"]

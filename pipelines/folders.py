@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import AugmentError, UsageError, library_message
 from pipelines.tables.outputs import open_output
 from pipelines.tables.whole_files import check_writable, write_error
 
@@ -219,7 +219,7 @@ class RemoteFolder:
         try:
             self._files, self._path = fs.FileSystem.from_uri(uri)
         except (ValueError, OSError, NotImplementedError) as error:
-            raise UsageError(f"{self._name}: {' '.join(str(error).split())}") from error
+            raise UsageError(f"{self._name}: {library_message(error)}") from error
         self._path = self._path.rstrip("/")
 
     def __str__(self) -> str:

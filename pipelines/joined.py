@@ -20,8 +20,9 @@ from pipelines.cluster.session import Cluster
 from pipelines.errors import AugmentError, UsageError, listed
 from pipelines.folders import Folder, folder_of
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.reading import Source, read_source
+from pipelines.tables.reading import read_source
 from pipelines.tables.sampling import Places, Sample, SampleOfFiles
+from pipelines.tables.source import Source
 
 if TYPE_CHECKING:
     import pandas as pd

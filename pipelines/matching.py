@@ -12,7 +12,8 @@ from pipelines.errors import AugmentError, listed
 from pipelines.model_file import ModelFile
 from pipelines.tables import parsing
 from pipelines.tables.dialect import Dialect, ReadOptions
-from pipelines.tables.reading import Source, read_source
+from pipelines.tables.reading import read_source
+from pipelines.tables.source import Source
 from pipelines.tables.writing import output_dialect
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from pipelines.errors import UsageError
 from pipelines.matching import check_columns, part_of
 from pipelines.model_file import ModelFile
 from pipelines.tables.outputs import open_output
-from pipelines.tables.reading import Source, is_parquet
+from pipelines.tables.reading import is_parquet
 from pipelines.tables.rows import Rows
+from pipelines.tables.source import Source
 from pipelines.tables.writing import copy_records, csv_field, write_typed
 
 __all__ = ["COLUMNS", "check_scorable", "log_probs", "own_log_probs", "scores", "write_scored"]

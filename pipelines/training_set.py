@@ -11,10 +11,10 @@ import numpy as np
 
 from pipelines.recipe import Recipe
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.reading import Source
 from pipelines.tables.repeated_rows import groups_of_copies
 from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Schema
+from pipelines.tables.source import Source
 
 __all__ = ["TrainingSet"]
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.errors import AugmentError, UsageError
+from pipelines.errors import AugmentError, UsageError, library_message
 from pipelines.native_logs import quiet_native_logs
 
 __all__ = ["Cluster", "cluster_of", "connected"]
@@ -95,7 +95,7 @@ def connected(cluster: Cluster) -> Iterator[int]:
             )
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"the Ray cluster at {address!r}" if address else "a Ray cluster on this machine"
-        raise AugmentError(f"{where} cannot be used: {' '.join(str(error).split())}") from error
+        raise AugmentError(f"{where} cannot be used: {library_message(error)}") from error
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)  # Ray takes SIGTERM, and would exit with 15

@@ -19,7 +19,7 @@ from pipelines.engines.apart import ApartError, Process, RuntimeApart
 from pipelines.engines.origins import origins, unlikely
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
-from pipelines.errors import AugmentError, printable
+from pipelines.errors import AugmentError, library_message
 from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables import fulfilment
@@ -34,7 +34,6 @@ _LEAST_SHARE = 1 / 32
 _PROPOSALS = 8
 # Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
 _MAX_COLUMNS = 1_000
-_MAX_PROBLEM = 300  # characters of what the runtime says
 # Rows with a number beyond what was seen, or that no relation can hold in, are drawn again, up to so often, and not any
 # more if of so many rows fewer than this share were right.
 _MAX_ROUNDS = 200
@@ -86,7 +85,7 @@ class Graph:
 
     def _failure(self, error: Exception) -> AugmentError:
         """The error in one line; the runtime's own have several."""
-        return AugmentError(f"{self._where} {printable(' '.join(str(error).split()))[:_MAX_PROBLEM]}.")
+        return AugmentError(f"{self._where} {library_message(error)}.")
 
     def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the graph on inputs by name; returns its outputs, those of the lowest rank first.

@@ -19,8 +19,8 @@ from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.endings import Endings
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.parsing import numbers, texts
-from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import DAYS, days_of
+from pipelines.tables.source import Source
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from scipy import stats
 from pipelines.engines import local
 from pipelines.matching import part_of
 from pipelines.model_file import ModelFile
-from pipelines.tables.reading import Source
+from pipelines.tables.source import Source
 
 __all__ = ["Latents", "latents_of"]
 

@@ -28,9 +28,9 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.margins import Margin
 from pipelines.tables.offsets import Offset
-from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import Rhythm
 from pipelines.tables.schema import Column
+from pipelines.tables.source import Source
 from pipelines.tables.unseen import nearest_seen
 
 __all__ = ["ColumnEncoding", "step_of"]

@@ -13,9 +13,9 @@ from pipelines.tables.cells import OTHER
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.endings import Endings
 from pipelines.tables.margins import Margin
-from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import DAYS, Rhythm
 from pipelines.tables.schema import Column
+from pipelines.tables.source import Source
 from pipelines.tables.spelling import spell
 from pipelines.tables.spikes import has_few_values, is_spike
 from pipelines.tables.unseen import unseen_shares

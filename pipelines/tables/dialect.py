@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import dataclasses
 import io
 import itertools
+import pathlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any
+
+import pyarrow as pa
 
 from pipelines.errors import AugmentError, UsageError
 from pipelines.tables.entry_checks import FLAG, TEXT, TEXTS, check_object, one_of, or_null, texts_up_to
 
-__all__ = ["HEAD_BYTES", "MISSING", "Dialect", "ReadOptions", "compression_of", "sniff"]
+__all__ = [
+    "BLOCK_BYTES",
+    "HEAD_BYTES",
+    "MISSING",
+    "Dialect",
+    "ReadOptions",
+    "compression_of",
+    "decode_head",
+    "open_text",
+    "sniff",
+]
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "?", r"\N")
 HEAD_BYTES = 1 << 20  # as much of a file as is looked at
+BLOCK_BYTES = 1 << 22  # as much as is read at once, and as a line may have
 _SAMPLE_RECORDS = 200
 _DELIMITERS = (",", ";", "\t", "|")
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
@@ -333,3 +348,12 @@ def _end_of_line(text: str) -> str:
     pairs = text.count("\r\n")
     counts = {"\n": text.count("\n") - pairs, "\r\n": pairs, "\r": text.count("\r") - pairs}
     return max(counts, key=lambda end: counts[end])
+
+
+@contextlib.contextmanager
+def open_text(path: pathlib.Path, dialect: Dialect) -> Iterator[IO[str]]:
+    """A CSV file as text: decompressed, decoded, its line ends as they are."""
+    with contextlib.closing(pa.input_stream(str(path), compression=dialect.compression)) as stream:
+        text = io.TextIOWrapper(stream, encoding=dialect.encoding, newline="")
+        yield text
+        text.detach()

@@ -10,9 +10,9 @@ import numpy as np
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.elapsed import MONTH, WEEK, Elapsed, in_own_unit
 from pipelines.tables.margins import Margin
-from pipelines.tables.reading import Source
 from pipelines.tables.rhythm import DAYS, Rhythm
 from pipelines.tables.schema import Schema
+from pipelines.tables.source import Source
 
 __all__ = ["since_others"]
 

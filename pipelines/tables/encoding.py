@@ -16,10 +16,10 @@ from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.column_learning import learn_column
 from pipelines.tables.elapsed import in_order
 from pipelines.tables.elapsed_search import since_others
-from pipelines.tables.reading import Source
 from pipelines.tables.relations import Relation
 from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Schema
+from pipelines.tables.source import Source
 
 __all__ = ["Encoding"]
 

@@ -26,8 +26,8 @@ from pipelines.tables.kinds.text import (
     find_identifier,
 )
 from pipelines.tables.number_formats import find_number_format
-from pipelines.tables.reading import Source
 from pipelines.tables.schema import KINDS, Column, Kind, Schema
+from pipelines.tables.source import Source
 
 __all__ = ["infer_schema", "read_schema"]
 

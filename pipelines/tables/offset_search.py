@@ -12,9 +12,9 @@ from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.margins import Margin
 from pipelines.tables.offsets import Offset, logarithms
-from pipelines.tables.reading import Source
 from pipelines.tables.relations import SMOOTH
 from pipelines.tables.schema import Schema
+from pipelines.tables.source import Source
 
 __all__ = ["beside_others"]
 

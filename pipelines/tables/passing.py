@@ -16,8 +16,8 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.dialect import Dialect
 from pipelines.tables.outputs import open_output
-from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
+from pipelines.tables.source import Source
 from pipelines.tables.spelling import spell
 from pipelines.tables.typed import as_frame, to_table
 from pipelines.tables.writing import writer_for

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import IO
 
 from pipelines.errors import AugmentError
+from pipelines.tables.csv_records import check_records, is_recoded, records
 from pipelines.tables.fields import record_fields
 from pipelines.tables.formulas import escape_record
-from pipelines.tables.reading import Source, check_records, is_recoded, records
+from pipelines.tables.source import Source
 
 __all__ = ["patch_records"]
 

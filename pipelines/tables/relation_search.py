@@ -13,10 +13,10 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.lookup_search import find_lookups, find_tables
 from pipelines.tables.precision import Precision
-from pipelines.tables.reading import Source
 from pipelines.tables.relations import DATE_PARTS, Relation, values_of
 from pipelines.tables.schema import Schema
 from pipelines.tables.simple_numbers import simple_numbers
+from pipelines.tables.source import Source
 from pipelines.tables.sum_search import find_sums
 
 __all__ = ["find_relations"]

@@ -20,11 +20,13 @@ import pyarrow.parquet
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import from_numpy, from_texts, scalar
 from pipelines.tables.cells import Cells
+from pipelines.tables.csv_records import check_records, is_recoded, records
 from pipelines.tables.dialect import Dialect
 from pipelines.tables.formulas import escape, escape_array, escape_record, escape_table
 from pipelines.tables.identifiers import make_identifiers
-from pipelines.tables.reading import Source, check_records, is_parquet, is_recoded, records
+from pipelines.tables.reading import is_parquet
 from pipelines.tables.schema import Column, Schema
+from pipelines.tables.source import Source
 from pipelines.tables.spelling import spell
 from pipelines.tables.typed import arrow_schema, as_frame, to_table, typed_column
 

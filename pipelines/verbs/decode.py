@@ -21,8 +21,8 @@ from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import refuse_output
 from pipelines.tables.passing import passed_cells, passed_column, write_cells
-from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
+from pipelines.tables.source import Source
 from pipelines.verbs.encode import NUMBER, PREFIX, nearest_classes
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from pipelines.tables.relations import words
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pipelines.tables.reading import Source
     from pipelines.tables.schema import Column, Kind
+    from pipelines.tables.source import Source
 
 __all__ = ["describe", "describe_data", "format_columns", "is_model"]
 

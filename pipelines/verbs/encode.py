@@ -23,9 +23,9 @@ from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import refuse_output
 from pipelines.tables.passing import passed_cells, passed_column, spelled_levels, write_cells
-from pipelines.tables.reading import Source
 from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Column
+from pipelines.tables.source import Source
 
 if TYPE_CHECKING:
     import pandas as pd

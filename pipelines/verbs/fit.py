@@ -33,9 +33,9 @@ from pipelines.tables.fulfilment import keep_attainable
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.offset_search import beside_others
 from pipelines.tables.outputs import refuse_existing
-from pipelines.tables.reading import Source
 from pipelines.tables.relation_search import find_relations
 from pipelines.tables.schema import Kind, Schema
+from pipelines.tables.source import Source
 from pipelines.training_set import TrainingSet
 
 if TYPE_CHECKING:

@@ -28,8 +28,9 @@ from pipelines.tables.cells import Cells
 from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.parsing import numbers, plain
-from pipelines.tables.reading import Source, is_parquet
+from pipelines.tables.reading import is_parquet
 from pipelines.tables.schema import Schema
+from pipelines.tables.source import Source
 from pipelines.tables.typed import as_frame, typed_column
 from pipelines.tables.writing import (
     CsvWriter,

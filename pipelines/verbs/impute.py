@@ -27,10 +27,11 @@ from pipelines.tables.formulas import escaping
 from pipelines.tables.outputs import open_output, refuse_output
 from pipelines.tables.passing import spelled_levels
 from pipelines.tables.patching import patch_records
-from pipelines.tables.reading import Source, is_parquet
+from pipelines.tables.reading import is_parquet
 from pipelines.tables.relation_solving import following, solved
 from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Column
+from pipelines.tables.source import Source
 from pipelines.tables.typed import typed_column
 from pipelines.tables.writing import csv_field, write_typed
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.model_file import ModelFile
     from pipelines.reporting.latent import Latents
     from pipelines.reporting.page import Section
-    from pipelines.tables.reading import Source
+    from pipelines.tables.source import Source
 
 __all__ = ["default_output", "report", "tables_for"]
 

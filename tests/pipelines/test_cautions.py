@@ -8,7 +8,7 @@ from pipelines.tables.cautions import mostly_other, rare_values
 from pipelines.tables.dialect import Dialect
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.inference import infer_schema
-from pipelines.tables.reading import Source
+from pipelines.tables.source import Source
 
 
 def encoded(columns, target=None, **kinds):

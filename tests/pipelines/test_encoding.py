@@ -12,8 +12,8 @@ from pipelines.tables.bounds import are_inside
 from pipelines.tables.cells import OTHER
 from pipelines.tables.dialect import MISSING, Dialect
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column, Schema
+from pipelines.tables.source import Source
 from pipelines.tables.spelling import spell
 
 N = 2000

@@ -15,8 +15,9 @@ from pipelines import AugmentError, UsageError
 from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.identifiers import make_identifiers
 from pipelines.tables.inference import infer_schema, read_schema
-from pipelines.tables.reading import Source, read_source
+from pipelines.tables.reading import read_source
 from pipelines.tables.schema import Column, Schema
+from pipelines.tables.source import Source
 from pipelines.tables.spelling import spell
 
 

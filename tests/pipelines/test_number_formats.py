@@ -13,8 +13,8 @@ from pipelines.tables.dialect import Dialect
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.number_formats import bare_numbers, find_number_format, with_marks
 from pipelines.tables.parsing import numbers
-from pipelines.tables.reading import Source
 from pipelines.tables.schema import Column
+from pipelines.tables.source import Source
 from pipelines.tables.spelling import parse, spell
 
 FORMATS = ["-${,}", "{..} €", "(${,})", "$({,})", "({,}) €;- €", "\u2212{.} €", "{ }%", "{}"]

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from pipelines import AugmentError, UsageError
+from pipelines.tables.csv_records import records
 from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.reading import is_parquet, read_source, records
+from pipelines.tables.reading import is_parquet, read_source
 
 BOM = b"\xef\xbb\xbf"
 

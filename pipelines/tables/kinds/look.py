@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from pipelines.tables.number_formats import bare_numbers
 from pipelines.tables.parsing import bare_text, is_null_value, plain
-from pipelines.tables.reading import Source
+from pipelines.tables.source import Source
 
 __all__ = ["MIN_ROWS", "Look", "UnfitError", "count_of", "drop_it", "is_binary", "look_at", "quote", "say"]
 
