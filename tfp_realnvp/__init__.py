@@ -22,6 +22,8 @@ from tfp_realnvp.bijectors import (
 from tfp_realnvp.binding import given
 from tfp_realnvp.checkpoints import CheckpointError
 from tfp_realnvp.conditioners import Conditioner, conv_resnet, mlp, residual_mlp
+from tfp_realnvp.config_reading import from_config
+from tfp_realnvp.config_writing import to_config
 from tfp_realnvp.contexts import ClassContext, Context, FeatureContext
 from tfp_realnvp.distributions import AutoregressiveCategorical, Flow, Mixed, gaussian_mixture, image_real_nvp, real_nvp
 from tfp_realnvp.divergence import DivergenceError
@@ -31,7 +33,8 @@ from tfp_realnvp.likelihood_model import LikelihoodModel
 from tfp_realnvp.masks import Mask, alternating_mask, channel_mask, checkerboard_mask, half_mask, random_mask
 from tfp_realnvp.parents import strong_parents
 from tfp_realnvp.saved_model import export_saved_model
-from tfp_realnvp.saving import LoadError, from_config, load, save, to_config
+from tfp_realnvp.saved_parts import LoadError
+from tfp_realnvp.saving import load, save
 from tfp_realnvp.training import fit, is_worth_compiling
 
 __all__ = [
