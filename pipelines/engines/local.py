@@ -34,8 +34,10 @@ _LEAST_SHARE = 1 / 32
 _PROPOSALS = 8
 # Columns of numbers in all blocks made at a time: two of 500 each took 3.9 GB.
 _MAX_COLUMNS = 1_000
-# Rows with a number beyond what was seen, or that no relation can hold in, are drawn again, up to so often, and not any
-# more if of so many rows fewer than this share were right.
+# Rows with a number beyond what was seen, or that no relation can hold in, are drawn again. First their numbers, so
+# many times in one round and the next: else there would be fewer rows of the classes in which this is frequent.
+_TRIES = (1, 4, 16)
+# Then whole rows, up to so often, and not any more if of so many rows fewer than this share were right.
 _MAX_ROUNDS = 200
 _TRIAL_ROWS, _LEAST_RIGHT = 8 * BLOCK_ROWS, 0.005
 # Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
@@ -206,10 +208,6 @@ class Sampler:
         encoding = self._model.encoding
         given = {encoding.discrete[place].name: value for place, value in self._given.items()}
 
-        def drawn(rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
-            classes, scores = self.draw(rng, rows, even=even)
-            return fulfilment.reconciled(encoding, classes, encoding.calibrated(scores))
-
         def settled(cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], np.ndarray]:
             """The cells as the relations have them, and which rows are within what was seen and as given."""
             found, is_right = fulfilment.related(encoding, cells)
@@ -219,7 +217,7 @@ class Sampler:
             return found, is_right
 
         rng = generator(seed, number)
-        classes, scores = drawn(BLOCK_ROWS, even=self._even)
+        classes, scores = self._drawn(rng, BLOCK_ROWS, even=self._even)
         cells = encoding.decode(classes, scores)
         if are_inside(encoding, cells).mean() < _LEAST_INSIDE:
             nearest, moved = bounded(encoding, cells)
@@ -227,20 +225,33 @@ class Sampler:
                 nearest, _ = fulfilment.related(encoding, nearest, skip=given)
                 return {name: part.between(0, rows) for name, part in nearest.items()}
         cells, is_right = settled(cells)
-        tried = found = rounds = 0
-        while len(outside := np.flatnonzero(~is_right)):
-            if rounds == _MAX_ROUNDS or (tried >= _TRIAL_ROWS and found < _LEAST_RIGHT * tried):
-                raise self._hopeless()
-            share = max(found / tried, _LEAST_RIGHT) if tried else 1.0
-            again = max(64, math.ceil(len(outside) / share))  # a shape of its own costs the graph a new plan
-            new_classes, new_scores = drawn(min(1 << (again - 1).bit_length(), BLOCK_ROWS))
-            _, is_good = settled(encoding.decode(new_classes, new_scores))
-            rounds, tried, found = rounds + 1, tried + len(is_good), found + int(is_good.sum())
-            good = np.flatnonzero(is_good)[: len(outside)]
-            classes[outside[: len(good)]] = new_classes[good]
-            scores[outside[: len(good)]] = new_scores[good]
+        tried = found = 0
+        for again in range(_MAX_ROUNDS):
+            outside = np.flatnonzero(~is_right)
+            if not len(outside):
+                return {name: part.between(0, rows) for name, part in cells.items()}
+            is_kept = again < len(_TRIES)
+            if not is_kept and tried >= _TRIAL_ROWS and found < _LEAST_RIGHT * tried:
+                break
+            tries = _TRIES[again] if is_kept else 1 / max(found / tried, _LEAST_RIGHT) if tried else 1
+            wanted = max(64, math.ceil(tries * len(outside)))  # a shape of its own costs the graph a new plan
+            places = np.resize(outside, min(1 << (wanted - 1).bit_length(), BLOCK_ROWS))
+            new = self._drawn(rng, len(places), classes[places] if is_kept else None)
+            good = np.flatnonzero(settled(encoding.decode(*new))[1])
+            if not is_kept:
+                tried, found = tried + len(places), found + len(good)
+            filled, first = np.unique(places[good], return_index=True)
+            classes[filled], scores[filled] = (part[good[first]] for part in new)
             cells, is_right = settled(encoding.decode(classes, scores))
-        return {name: part.between(0, rows) for name, part in cells.items()}
+        raise self._hopeless()
+
+    def _drawn(
+        self, rng: np.random.Generator, rows: int, classes: np.ndarray | None = None, *, even: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What `draw` returns, with the table's margins and relations."""
+        encoding = self._model.encoding
+        classes, scores = self.draw(rng, rows, classes, even=even)
+        return fulfilment.reconciled(encoding, classes, encoding.calibrated(scores))
 
     def _hopeless(self) -> AugmentError:
         """The error that hardly a row is right."""
@@ -249,23 +260,28 @@ class Sampler:
             return unlikely(names)
         return AugmentError(f"{self._model.path} gives values out of all range; its training went wrong. Fit it again.")
 
-    def draw(self, rng: np.random.Generator, rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def draw(
+        self, rng: np.random.Generator, rows: int, classes: np.ndarray | None = None, *, even: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for.
 
         Args:
             rng: Where they come from.
             rows: How many, at most `BLOCK_ROWS`.
+            classes: Those whose scores are drawn. Default: they are drawn as well.
             even: Whether they are evenly spread.
         """
-        num_uniforms = 0 if self._given else len(self._model.encoding.num_classes)
+        has_uniforms = classes is None and not self._given
+        num_uniforms = len(self._model.encoding.num_classes) if has_uniforms else 0
         uniforms, noise = evenly.draw(rng, rows, num_uniforms, self._columns, even=even)
-        classes = np.empty((rows, 0), np.int32)
-        if self._proposing is not None:
-            classes = self._proposed(rng, rows, *self._proposing)
-        elif self._given:
-            classes = self._waited_for(rng, rows, even=even)
-        elif self._discrete is not None:
-            (classes,) = self._discrete(uniforms=uniforms)
+        if classes is None:
+            classes = np.empty((rows, 0), np.int32)
+            if self._proposing is not None:
+                classes = self._proposed(rng, rows, *self._proposing)
+            elif self._given:
+                classes = self._waited_for(rng, rows, even=even)
+            elif self._discrete is not None:
+                (classes,) = self._discrete(uniforms=uniforms)
         return classes, self._decoder(classes, noise)
 
     def _matching(self, rng: np.random.Generator, rows: int, *, even: bool) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 COMMANDS = (
     "accuracy",
+    "again",
     "cluster",
     "conditions",
     "density",

@@ -1,5 +1,6 @@
 """Blocks of rows depend on seed and number alone, and the graphs in a model file say what its TFP distribution says."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -135,6 +136,27 @@ def test_no_number_lies_beyond_what_was_seen(model):
             is_number = np.ones(BLOCK_ROWS, bool) if cells.codes is None else cells.codes == column.levels.index(None)
             found = cells.values[is_number]
             assert column.margin.low <= found.min() <= found.max() <= column.margin.high
+
+
+def test_rows_that_are_drawn_again_keep_their_classes(visits_model):
+    """Else those would be rare in which numbers are often beyond what was seen: here members, who stay for longer."""
+    model = read_model(visits_model)
+    high = 18.0
+    columns = [
+        dataclasses.replace(c, margin=dataclasses.replace(c.margin, high=high)) if c.name == "nights" else c
+        for c in model.encoding.columns
+    ]
+    narrow = dataclasses.replace(model, encoding=dataclasses.replace(model.encoding, columns=tuple(columns)))
+    sampler = Sampler(narrow)
+    drawn, scores = sampler.draw(generator(0, 0), BLOCK_ROWS, even=True)
+    nights = narrow.encoding.decode(drawn, narrow.encoding.calibrated(scores))["nights"].values
+    member = [column.name for column in narrow.encoding.discrete].index("member")
+    is_beyond, is_member = nights > high, drawn[:, member] == 1
+    assert is_beyond[is_member].mean() > 1.5 * is_beyond[~is_member].mean() > 0
+    cells = sampler.block(0, 0)
+    assert cells["nights"].values.max() <= high
+    for place, column in enumerate(narrow.encoding.discrete):
+        np.testing.assert_array_equal(cells[column.name].codes, drawn[:, place])
 
 
 @pytest.fixture(params=["waited for", "proposed"])
