@@ -22,9 +22,9 @@ from pipelines.tables.unseen import unseen_shares
 
 __all__ = ["learn_column"]
 
-# Categories beyond so many, or of fewer rows, are one class.
-_MAX_CATEGORIES = 200
+# Categories of fewer rows are one class, and but for the first ones those of a smaller share of the rows.
 _MIN_CATEGORY_ROWS = 2
+_FIRST_CATEGORIES, _LEAST_SHARE = 200, 1 / 20_000
 
 
 def learn_column(
@@ -33,6 +33,7 @@ def learn_column(
     source: Source,
     rng: np.random.Generator,
     *,
+    max_categories: int = _FIRST_CATEGORIES,
     keep_rare: bool = False,
     may_have_endings: bool = True,
 ) -> ColumnEncoding:
@@ -43,6 +44,7 @@ def learn_column(
         cells: Its cells.
         source: The table it is of.
         rng: Where the places within the cells of a lattice come from.
+        max_categories: Those beyond so many, the most frequent first, are one class.
         keep_rare: Whether categories of a single row are kept.
         may_have_endings: Whether last digits that come again are told apart.
     """
@@ -51,7 +53,7 @@ def learn_column(
     lost = [code for code in range(len(spelled)) if (missing == code).any()]
     gone = [spelled[code] for code in lost]
     if column.is_categorical:
-        return _categories(column, cells, source, gone, 1 if keep_rare else _MIN_CATEGORY_ROWS)
+        return _categories(column, cells, source, gone, max_categories, 1 if keep_rare else _MIN_CATEGORY_ROWS)
     numbers = parsing.numbers(cells, column, source.dialect, source.name, source.row_numbers)
     present = numbers[~np.isnan(numbers)]
     distinct, counts = np.unique(present, return_counts=True)
@@ -92,8 +94,10 @@ def learn_column(
     )
 
 
-def _categories(column: Column, cells: Any, source: Source, gone: Sequence[str], min_rows: int) -> ColumnEncoding:
-    """The categories of a column; those of fewer rows than `min_rows` are one, and so are more than can be told."""
+def _categories(
+    column: Column, cells: Any, source: Source, gone: Sequence[str], most: int, min_rows: int
+) -> ColumnEncoding:
+    """The categories of a column; those beyond so many, and of fewer rows than `min_rows`, are one."""
     texts = parsing.texts(cells, column, source.dialect)
     counted = texts.value_counts()
     names = counted.field("values").to_pylist()
@@ -101,8 +105,9 @@ def _categories(column: Column, cells: Any, source: Source, gone: Sequence[str],
     found = sorted(
         ((-int(count), name) for name, count in zip(names, counts, strict=True) if name is not None),
     )
-    kept = [name for count, name in found[:_MAX_CATEGORIES] if -count >= min_rows]
-    if len(found) - len(kept) <= 1 and len(found) <= _MAX_CATEGORIES:
+    least = [min_rows] * _FIRST_CATEGORIES + [max(min_rows, _LEAST_SHARE * len(texts))] * (most - _FIRST_CATEGORIES)
+    kept = [name for (count, name), rows in zip(found, least, strict=False) if -count >= rows]
+    if len(found) - len(kept) <= 1 and len(found) <= most:
         kept = [name for _, name in found]
     others = len(found) - len(kept)
     if column.levels:

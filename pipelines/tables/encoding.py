@@ -23,6 +23,9 @@ from pipelines.tables.source import Source
 
 __all__ = ["Encoding"]
 
+# As many categories are told apart in all columns together, if they are evenly shared, in one at least and at most.
+_MAX_CATEGORIES, _CATEGORIES_OF_A_COLUMN = 10_000, (200, 2_000)
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
@@ -40,8 +43,17 @@ class Encoding:
     @classmethod
     def learn(cls, source: Source, schema: Schema, rng: np.random.Generator, *, target: str | None = None) -> Encoding:
         """Learns from a table; the rare categories of its `target` are not merged."""
+        num_categorical = sum(column.is_categorical for column in schema.modelled)
+        most = int(np.clip(_MAX_CATEGORIES // max(1, num_categorical), *_CATEGORIES_OF_A_COLUMN))
         columns = tuple(
-            learn_column(column, source.table.column(column.name), source, rng, keep_rare=column.name == target)
+            learn_column(
+                column,
+                source.table.column(column.name),
+                source,
+                rng,
+                max_categories=most,
+                keep_rare=column.name == target,
+            )
             for column in schema.modelled
         )
         return cls(since_others(columns, source, schema, rng))

@@ -10,6 +10,7 @@ BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 COMMANDS = (
     "accuracy",
     "again",
+    "categories",
     "cluster",
     "conditions",
     "density",
