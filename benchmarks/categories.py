@@ -43,9 +43,9 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
     """The figures of rows with few categories and with more."""
     meta = json.loads((folder / "meta.json").read_text())
     lines = []
-    for kind, most in (("200", (200, 200)), ("more", encoding._CATEGORIES_OF_A_COLUMN)):
+    for kind, most in (("200", lambda *_: 200), ("more", encoding._most_categories)):
         model, start = home / f"{folder.name}_{kind}.augment", time.monotonic()
-        with mock.patch.object(encoding, "_CATEGORIES_OF_A_COLUMN", most):
+        with mock.patch.object(encoding, "_most_categories", most):
             result = pipelines.fit(
                 folder / "train.csv", model=model, target=meta["target"], max_time=options.max_time, seed=0
             )
@@ -54,7 +54,7 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
         seconds = [f"{seconds:.0f}" for seconds in (fitted - start, time.monotonic() - fitted)]
         figures = scored.mean_figures(options.score, folder, model, result.rows, DRAWS)
         new = pd.read_csv(model.with_suffix(".csv"), dtype=str, keep_default_na=False)
-        others = f"{100 * np.mean(new[meta['categorical']] == OTHER):.1f}"
+        others = f"{100 * np.mean(new[new.columns.intersection(meta['categorical'])] == OTHER):.1f}"
         lines.append([folder.name, kind, *seconds, f"{result.log_likelihood:.2f}", others, *figures])
     return lines
 

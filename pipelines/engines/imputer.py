@@ -39,7 +39,7 @@ class _State:
         classes: int32 `[n, C]`.
         scores: float32 `[n, D]`.
         hidden: bool `[n, P]`: the cells that are not known, by column, then by phase of a rhythm.
-        mass: For each column with classes, float64 `[n, K]`: the mean probability of each class.
+        mass: For each column with classes, float32 `[n, K]`: the mean probability of each class.
         total: For each column with numbers, float64 `[n]`: the sum of the number times its probability, and of that.
     """
 
@@ -138,7 +138,7 @@ class Imputer:
             repeated = np.repeat(chosen, chains)
             state = _State(rows.classes[repeated], rows.scores[repeated], hidden[repeated], [], [])
             for column, allowed in zip(self._columns, self._allowed, strict=True):
-                state.mass.append(np.zeros((len(repeated), len(allowed))) if column.is_discrete else None)
+                state.mass.append(np.zeros((len(repeated), len(allowed)), np.float32) if column.is_discrete else None)
                 state.total.append(np.zeros((2, len(repeated))) if column.margin is not None else None)
             self._start(state, rng)
             for sweep in range(sweeps):

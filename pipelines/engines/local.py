@@ -16,6 +16,7 @@ import numpy as np
 from pipelines.archive import Archive
 from pipelines.engines import evenly
 from pipelines.engines.apart import ApartError, Process, RuntimeApart
+from pipelines.engines.block_rows import BlockRows
 from pipelines.engines.origins import origins, unlikely
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
@@ -23,10 +24,9 @@ from pipelines.errors import AugmentError, library_message
 from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
 from pipelines.tables import fulfilment
-from pipelines.tables.bounds import are_inside, bounded
 from pipelines.tables.cells import Cells
 
-__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "generator", "new_blocks"]
+__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "at_once", "generator", "new_blocks"]
 
 BLOCK_ROWS = evenly.MAX_ROWS
 # Given classes that fewer rows have than this share are not waited for: each row is one of so many proposals.
@@ -36,15 +36,10 @@ _PROPOSALS = 8
 _MAX_COLUMNS = 1_000
 # Rows with a number beyond what was seen, or that no relation can hold in, are drawn again. First their numbers, so
 # many times in one round and the next: else there would be fewer rows of the classes in which this is frequent.
-_TRIES = (1, 4, 16)
+_TRIES, _LEAST_MENDED = (1, 4, 16), 0.1  # a share of them
 # Then whole rows, up to so often, and not any more if of so many rows fewer than this share were right.
 _MAX_ROUNDS = 200
 _TRIAL_ROWS, _LEAST_RIGHT = 8 * BLOCK_ROWS, 0.005
-# Of many columns, hardly a row is within what was seen in all of them, though hardly a number is beyond. If fewer rows
-# are, numbers are moved instead, if they are few. They go to the least or greatest number that was seen, which in a
-# short table has the probability of all beyond it.
-_LEAST_INSIDE = 0.1
-_MAX_MOVED = 0.05
 
 
 class Graph:
@@ -127,6 +122,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def at_once(rows: int) -> int:
+    """Returns so many rows or a few more, of a block at most: each number of rows costs the graphs a new plan."""
+    return min(1 << (max(64, rows) - 1).bit_length(), BLOCK_ROWS)
+
+
 def generator(seed: int, block: int) -> np.random.Generator:
     """Returns the random numbers of a block.
 
@@ -172,6 +172,7 @@ class Sampler:
             again, and classes beside given ones that few rows have, are independent.
         share: That of the rows which have all given classes, if it is known. Default: measured, with numbers that are
             the same for all seeds.
+        block_rows: Rows of a block.
 
     Attributes:
         share: The same, or 1 if none are given.
@@ -185,8 +186,9 @@ class Sampler:
         *,
         even: bool = True,
         share: float | None = None,
+        block_rows: int = BLOCK_ROWS,
     ) -> None:
-        self._even = even
+        self._even, self._block_rows = even, block_rows
         self._model, self._columns = model, len(model.encoding.continuous)
         self._decoder = Decoder(model, threads)
         self._given = dict(given or {})
@@ -203,55 +205,28 @@ class Sampler:
                 names = "discrete_sampler_given.tflite", "discrete_scorer.tflite"
                 self._proposing = Graph(model, names[0], threads), Graph(model, names[1], threads)
 
-    def block(self, seed: int, number: int, rows: int = BLOCK_ROWS) -> dict[str, Cells]:
+    def block(self, seed: int, number: int, rows: int | None = None) -> dict[str, Cells]:
         """Returns the cells of the first `rows` rows of a block by their column; they do not depend on `rows`."""
-        encoding = self._model.encoding
+        encoding, rng = self._model.encoding, generator(seed, number)
+        rows = self._block_rows if rows is None else rows
         given = {encoding.discrete[place].name: value for place, value in self._given.items()}
-
-        def settled(cells: Mapping[str, Cells]) -> tuple[dict[str, Cells], np.ndarray]:
-            """The cells as the relations have them, and which rows are within what was seen and as given."""
-            found, is_right = fulfilment.related(encoding, cells)
-            is_right &= are_inside(encoding, found)
-            for name, value in given.items():  # another may follow from the rest of the row
-                is_right &= found[name].codes == value
-            return found, is_right
-
-        rng = generator(seed, number)
-        classes, scores = self._drawn(rng, BLOCK_ROWS, even=self._even)
-        cells = encoding.decode(classes, scores)
-        if are_inside(encoding, cells).mean() < _LEAST_INSIDE:
-            nearest, moved = bounded(encoding, cells)
-            if moved < _MAX_MOVED:
-                nearest, _ = fulfilment.related(encoding, nearest, skip=given)
-                return {name: part.between(0, rows) for name, part in nearest.items()}
-        cells, is_right = settled(cells)
-        tried = found = 0
-        for again in range(_MAX_ROUNDS):
-            outside = np.flatnonzero(~is_right)
-            if not len(outside):
-                return {name: part.between(0, rows) for name, part in cells.items()}
-            is_kept = again < len(_TRIES)
-            if not is_kept and tried >= _TRIAL_ROWS and found < _LEAST_RIGHT * tried:
+        classes, scores = self.draw(rng, self._block_rows, even=self._even)
+        block = BlockRows(encoding, given, classes.copy(), scores)
+        for times in _TRIES if self._columns else ():
+            if not len(wrong := block.wrong):
                 break
-            tries = _TRIES[again] if is_kept else 1 / max(found / tried, _LEAST_RIGHT) if tried else 1
-            wanted = max(64, math.ceil(tries * len(outside)))  # a shape of its own costs the graph a new plan
-            places = np.resize(outside, min(1 << (wanted - 1).bit_length(), BLOCK_ROWS))
-            new = self._drawn(rng, len(places), classes[places] if is_kept else None)
-            good = np.flatnonzero(settled(encoding.decode(*new))[1])
-            if not is_kept:
-                tried, found = tried + len(places), found + len(good)
-            filled, first = np.unique(places[good], return_index=True)
-            classes[filled], scores[filled] = (part[good[first]] for part in new)
-            cells, is_right = settled(encoding.decode(classes, scores))
-        raise self._hopeless()
-
-    def _drawn(
-        self, rng: np.random.Generator, rows: int, classes: np.ndarray | None = None, *, even: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What `draw` returns, with the table's margins and relations."""
-        encoding = self._model.encoding
-        classes, scores = self.draw(rng, rows, classes, even=even)
-        return fulfilment.reconciled(encoding, classes, encoding.calibrated(scores))
+            places = np.resize(wrong, at_once(times * len(wrong)))
+            block.exchange(classes[places], self.scores(rng, classes[places]), places)
+            if block.is_right[wrong].mean() < _LEAST_MENDED:  # it is the classes of the others that are not right
+                break
+        tried = found = rounds = 0
+        while missing := len(block.wrong):
+            if rounds == _MAX_ROUNDS or (tried >= _TRIAL_ROWS and found < _LEAST_RIGHT * tried):
+                raise self._hopeless()
+            again = at_once(math.ceil(missing / max(found / tried, _LEAST_RIGHT) if tried else missing))
+            found += block.exchange(*self.draw(rng, again))
+            rounds, tried = rounds + 1, tried + again
+        return {name: part.between(0, rows) for name, part in block.cells.items()}
 
     def _hopeless(self) -> AugmentError:
         """The error that hardly a row is right."""
@@ -260,29 +235,29 @@ class Sampler:
             return unlikely(names)
         return AugmentError(f"{self._model.path} gives values out of all range; its training went wrong. Fit it again.")
 
-    def draw(
-        self, rng: np.random.Generator, rows: int, classes: np.ndarray | None = None, *, even: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, rng: np.random.Generator, rows: int, *, even: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Returns classes int32 `[rows, C]` and scores float32 `[rows, D]`, whatever numbers they stand for.
 
         Args:
             rng: Where they come from.
             rows: How many, at most `BLOCK_ROWS`.
-            classes: Those whose scores are drawn. Default: they are drawn as well.
             even: Whether they are evenly spread.
         """
-        has_uniforms = classes is None and not self._given
-        num_uniforms = len(self._model.encoding.num_classes) if has_uniforms else 0
+        num_uniforms = 0 if self._given else len(self._model.encoding.num_classes)
         uniforms, noise = evenly.draw(rng, rows, num_uniforms, self._columns, even=even)
-        if classes is None:
-            classes = np.empty((rows, 0), np.int32)
-            if self._proposing is not None:
-                classes = self._proposed(rng, rows, *self._proposing)
-            elif self._given:
-                classes = self._waited_for(rng, rows, even=even)
-            elif self._discrete is not None:
-                (classes,) = self._discrete(uniforms=uniforms)
+        classes = np.empty((rows, 0), np.int32)
+        if self._proposing is not None:
+            classes = self._proposed(rng, rows, *self._proposing)
+        elif self._given:
+            classes = self._waited_for(rng, rows, even=even)
+        elif self._discrete is not None:
+            (classes,) = self._discrete(uniforms=uniforms)
         return classes, self._decoder(classes, noise)
+
+    def scores(self, rng: np.random.Generator, classes: np.ndarray) -> np.ndarray:
+        """Returns scores float32 `[n, D]` of rows of these classes, int32 `[n, C]`, which are not evenly spread."""
+        _, noise = evenly.draw(rng, len(classes), 0, self._columns, even=False)
+        return self._decoder(classes, noise)
 
     def _matching(self, rng: np.random.Generator, rows: int, *, even: bool) -> np.ndarray:
         """Those of so many drawn rows of classes that have the given ones."""
@@ -336,6 +311,7 @@ def new_blocks(
     threads: int | None = None,
     *,
     even: bool = True,
+    block_rows: int = BLOCK_ROWS,
 ) -> Generator[dict[str, Cells], None, None]:
     """Yields whole blocks of new rows in order, made by several threads.
 
@@ -350,6 +326,7 @@ def new_blocks(
         given: As for `Sampler`.
         threads: How many. Default: as many as there are cores.
         even: As for `Sampler`.
+        block_rows: As for `Sampler`.
     """
     threads = threads or _cores()
     workers = threads if count is None else min(threads, count)
@@ -358,7 +335,7 @@ def new_blocks(
     free: SimpleQueue[Sampler] = SimpleQueue()
     share = None
     for _ in range(workers):
-        sampler = Sampler(model, given, threads if workers == 1 else 1, even=even, share=share)
+        sampler = Sampler(model, given, threads if workers == 1 else 1, even=even, share=share, block_rows=block_rows)
         share = sampler.share
         free.put(sampler)
 

@@ -23,8 +23,9 @@ from pipelines.tables.source import Source
 
 __all__ = ["Encoding"]
 
-# As many categories are told apart in all columns together, if they are evenly shared, in one at least and at most.
-_MAX_CATEGORIES, _CATEGORIES_OF_A_COLUMN = 10_000, (200, 2_000)
+# So many categories of a column are told apart, and more up to so many as long as all columns together have no more
+# than so many. Pairs of columns then have tables of at most 2**20 cells, as `AutoregressiveCategorical` needs them.
+_LEAST_CATEGORIES, _MOST_CATEGORIES, _ALL_CATEGORIES = 200, 1_000, 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Encoding:
     @classmethod
     def learn(cls, source: Source, schema: Schema, rng: np.random.Generator, *, target: str | None = None) -> Encoding:
         """Learns from a table; the rare categories of its `target` are not merged."""
-        num_categorical = sum(column.is_categorical for column in schema.modelled)
-        most = int(np.clip(_MAX_CATEGORIES // max(1, num_categorical), *_CATEGORIES_OF_A_COLUMN))
+        most = _most_categories(source, schema)
         columns = tuple(
             learn_column(
                 column,
@@ -321,3 +321,15 @@ class Encoding:
                 for number, column in enumerate(columns, start=1)
             )
         )
+
+
+def _most_categories(source: Source, schema: Schema) -> int:
+    """How many categories of a column are told apart: columns of fewer leave the others room for more."""
+    counts = [len(source.table.column(column.name).unique()) for column in schema.modelled if column.is_categorical]
+    room = _ALL_CATEGORIES
+    for place, count in enumerate(sorted(counts)):
+        share = room // (len(counts) - place)
+        if count > share:
+            return int(np.clip(share, _LEAST_CATEGORIES, _MOST_CATEGORIES))
+        room -= count
+    return _MOST_CATEGORIES

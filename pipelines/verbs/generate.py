@@ -238,11 +238,14 @@ def _batches(
     """Yields the cells of new rows and their number, request after request."""
     for number, request in enumerate(requests):
         missing, drawn, fulfilled = request.rows, 0, 0
-        count = None if request.conditions else -(-missing // local.BLOCK_ROWS)
-        blocks = local.new_blocks(model, seed, number * _BLOCKS_PER_REQUEST, count, request.given, even=even)
+        # Of many classes each is often asked for by a few rows only.
+        size = local.BLOCK_ROWS if request.conditions or len(requests) == 1 else local.at_once(missing)
+        count = None if request.conditions else -(-missing // size)
+        first = number * _BLOCKS_PER_REQUEST
+        blocks = local.new_blocks(model, seed, first, count, request.given, even=even, block_rows=size)
         with contextlib.closing(blocks):
             while missing:
-                rows = local.BLOCK_ROWS if request.conditions else min(missing, local.BLOCK_ROWS)
+                rows = size if request.conditions else min(missing, size)
                 cells = {name: part.between(0, rows) for name, part in next(blocks).items()}
                 drawn += rows
                 right = np.flatnonzero(all_hold(request.conditions, cells, rows))

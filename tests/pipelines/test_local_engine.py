@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipelines import AugmentError
-from pipelines.engines import evenly, local
+from pipelines.engines import block_rows, evenly, local
 from pipelines.engines.local import BLOCK_ROWS, Decoder, Sampler, Scorer, generator
 from pipelines.model_file import read_model
 
@@ -157,6 +157,59 @@ def test_rows_that_are_drawn_again_keep_their_classes(visits_model):
     assert cells["nights"].values.max() <= high
     for place, column in enumerate(narrow.encoding.discrete):
         np.testing.assert_array_equal(cells[column.name].codes, drawn[:, place])
+
+
+def test_rows_whose_classes_are_never_right_are_drawn_again_whole(visits_model, monkeypatch):
+    model = read_model(visits_model)
+    member = [column.name for column in model.encoding.discrete].index("member")
+    sampler = Sampler(model)
+    drawn, _ = sampler.draw(generator(0, 0), BLOCK_ROWS, even=True)
+    monkeypatch.setattr(block_rows, "are_inside", lambda _, cells: cells["member"].codes != 1)
+    kept = []
+    scores = Sampler.scores
+    monkeypatch.setattr(
+        Sampler, "scores", lambda self, rng, classes: kept.append(len(classes)) or scores(self, rng, classes)
+    )
+    cells = sampler.block(0, 0)
+    assert (cells["member"].codes != 1).all()
+    was_right = drawn[:, member] != 1
+    for place, column in enumerate(model.encoding.discrete):
+        np.testing.assert_array_equal(cells[column.name].codes[was_right], drawn[was_right, place])
+    assert len(kept) == 1  # it is given up at once to draw other numbers for them
+
+
+def test_new_rows_go_to_their_places_or_to_any(visits_model):
+    model = read_model(visits_model)
+    sampler = Sampler(model)
+    classes, scores = sampler.draw(generator(0, 0), 6)
+    new = np.zeros((6, classes.shape[1]), np.int32)
+    new[:, 0] = np.arange(6) % 5
+    new_scores = np.zeros((6, scores.shape[1]), np.float32)
+    new_scores[[0, 3]] = 30.0  # far out, so not right
+
+    def block():
+        rows = block_rows.BlockRows(model.encoding, {}, classes.copy(), np.zeros_like(scores))
+        rows.is_right[[1, 4]] = False
+        return rows
+
+    name = model.encoding.discrete[0].name
+    rows = block()
+    assert rows.exchange(new, new_scores, np.array([1, 4, 1, 4, 1, 4])) == 4
+    assert rows.cells[name].codes[[1, 4]].tolist() == [2, 1]  # the first right ones of 0, 2, 4 and 1, 3, 0
+    rows = block()
+    assert rows.exchange(new, new_scores) == 4
+    assert rows.cells[name].codes[[1, 4]].tolist() == [1, 2]
+    assert not len(rows.wrong)
+    assert rows.cells[name].codes[[0, 2, 3, 5]].tolist() == classes[[0, 2, 3, 5], 0].tolist()
+
+
+@pytest.mark.parametrize("rows", [64, 256])
+def test_blocks_may_have_fewer_rows(visits_model, rows):
+    model = read_model(visits_model)
+    one, two = local.new_blocks(model, 0, 0, 2, {0: 2}, block_rows=rows)
+    for cells in (one, two):
+        assert {len(part) for part in cells.values()} == {rows}
+        assert (cells[model.encoding.discrete[0].name].codes == 2).all()
 
 
 @pytest.fixture(params=["waited for", "proposed"])

@@ -34,7 +34,7 @@ def test_couplings_of_few_rows_are_small_and_held_back():
 
 def test_couplings_of_many_numbers_in_few_rows_are_held_back_more():
     assert [Recipe.for_table(4_000, [3], numbers).weight_decay for numbers in (10, 20, 40, 80)] == [1, 2, 4, 4]
-    assert [Recipe.for_table(rows, [3], 40).weight_decay for rows in (1_000, 2_000, 5_000, 5_001)] == [5, 4, 3.2, 1]
+    assert [Recipe.for_table(rows, [3], 40).weight_decay for rows in (2_000, 5_000, 5_001)] == [2.5, 3.2, 1]
 
 
 def test_splines_are_finer_where_there_are_rows_to_learn_them_from():
