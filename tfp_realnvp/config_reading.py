@@ -54,7 +54,7 @@ def from_config(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
 
 
 class _Reader:
-    """JSON values to objects. Only the classes and functions named above are ever called.
+    """JSON values to objects. Only the classes and functions in `saved_parts.py` are ever called.
 
     Nothing is built that is larger than the tensors that are there for it: a size is only a number.
     """
