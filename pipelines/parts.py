@@ -278,9 +278,16 @@ class RowParts:
         plan = self.plan
         given, _ = split_conditions(parse_conditions(plan.where, model), model)
         first, left = number * plan.part_rows, plan.rows_of(number)
-        count = -(-left // local.BLOCK_ROWS)
+        size = local.block_rows_for(plan.rows, given)
         blocks = local.new_blocks(
-            model, plan.seed, first // local.BLOCK_ROWS, count, given, threads, even=not plan.independent
+            model,
+            plan.seed,
+            first // size,
+            -(-left // size),
+            given,
+            threads,
+            even=not plan.independent,
+            block_rows=size,
         )
         name = plan.name(number)
         with self.folder.making(name) as path:
@@ -288,7 +295,7 @@ class RowParts:
                 dialect = escaping(model.dialect, path) if plan.escape_formulas else model.dialect
                 writer = writer_for(path, file, model.schema, dialect, seed=plan.seed)
                 for cells in blocks:
-                    rows = min(left, local.BLOCK_ROWS)
+                    rows = min(left, size)
                     writer.write({name: part.between(0, rows) for name, part in cells.items()}, first, rows)
                     first, left = first + rows, left - rows
                     if on_progress is not None:

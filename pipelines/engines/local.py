@@ -26,7 +26,7 @@ from pipelines.native_logs import quiet_native_logs
 from pipelines.tables import fulfilment
 from pipelines.tables.cells import Cells
 
-__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "at_once", "generator", "new_blocks"]
+__all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "block_rows_for", "generator", "new_blocks"]
 
 BLOCK_ROWS = evenly.MAX_ROWS
 # Given classes that fewer rows have than this share are not waited for: each row is one of so many proposals.
@@ -122,9 +122,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def at_once(rows: int) -> int:
-    """Returns so many rows or a few more, of a block at most: each number of rows costs the graphs a new plan."""
+def _at_once(rows: int) -> int:
+    """So many rows or a few more, of a block at most: each number of rows costs the graphs a new plan."""
     return min(1 << (max(64, rows) - 1).bit_length(), BLOCK_ROWS)
+
+
+def block_rows_for(rows: int, given: Mapping[int, int]) -> int:
+    """Returns how large the blocks of so many rows are: of given classes, which take their time, as small as may be."""
+    return _at_once(rows) if given else BLOCK_ROWS
 
 
 def generator(seed: int, block: int) -> np.random.Generator:
@@ -215,7 +220,7 @@ class Sampler:
         for times in _TRIES if self._columns else ():
             if not len(wrong := block.wrong):
                 break
-            places = np.resize(wrong, at_once(times * len(wrong)))
+            places = np.resize(wrong, _at_once(times * len(wrong)))
             block.exchange(classes[places], self.scores(rng, classes[places]), places)
             if block.is_right[wrong].mean() < _LEAST_MENDED:  # it is the classes of the others that are not right
                 break
@@ -223,7 +228,7 @@ class Sampler:
         while missing := len(block.wrong):
             if rounds == _MAX_ROUNDS or (tried >= _TRIAL_ROWS and found < _LEAST_RIGHT * tried):
                 raise self._hopeless()
-            again = at_once(math.ceil(missing / max(found / tried, _LEAST_RIGHT) if tried else missing))
+            again = _at_once(math.ceil(missing / max(found / tried, _LEAST_RIGHT) if tried else missing))
             found += block.exchange(*self.draw(rng, again))
             rounds, tried = rounds + 1, tried + again
         return {name: part.between(0, rows) for name, part in block.cells.items()}

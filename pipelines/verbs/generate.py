@@ -238,8 +238,7 @@ def _batches(
     """Yields the cells of new rows and their number, request after request."""
     for number, request in enumerate(requests):
         missing, drawn, fulfilled = request.rows, 0, 0
-        # Of many classes each is often asked for by a few rows only.
-        size = local.BLOCK_ROWS if request.conditions or len(requests) == 1 else local.at_once(missing)
+        size = local.BLOCK_ROWS if request.conditions else local.block_rows_for(missing, request.given)
         count = None if request.conditions else -(-missing // size)
         first = number * _BLOCKS_PER_REQUEST
         blocks = local.new_blocks(model, seed, first, count, request.given, even=even, block_rows=size)

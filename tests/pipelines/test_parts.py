@@ -73,12 +73,14 @@ def test_parts_one_after_another_are_one_output(request, model, independent, tar
     assert (made.rows, made.parts, made.parts_kept, made.seed) == (N, 3, 0, 1)
 
 
-def test_parts_of_given_conditions_are_one_output_too(visits_model, target, tmp_path):
+@pytest.mark.parametrize(("rows", "names"), [(N, NAMES), (1_000, NAMES[:1])])
+def test_parts_of_given_conditions_are_one_output_too(visits_model, target, tmp_path, rows, names):
     where = ["city=Bay", "member=no"]
-    pipelines.generate(visits_model, N, output=tmp_path / "one.csv", seed=1, where=where)
-    pipelines.generate(visits_model, N, parts=target, where=where, **SMALL)
+    pipelines.generate(visits_model, rows, output=tmp_path / "one.csv", seed=1, where=where)
+    pipelines.generate(visits_model, rows, parts=target, where=where, **SMALL)
     parts = contents(target)
-    joined = b"".join(without_header(parts[name]) for name in NAMES)
+    assert sorted(parts) == [MANIFEST, *names]
+    joined = b"".join(without_header(parts[name]) for name in names)
     assert joined == without_header((tmp_path / "one.csv").read_bytes())
 
 
