@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import difflib
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ _COMPARE = {
     ">": operator.gt,
     "<": operator.lt,
 }
+_MAX_ALIKE, _MAX_SHOWN = 3, 20  # values in a message
 _PATTERN = re.compile(r"\A(.+?)\s*(!=|>=|<=|==|=|>|<)\s*(.*)\Z", re.DOTALL)
 
 
@@ -153,16 +155,28 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
         raise UsageError(
             f"a missing cell of column {name!r} is neither more nor less; only = and != can be asked of it."
         )
-    shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    if not column.is_numeric and sign not in ("=", "!=") and not column.levels:
+        raise UsageError(f"the values of column {name!r} have no order; only = and != can be asked of it.")
     if not column.is_numeric and value not in known and not is_missing:
         merged = f" Values too rare for it are one, {OTHER}." if OTHER in known else ""
-        raise UsageError(f"column {name!r} of the model has no value {value!r}; it has {shown}.{merged}")
+        raise UsageError(f"column {name!r} of the model has no value {value!r}{_alike(value, known)}.{merged}")
     if not column.is_numeric and sign not in ("=", "!=") and _place(value, column) is None:
-        raise UsageError(f"the values of column {name!r} have no order; only = and != can be asked of it.")
+        raise UsageError(f"{value!r} has no place in the order of column {name!r}; only = and != can be asked of it.")
     condition = Condition(column, encoding, sign, value, number)
     if sign == "=" and encoding.margin is None and not condition.fitting:  # of a range, no row will be found
-        raise UsageError(f"column {name!r} of the model has no value {value!r}; it has {shown}.")
+        raise UsageError(f"column {name!r} of the model has no value {value!r}{_alike(value, known)}.")
     return condition
+
+
+def _alike(value: str, known: Sequence[str]) -> str:
+    """Which values there are, in words: those that a value may have been meant to be, or else the first ones."""
+    folded = {level.casefold(): level for level in reversed(known)}
+    if near := difflib.get_close_matches(value.casefold(), folded, _MAX_ALIKE):
+        return (
+            f"; the nearest it has {'is' if len(near) == 1 else 'are'} {', '.join(repr(folded[name]) for name in near)}"
+        )
+    named = [repr(level) if "," in level else level for level in known[:_MAX_SHOWN]]
+    return f"; it has {', '.join(named)}{', …' if len(known) > _MAX_SHOWN else ''}"
 
 
 def _iso_moment(column: Column, value: str, sign: str) -> float | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.errors import printable
+from pipelines.errors import listed, printable
 from pipelines.fit_result import handled
 from pipelines.model_file import SUFFIX, find_model, read_model
 from pipelines.tables.dialect import ReadOptions
@@ -89,9 +89,9 @@ def describe_data(
 
     Returns:
         A JSON value with `data`, `rows`, `dialect`, `notes`, `schema` (as `Schema.from_json` reads it) and `columns`:
-        for each, `name`, `kind`, `why`, `missing_share`, `distinct`, and for numeric ones `decimals`, `least` and
-        `greatest` as they are spelled, and `spikes`: of the values that many more cells hold than others, the most
-        frequent, with their share of all cells.
+        for each, `name`, `kind`, `why`, `missing_share`, `missing` (how these cells are spelled), `distinct`, and for
+        numeric ones `decimals`, `least` and `greatest` as they are spelled, and `spikes`: of the values that many more
+        cells hold than others, the most frequent, with their share of all cells.
 
     Raises:
         AugmentError: If it cannot be read, or a column does not fit its kind.
@@ -137,6 +137,7 @@ def _describe_column(column: Column, source: Source) -> dict[str, Any]:
         "kind": column.kind,
         "why": column.why,
         "missing_share": column.missing_share,
+        "missing": list(column.missing),
     }
     cells = plain(source.table.column(column.name))
     if column.is_numeric:
@@ -177,6 +178,8 @@ def _line(column: Mapping[str, Any]) -> tuple[str, ...]:
     if column.get("spikes"):
         why += "; often " + ", ".join(f"{spike['value']} ({_percent(spike['share'])})" for spike in column["spikes"])
     missing = column["missing_share"]
+    if missing and (texts := [text for text in column["missing"] if text]):
+        why += f"; missing is {listed(list(map(repr, texts)))}"
     return (
         printable(column["name"]),
         column["kind"],

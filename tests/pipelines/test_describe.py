@@ -114,6 +114,19 @@ def test_the_columns_of_a_table_are_described(table):
     assert [column["name"] for column in told["schema"]] == [column["name"] for column in told["columns"]]
 
 
+def test_how_missing_cells_are_spelled_is_told(tmp_path):
+    """So that a person sees that a city of the name NA is none."""
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "city,size,gap\n" + "".join(f"{city},{i},\n" for i, city in enumerate(["Bay", "NA", "Ford", "None"] * 20))
+    )
+    told = describe_data(path)
+    assert [column["missing"] for column in told["columns"]] == [["NA", "None"], [], [""]]
+    city, size, gap = format_columns(told).splitlines()[3:]
+    assert city.endswith("; missing is 'NA', 'None'")
+    assert "missing is" not in size + gap
+
+
 def test_a_described_table_is_aligned_and_its_control_characters_are_harmless(table):
     text = format_columns(describe_data(table))
     lines = text.splitlines()
