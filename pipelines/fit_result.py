@@ -12,6 +12,7 @@ from pipelines.fingerprint import differences
 from pipelines.model_file import read_model
 from pipelines.tables.cells import OTHER
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.relations import Relation
 from pipelines.tables.relations import words as words_of
 from pipelines.tables.schema import Column
 from pipelines.tables.source import Source
@@ -114,5 +115,18 @@ def handled(column: Column, encoding: Encoding) -> str:
     if found.other_count:
         kept = OTHER if holds_text(column) else "missing cells"
         words.append(f"{found.other_count:,} rare categories as {kept}")
-    words += [f"{words_of(one)} in every row" for one in encoding.relations if one.column == column.name]
+    words += [
+        f"{words_of(one)} in every row{_of_those(one, encoding)}"
+        for one in encoding.relations
+        if one.column == column.name
+    ]
     return ", ".join(words)
+
+
+def _of_those(relation: Relation, encoding: Encoding) -> str:
+    """Of which rows that is said, if not of all: a missing cell may tell nothing of what follows from it."""
+    flags = encoding.by_name[relation.inputs[0]].is_missing
+    is_open = relation.kind == "lookup" and any(
+        flag and index < 0 for flag, index in zip(flags, relation.classes, strict=True)
+    )
+    return " where that is there" if is_open else ""

@@ -43,8 +43,7 @@ def find_lookups(
         if columns[name].margin is not None:
             continue
         rows = table[probe[np.argsort(table[probe, place], kind="stable")]]
-        is_same = (rows[1:, place] == rows[:-1, place]) & (rows[1:, place] != columns[name].other)
-        is_same &= rows[1:, place] >= 0
+        is_same = (rows[1:, place] == rows[:-1, place]) & _tell(columns[name], rows[1:, place], missing=False)
         differs = (rows[1:][is_same] != rows[:-1][is_same]).any(axis=0)
         for column in np.flatnonzero(~differs & is_told).tolist():
             if column != place and (sizes[column], place) <= (sizes[place], column):
@@ -52,16 +51,28 @@ def find_lookups(
     for column, places in possible.items():
         for place in sorted(places, key=lambda place: (sizes[place], place)):
             name = names[column]
-            relation = _lookup(columns[names[place]], name, cells[name], table[:, place], table[:, column])
+            given, inputs, own = columns[names[place]], table[:, place], table[:, column]
+            # What stands beside a missing cell may vary: it is then as the model makes it.
+            for missing in (True, False):
+                relation = _lookup(given, name, cells[name], inputs, own, _tell(given, inputs, missing=missing))
+                if relation is not None:
+                    break
             if relation is not None:
                 yield relation
                 break
 
 
-def _lookup(given: ColumnEncoding, name: str, cells: Cells, inputs: np.ndarray, own: np.ndarray) -> Relation | None:
-    """The relation by which the cells of one column are a function of those of another, if they are."""
-    levels, other = len(given.levels), given.other
-    is_told = (inputs >= 0) & (inputs != other)
+def _tell(given: ColumnEncoding, inputs: np.ndarray, *, missing: bool) -> np.ndarray:
+    """Which classes of a column, int `[n]`, may tell of another: not rare ones as one, and missing cells if so said."""
+    found: np.ndarray = (inputs >= 0) & (inputs != given.other)
+    return found if missing else found & ~np.isin(inputs, np.flatnonzero(given.is_missing))
+
+
+def _lookup(
+    given: ColumnEncoding, name: str, cells: Cells, inputs: np.ndarray, own: np.ndarray, is_told: np.ndarray
+) -> Relation | None:
+    """The relation by which cells of one column are a function of those of another, if they are where that tells."""
+    levels = len(given.levels)
     if is_told.sum() < _MIN_ROWS or (own[is_told] < 0).any():
         return None
     first = np.full(levels, -1)

@@ -279,6 +279,37 @@ def test_what_stands_beside_a_missing_number_follows_from_nothing(tmp_path):
     assert found_in(both_gone, tmp_path / "t.csv") == {"warmth": "a function of day"}
 
 
+def test_beside_a_missing_class_anything_may_stand(tmp_path):
+    """A city that is missing in some rows tells the region of all others."""
+    rng = np.random.default_rng(25)
+    city = rng.integers(0, 30, ROWS)
+    region = pd.Series(rng.choice(["East", "North", "West"], 30)[city])
+    is_gone = rng.random(ROWS) < 0.1
+    frame = pd.DataFrame({"city": [f"c{k}" for k in city], "region": region, "x": rng.normal(size=ROWS).round(3)})
+    frame["city"] = frame["city"].mask(is_gone)
+    path = tmp_path / "t.csv"
+    assert found_in(frame, path) == {"region": "a function of city"}
+    result = pipelines.fit(path, model=tmp_path / "m.augment", steps=2, couplings=2, width=8)
+    assert result.handled["region"] == "3 values, a function of city in every row where that is there"
+    new = pipelines.generate(result.model, 3_000, seed=1)
+    is_there = new["city"].notna()
+    assert 0 < is_there.mean() < 1
+    of_city = frame.dropna().groupby("city")["region"].first()
+    np.testing.assert_array_equal(new["region"][is_there], of_city[new["city"][is_there]])
+    assert set(new["region"][~is_there]) == {"East", "North", "West"}
+    northern = pipelines.generate(result.model, 300, seed=1, where=["region=North"])
+    assert (northern["region"] == "North").all()
+    assert northern["city"].isna().any()
+    filled = pipelines.impute(frame.assign(region=None)[:300], model=result.model)
+    is_there = frame["city"][:300].notna()
+    np.testing.assert_array_equal(filled["region"][is_there], frame["region"][:300][is_there])
+    one_region = frame.assign(region=region.mask(is_gone, "West"))  # then missing cells tell, too
+    assert (
+        pipelines.fit(one_region, model=tmp_path / "one.augment", steps=2, couplings=2, width=8).handled["region"]
+        == "3 values, a function of city in every row"
+    )
+
+
 def test_a_day_of_many_rows_is_a_day_like_others(tmp_path):
     """It is a class, as its rows are more than 2 % and ten times as many as others'."""
     frame = days(4_000)
