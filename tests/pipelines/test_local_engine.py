@@ -188,7 +188,7 @@ def test_new_rows_go_to_their_places_or_to_any(visits_model):
     new_scores[[0, 3]] = 30.0  # far out, so not right
 
     def block():
-        rows = block_rows.BlockRows(model.encoding, {}, classes.copy(), np.zeros_like(scores))
+        rows = block_rows.BlockRows(model.encoding, {}, classes, np.zeros_like(scores))
         rows.is_right[[1, 4]] = False
         return rows
 
@@ -201,6 +201,12 @@ def test_new_rows_go_to_their_places_or_to_any(visits_model):
     assert rows.cells[name].codes[[1, 4]].tolist() == [1, 2]
     assert not len(rows.wrong)
     assert rows.cells[name].codes[[0, 2, 3, 5]].tolist() == classes[[0, 2, 3, 5], 0].tolist()
+
+
+def test_blocks_of_given_classes_are_as_small_as_may_be():
+    found = [local.block_rows_for(rows, {0: 1}) for rows in (1, 64, 65, 8_192, 8_193, 10**6)]
+    assert found == [64, 64, 128, 8_192, BLOCK_ROWS, BLOCK_ROWS]
+    assert local.block_rows_for(1, {}) == BLOCK_ROWS
 
 
 @pytest.mark.parametrize("rows", [64, 256])
