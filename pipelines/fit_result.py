@@ -106,6 +106,8 @@ def handled(column: Column, encoding: Encoding) -> str:
         words[-1] += f" by {' and '.join(found.rhythm.names)}"
     if found.endings is not None:
         words[-1] += " by last digits"
+    if found.ranges is not None:
+        words[-1] += f" in {len(found.ranges.levels)} ranges"
     if values:
         words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")
     if found.offset is not None and found.offset.has_ties:

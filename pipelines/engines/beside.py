@@ -52,7 +52,7 @@ def assembled(
                     places = column.offset.others(found[column.name], guess)
                     numbers = earlier.nearest(places, learnt[earlier.name][1])
                     numbers = np.where(column.are_tied(phases), found[column.name], numbers)
-                found[earlier.name][rows] = np.clip(numbers, *earlier.bounds)[rows]
+                found[earlier.name][rows] = earlier.clipped(numbers)[rows]
     for column in order:
         if column.name in learnt:
             since = None
@@ -61,7 +61,7 @@ def assembled(
                 if column.offset is not None and earlier.name in classes:
                     since = np.where(np.isnan(classes[earlier.name]), since, classes[earlier.name])
                 since = np.where(np.isnan(since), np.mean(earlier.bounds), since)
-            numbers = np.clip(column.numbers_of(*learnt[column.name], since), *column.bounds)
+            numbers = column.clipped(column.numbers_of(*learnt[column.name], since))
             if column.elapsed is not None and since is not None:
                 since, (least, most) = in_own_unit(since, column.elapsed.per), column.elapsed.limits
                 numbers = np.clip(numbers, since + least, since + most)

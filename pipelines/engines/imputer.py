@@ -59,7 +59,8 @@ class Imputer:
     - of a discrete column, all its classes but "missing" are tried, so it is exact;
     - of a number, three rounds of stratified points over its range are, so it is a quadrature;
     - of a number with special values, both, and the noise in the number's place is integrated out.
-    - of a moment, its hour, weekday and minute are such classes, and the seconds beside them such a number.
+    - of a moment, its hour, weekday and minute are such classes, and the seconds beside them such a number;
+    - of a number in ranges, the range is such a class, and its score in the range such a number.
 
     If only one cell of a row is hidden, that is its posterior under the model. With several, each is drawn given the
     others in turn (Gibbs sampling; for numbers Ritter & Tanner, 1992, "Facilitating the Gibbs Sampler: The Gibbs
@@ -92,6 +93,11 @@ class Imputer:
             num_classes += column.is_discrete
             num_scores += column.margin is not None
         self._allowed = [_allowed(column) for column in self._columns]
+        for place, owner in self._owners.items():  # beside a special value there is no phase
+            if self._allowed[owner].sum() > 1:
+                self._allowed[place][:] = True
+        # Of columns with ranges, the phase that says which, by their places.
+        self._range_of = {owner: place for place, owner in self._owners.items() if columns[owner].ranges is not None}
 
     def fill(
         self,
@@ -139,7 +145,8 @@ class Imputer:
             state = _State(rows.classes[repeated], rows.scores[repeated], hidden[repeated], [], [])
             for column, allowed in zip(self._columns, self._allowed, strict=True):
                 state.mass.append(np.zeros((len(repeated), len(allowed)), np.float32) if column.is_discrete else None)
-                state.total.append(np.zeros((2, len(repeated))) if column.margin is not None else None)
+                ranges = 1 if column.ranges is None else len(column.ranges.levels) + 1  # and where there is none
+                state.total.append(np.zeros((ranges, 2, len(repeated))) if column.margin is not None else None)
             self._start(state, rng)
             for sweep in range(sweeps):
                 for place in np.flatnonzero(state.hidden.any(axis=0)).tolist():
@@ -288,8 +295,13 @@ class Imputer:
             if place in self._tie_of:  # of what is tied the score is noise
                 tie = self._class_of[self._tie_of[place]]
                 weights = weights * (state.classes[rows, tie] != 1)[:, np.newaxis]
-            total[0, rows] += (weights * column.margin.place(scores)).sum(axis=1)
-            total[1, rows] += weights.sum(axis=1)
+            places, own = column.margin.place(scores), np.zeros(n, np.int32)
+            if place in self._range_of:
+                own = state.classes[rows, self._class_of[self._range_of[place]]]
+                phases = np.repeat(own, _POINTS)[:, np.newaxis]
+                places = np.nan_to_num(column.on_scale(scores.ravel(), phases).reshape(scores.shape))
+            total[own, 0, rows] += (weights * places).sum(axis=1)
+            total[own, 1, rows] += weights.sum(axis=1)
             if mass is not None:
                 for level in np.unique(level_of).tolist():
                     mass[rows, level] += probs[:, level_of == level].sum(axis=1)
@@ -307,15 +319,11 @@ class Imputer:
             mass, total = state.mass[place], state.total[place]
             codes = values = None
             if index is not None and mass is not None:
-                joined = mass.reshape(len(chosen), chains, -1).sum(axis=1)
-                codes = state.classes[:, index] if draw else _best(column, joined)
+                codes = state.classes[:, index] if draw else self._guess(place, mass, chains)
             if number is not None and total is not None and column.margin is not None:
                 scores = state.scores[:, number]
                 if not draw:
-                    mean, weight = total.reshape(2, len(chosen), chains).sum(axis=2)
-                    mean = mean / np.maximum(weight, 1e-300)
-                    mean = np.clip(mean, column.margin.low, column.margin.high)
-                    scores = column.margin.encode(mean)
+                    scores = self._mean_scores(place, total, state, chains)
                 # A model that is wrong may have found no number at all.
                 values = np.nan_to_num(column.margin.decode(np.nan_to_num(scores)))
                 values = np.clip(values, column.margin.low, column.margin.high)
@@ -331,6 +339,29 @@ class Imputer:
                 cells.codes[chosen] = codes
             if cells.values is not None:
                 cells.values[chosen] = values
+
+    def _guess(self, place: int, mass: np.ndarray, chains: int) -> np.ndarray:
+        """The best class of a column, or phase of a number, int32 `[n]`, by the mass of each in every chain."""
+        joined = mass.reshape(-1, chains, mass.shape[1]).sum(axis=1)
+        if place in self._owners:  # where there is none, none is asked for
+            joined[:, self._columns[place].is_missing] = 0
+        return _best(self._columns[place], joined)
+
+    def _mean_scores(self, place: int, total: np.ndarray, state: _State, chains: int) -> np.ndarray:
+        """The scores, float64 `[n]`, of a column's mean numbers, in their best ranges if these are told apart."""
+        column = self._columns[place]
+        assert column.margin is not None
+        by_range = total.reshape(*total.shape[:2], -1, chains).sum(axis=3)
+        best = np.zeros(by_range.shape[2], np.int32)
+        if place in self._range_of:
+            mass = state.mass[self._range_of[place]]
+            assert mass is not None
+            best = self._guess(self._range_of[place], mass, chains)
+        summed, weight = by_range[best, :, np.arange(len(best))].T
+        mean = summed / np.maximum(weight, 1e-300)
+        if column.ranges is not None:
+            mean = column.ranges.scores(mean, best[:, np.newaxis])
+        return column.margin.encode(np.clip(mean, column.margin.low, column.margin.high))
 
 
 def _allowed(column: ColumnEncoding) -> np.ndarray:

@@ -81,10 +81,13 @@ def _nearest(
     part = cells[column.name]
     assert part.values is not None
     assert column.margin is not None
-    values = np.clip(part.values, *column.bounds)
+    values = column.clipped(part.values)
     if column.offset is not None:
         learnt, phases = column.learnt_of(part.values, encoding.numbers_beside(column, cells))
         learnt = np.clip(learnt, column.margin.low, column.margin.high)
         moved = column.numbers_of(learnt, phases, encoding.numbers_beside(column, found))
         values = np.clip(np.where(np.isfinite(moved), moved, values), *column.bounds)
+    if (is_lost := np.isnan(values)).any():  # a number without its ending or range is another row's
+        known = values[~is_lost] if not is_lost.all() else np.array(column.bounds[:1])
+        values = np.where(is_lost, np.resize(known, len(values)), values)
     return dataclasses.replace(part, values=values)

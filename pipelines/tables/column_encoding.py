@@ -28,6 +28,7 @@ from pipelines.tables.entry_checks import (
 )
 from pipelines.tables.margins import Margin
 from pipelines.tables.offsets import Offset
+from pipelines.tables.ranges import Ranges
 from pipelines.tables.rhythm import Rhythm
 from pipelines.tables.schema import Column
 from pipelines.tables.source import Source
@@ -49,6 +50,7 @@ _CHECKS = {
     "elapsed": or_null(OBJECT),
     "endings": or_null(OBJECT),
     "offset": or_null(OBJECT),
+    "ranges": or_null(OBJECT),
 }
 
 
@@ -76,6 +78,8 @@ class ColumnEncoding:
             the margin is that of places in the cells of numbers (see `endings.py`).
         offset: Of numbers, which other column's they are close to, if they are learnt as what they are beside these
             (see `offsets.py`): the margin is that of the difference then.
+        ranges: Of numbers, in which ranges they are, if these are far apart: they are a further class then, and the
+            margin is that of the scores in them (see `ranges.py`). It goes with none of the four before.
     """
 
     name: str
@@ -90,6 +94,7 @@ class ColumnEncoding:
     elapsed: Elapsed | None = None
     endings: Endings | None = None
     offset: Offset | None = None
+    ranges: Ranges | None = None
 
     @property
     def beside(self) -> str | None:
@@ -106,7 +111,8 @@ class ColumnEncoding:
     @property
     def alone(self) -> Margin | None:
         """The margin of its numbers by themselves, without what is taken off: of dates that of the time since."""
-        return self.margin if self.offset is None else self.offset.alone
+        own = self.offset or self.ranges
+        return self.margin if own is None else own.alone
 
     @property
     def is_discrete(self) -> bool:
@@ -124,7 +130,7 @@ class ColumnEncoding:
         """What is told apart of numbers besides, as columns of classes; the last of these is that of no number.
 
         They are the day, hour and minute of a rhythm, called such as `weekday of time`, `monthday of time` or
-        `hour of time`, or `ending of price`, or `tie of high`.
+        `hour of time`, or `ending of price`, or `range of wage`, or `tie of high`.
         """
         levels: dict[str, Sequence[str]] = {}
         if self.rhythm is not None:
@@ -134,6 +140,8 @@ class ColumnEncoding:
             }
         elif self.endings is not None:
             levels = {"ending": self.endings.levels}
+        elif self.ranges is not None:
+            levels = {"range": self.ranges.levels}
         if self.offset is not None and self.offset.has_ties:
             levels["tie"] = ("no", "yes")
         return tuple(
@@ -187,6 +195,8 @@ class ColumnEncoding:
         is_beyond |= ~((numbers >= margin.low) & (numbers <= margin.high))
         if self.endings is not None:
             is_beyond |= ~self.endings.were_seen(numbers)
+        if self.ranges is not None:
+            is_beyond |= numbers != self.ranges.outside_gaps(numbers)
         is_beyond &= self.are_numbers(cells)
         return is_beyond
 
@@ -211,6 +221,9 @@ class ColumnEncoding:
             return learnt, phases
         if self.endings is not None:
             return numbers, phases
+        if self.ranges is not None:
+            phases = self.ranges.phases(numbers)
+            return self.ranges.scores(numbers, phases), phases
         start = self._start(earlier)
         if self.rhythm is None:
             with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
@@ -237,7 +250,11 @@ class ColumnEncoding:
         assert self.margin is not None
         learnt, phases = self.learnt_of(numbers, earlier)
         log_density = np.zeros(len(learnt)) if self.endings is None else self.endings.log_widths(numbers)
-        if self.offset is None or earlier is None:
+        if self.ranges is not None:
+            spread = numbers if rng is None else self.ranges.alone.spread(numbers, rng)
+            log_density = self.ranges.log_derivative(spread, phases)
+            spread = self.ranges.scores(spread, phases)
+        elif self.offset is None or earlier is None:
             spread = learnt if rng is None else (self.endings or self.margin).spread(learnt, rng)
         else:
             numbers = numbers if rng is None else (self.endings or self.offset.alone).spread(numbers, rng)
@@ -262,6 +279,8 @@ class ColumnEncoding:
             if self.offset.has_ties:
                 found = np.where(phases[:, -1] > 1, np.nan, found)
             return np.where(self.are_tied(phases), earlier, found)
+        if self.ranges is not None:
+            return self.nearest(self.ranges.places(learnt, phases), phases)
         with np.errstate(invalid="ignore"):  # of numbers far beyond what was seen
             numbers = learnt + self._start(earlier)
             if self.endings is not None:
@@ -294,6 +313,22 @@ class ColumnEncoding:
             return self.endings.nearest(places, phases)
         assert self.alone is not None
         return np.where(np.isfinite(places), self.alone.nearest(np.nan_to_num(places)), np.nan)
+
+    def on_scale(self, scores: np.ndarray, phases: np.ndarray) -> np.ndarray:
+        """Returns the places of scores, float64 `[n]`, on the scale of the numbers, if that is what is learnt.
+
+        Args:
+            scores: float64 `[n]`.
+            phases: int32 `[n, P]`: of their ranges, if these are told apart.
+        """
+        assert self.margin is not None
+        places = self.margin.place(scores)
+        return places if self.ranges is None else self.ranges.places(places, phases)
+
+    def clipped(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns the nearest numbers, float64 `[n]`, that are not before, behind or between all that were seen."""
+        found: np.ndarray = np.clip(numbers, *self.bounds)
+        return found if self.ranges is None else self.ranges.outside_gaps(found)
 
     @property
     def support(self) -> np.ndarray:
@@ -405,6 +440,7 @@ class ColumnEncoding:
             **({} if self.elapsed is None else {"elapsed": self.elapsed.to_json()}),
             **({} if self.endings is None else {"endings": self.endings.to_json()}),
             **({} if self.offset is None else {"offset": self.offset.to_json()}),
+            **({} if self.ranges is None else {"ranges": self.ranges.to_json()}),
         }
 
     @classmethod
@@ -418,7 +454,7 @@ class ColumnEncoding:
         Raises:
             AugmentError: If an entry is missing or is none that an encoding can have.
         """
-        optional = ("unseen", "made", "rhythm", "elapsed", "endings", "offset")  # a model may be older
+        optional = ("unseen", "made", "rhythm", "elapsed", "endings", "offset", "ranges")  # a model may be older
         check_object(where, entries, _CHECKS, optional)
         try:
             margin = None if entries["margin"] is None else Margin.from_json(entries["margin"])
@@ -426,6 +462,7 @@ class ColumnEncoding:
             elapsed = None if entries.get("elapsed") is None else Elapsed.from_json(entries["elapsed"])
             endings = None if entries.get("endings") is None else Endings.from_json(entries["endings"])
             offset = None if entries.get("offset") is None else Offset.from_json(entries["offset"])
+            ranges = None if entries.get("ranges") is None else Ranges.from_json(entries["ranges"])
         except AugmentError as error:
             raise AugmentError(f"{where}: {error}") from error
         made = tuple(map(float, entries.get("made", ())))
@@ -444,6 +481,7 @@ class ColumnEncoding:
             elapsed=elapsed,
             endings=endings,
             offset=offset,
+            ranges=ranges,
         )
 
 

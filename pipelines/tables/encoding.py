@@ -134,7 +134,7 @@ class Encoding:
 
     @property
     def phases(self) -> list[ColumnEncoding]:
-        """Days, hours and minutes of columns with a rhythm, endings and ties, as discrete columns that no table has.
+        """Days, hours and minutes of columns with a rhythm, endings, ranges and ties, as columns that no table has.
 
         Their classes stand behind those of the discrete columns.
         """

@@ -92,6 +92,7 @@ def _categorical_problem(encoded: ColumnEncoding) -> str | None:
         or encoded.elapsed
         or encoded.endings
         or encoded.offset
+        or encoded.ranges
         or None in encoded.levels
     ):
         return "has numbers, and the column has none"
@@ -105,6 +106,11 @@ def _numeric_problem(column: Column, encoded: ColumnEncoding) -> str | None:
         return "has days or hours that come again, and the column no such dates"
     if encoded.endings is not None and (encoded.margin is None or column.kind not in ("float", "integer")):
         return "has last digits that come again, and the column no such numbers"
+    if encoded.ranges is not None:
+        if encoded.margin is None or column.kind not in ("float", "integer"):
+            return "has ranges of numbers, and the column no such numbers"
+        if encoded.rhythm or encoded.elapsed or encoded.endings or encoded.offset:
+            return "has ranges of numbers that are learnt otherwise"
     first = 0 if encoded.margin is None else 1
     if encoded.levels and [level is None for level in encoded.levels] != [
         index < first for index in range(len(encoded.levels))

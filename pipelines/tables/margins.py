@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,13 +62,15 @@ class Margin:
     per_unit: float = 1.0
 
     @classmethod
-    def learn(cls, values: np.ndarray, step: float, rng: np.random.Generator) -> Margin:
+    def learn(cls, values: np.ndarray, step: float, rng: np.random.Generator, *, gaps: Sequence[float] = ()) -> Margin:
         """Learns from finite values, float64 `[n]` with n > 0.
 
         Args:
             values: What the column holds.
             step: What the values are whole multiples of: 1, or a tenth, a hundredth, ... 0 if nothing.
             rng: Where the places within the cells come from.
+            gaps: Points of wide gaps between the values, on whose edges there are to be knots; where old values are
+                kept, there is one between each two anyway.
         """
         distinct, counts = np.unique(values, return_counts=True)
         support = np.empty(0)
@@ -80,17 +83,17 @@ class Margin:
             edges, shares = margin._knots_at_edges(counts)
         else:
             spread = np.sort(margin.spread(values, rng))
-            number = int(np.clip(np.sqrt(len(values)), _MIN_KNOTS, _MAX_KNOTS))
-            number = min(number, len(values))
+            ends = [0, *np.searchsorted(spread, gaps).tolist(), len(values)]
+            index = np.concatenate([_evenly(start, stop) for start, stop in itertools.pairwise(ends)])
+            number = _num_knots(len(values))
             outer = 2 ** np.arange(1, 63) - 1  # from the ends, as far as they are nearer than the others
             outer = outer[outer < len(values) / number] if len(values) > _MIN_ROWS_OF_OUTER else outer[:0]
-            index = np.linspace(0, len(values) - 1, number).astype(int)
             index = np.unique(np.r_[index, outer, len(values) - 1 - outer])
             edges, shares = spread[index], (index + 0.5) / len(values)
             heavy = counts > len(values) / (2 * number)
             if len(support) > 1:
-                gaps = np.diff(support)
-                is_wide = gaps > _WIDE_GAP * np.median(gaps)
+                apart = np.diff(support)
+                is_wide = apart > _WIDE_GAP * np.median(apart)
                 heavy[:-1] |= is_wide
                 heavy[1:] |= is_wide
             if heavy.any() and (step or len(support)):  # the edges of what many rows hold, or beside gaps, exactly
@@ -253,6 +256,17 @@ def _lattice(distinct: np.ndarray, step: float) -> tuple[float, float]:
         return 0.0, 1.0
     numbers = np.rint(distinct * per_unit).astype(np.int64)
     return float(np.gcd.reduce(np.diff(numbers)) / per_unit), per_unit
+
+
+def _num_knots(rows: int) -> int:
+    """How many knots the values of so many rows have."""
+    return min(int(np.clip(np.sqrt(rows), _MIN_KNOTS, _MAX_KNOTS)), rows)
+
+
+def _evenly(start: int, stop: int) -> np.ndarray:
+    """The rows, from one on and before another, in which there are knots, the first and the last among them."""
+    found: np.ndarray = np.linspace(start, stop - 1, _num_knots(stop - start)).astype(int)
+    return found
 
 
 def _quantile(shares: np.ndarray) -> np.ndarray:

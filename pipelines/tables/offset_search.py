@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.margins import Margin
 from pipelines.tables.offsets import Offset, logarithms
 from pipelines.tables.relations import SMOOTH
 from pipelines.tables.schema import Schema
-from pipelines.tables.source import Source
 
 __all__ = ["beside_others"]
 
@@ -38,20 +38,19 @@ _MAX_BEYOND = 0.02  # of the rows, if each had the difference of another: rows a
 _NO_STEP, _NEAR = 1e-9, 1e-6
 
 
-def beside_others(encoding: Encoding, source: Source, schema: Schema, rng: np.random.Generator) -> Encoding:
+def beside_others(encoding: Encoding, cells: Mapping[str, Cells], schema: Schema, rng: np.random.Generator) -> Encoding:
     """Returns the encoding whose columns of numbers that are close to others are learnt as what they are beside these.
 
     Args:
         encoding: The columns as they are learnt by themselves, and what follows from what: what does stays as it is,
             and so does what relations move, as others follow from it together with further columns, or are looked up.
-        source: The table.
-        schema: Its columns.
+        cells: The cells of each column.
+        schema: The columns.
         rng: Where the places within the cells of a lattice come from.
     """
     follow = {relation.column for relation in encoding.relations}
     moves = [each for each in encoding.relations if len(each.inputs) > 1 or each.kind not in SMOOTH]
     moved = {name for relation in moves for name in relation.inputs}
-    cells = encoding.cells(source, schema)
     numbers: dict[str, np.ndarray] = {}
     values: dict[str, np.ndarray] = {}
     for column in encoding.continuous:

@@ -9,7 +9,6 @@ import numpy as np
 
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.margins import Margin
 from pipelines.tables.nearest_known import told_by_numbers
 from pipelines.tables.relations import SMOOTH, Relation, values_of
 
@@ -87,7 +86,7 @@ def _stepped(
     def placed(further: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
         """The number of the column that follows, and of those it follows from."""
         own, *inputs = (
-            np.where(is_free[name], _margin(columns, name).place(scores[name] + further[name]), numbers[name])
+            np.where(is_free[name], _places(columns[name], scores[name] + further[name], numbers[name]), numbers[name])
             if name in further
             else numbers[name]
             for name in names
@@ -99,8 +98,8 @@ def _stepped(
     before = own - asked
     slopes = {}
     for name in moved:
-        margin = _margin(columns, name)
-        slope = (margin.place(scores[name] + _REACH) - margin.place(scores[name] - _REACH)) / (2 * _REACH)
+        above, below = (_places(columns[name], scores[name] + by, numbers[name]) for by in (_REACH, -_REACH))
+        slope = (above - below) / (2 * _REACH)
         if name != relation.column:
             slope = -slope * relation.slope(relation.inputs.index(name), inputs, asked)
         slopes[name] = np.where(is_free[name], slope, 0.0)
@@ -114,7 +113,7 @@ def _stepped(
     return {name: np.where(is_nearer, scores[name] + steps[name], scores[name]) for name in moved}
 
 
-def _margin(columns: Mapping[str, ColumnEncoding], name: str) -> Margin:
-    margin = columns[name].margin
-    assert margin is not None
-    return margin
+def _places(column: ColumnEncoding, scores: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """The places of scores, in the ranges that numbers are of, NaN where there is no number."""
+    phases = np.empty((len(scores), 0), np.int32) if column.ranges is None else column.ranges.phases(numbers)
+    return np.where(np.isnan(numbers), np.nan, column.on_scale(scores, phases))

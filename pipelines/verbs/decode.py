@@ -184,7 +184,7 @@ def _refuse_lacking(model: ModelFile, source: Source, cells: Mapping[str, Cells]
                 row = start + int(np.flatnonzero(lacking)[0])
                 names = [phase.name for phase in column.phases] + ([column.beside] if column.beside else [])
                 said = ", ".join(map(repr, names))
-                what = "a number" if column.endings or column.offset else "a date"
+                what = "a number" if column.endings or column.offset or column.ranges else "a date"
                 raise AugmentError(f"{source.name}: row {row + 1} has {what} in {column.name!r}, but lacks {said}.")
 
 

@@ -55,7 +55,7 @@ def encode(
     columns. If the model also knows classes of the column (a frequent value, missing cells), a column `age` stays,
     which says the value, or `(number)` where the number is in the noise; where it is not, its entry is drawn from
     `seed`. What is told apart of numbers and dates besides stands in columns before the noise: `hour of time`,
-    `ending of price`, `tie of net`. All other columns stay as they are. `decode` goes back.
+    `ending of price`, `range of wage`, `tie of net`. All other columns stay as they are. `decode` goes back.
 
     A number on a lattice, such as a whole number, stands in the middle of its cell, and the noise is corrected until
     `decode` finds the cell again; only a lattice about as fine as float32, 1e-6 of the column's spread, may defeat it.

@@ -33,6 +33,7 @@ from pipelines.tables.fulfilment import keep_attainable
 from pipelines.tables.inference import infer_schema, read_schema
 from pipelines.tables.offset_search import beside_others
 from pipelines.tables.outputs import refuse_existing
+from pipelines.tables.range_search import in_ranges
 from pipelines.tables.relation_search import find_relations
 from pipelines.tables.schema import Kind, Schema
 from pipelines.tables.source import Source
@@ -229,6 +230,17 @@ def fit(
         )
 
 
+def _encoding(
+    source: Source, schema: Schema, rng: np.random.Generator, target: str | None, *, with_relations: bool
+) -> Encoding:
+    """How the columns are seen, each by itself and beside the others."""
+    encoding = Encoding.learn(source, schema, rng, target=target)
+    if with_relations:
+        encoding = encoding.related(find_relations(source, schema, encoding), source, schema, rng)
+    cells = encoding.cells(source, schema)
+    return in_ranges(beside_others(encoding, cells, schema, rng), cells, schema, rng)
+
+
 def _train_and_write(
     sources: Sequence[Source],
     source: Source,
@@ -254,10 +266,7 @@ def _train_and_write(
     sizes: Mapping[str, Any],
 ) -> FitResult:
     rng = np.random.default_rng(seed)
-    encoding = Encoding.learn(source, found, rng, target=target)
-    if with_relations:
-        encoding = encoding.related(find_relations(source, found, encoding), source, found, rng)
-    encoding = beside_others(encoding, source, found, rng)
+    encoding = _encoding(source, found, rng, target, with_relations=with_relations)
     learnt = TrainingSet.of(source, found, encoding, rng, sizes=sizes, steps=steps, epochs=epochs)
     encoding, recipe = learnt.encoding, learnt.recipe
     try:

@@ -19,6 +19,7 @@ COMMANDS = (
     "few_rows",
     "moons",
     "offsets",
+    "ranges",
     "speed",
     "tables",
 )

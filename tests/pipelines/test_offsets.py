@@ -58,7 +58,7 @@ def learnt(frame, path, *, relations=False):
     encoding = Encoding.learn(source, schema, rng)
     if relations:
         encoding = encoding.related(find_relations(source, schema, encoding), source, schema, rng)
-    return beside_others(encoding, source, schema, rng), source, schema
+    return beside_others(encoding, encoding.cells(source, schema), schema, rng), source, schema
 
 
 def offsets_of(encoding):
