@@ -49,7 +49,7 @@ def read_for(
 
 
 def _options(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions) -> ReadOptions:
-    told = dataclasses.replace(model.reading, null_values=model.dialect.null_values)
+    told = dataclasses.replace(model.reading, null_values=model.dialect.null_values, default_nulls=False)
     if told.delimiter is not None and isinstance(data, str | os.PathLike):
         # New rows have another delimiter in a file whose suffix says so; it is found out then.
         delimiter = output_dialect(data, Dialect(delimiter=told.delimiter)).delimiter

@@ -110,6 +110,11 @@ def reading_options(command: Callable[P, R]) -> Callable[P, R]:
     """The options that say how a CSV is spelled, where it is not to be found out."""
     for option in (
         click.option("--header/--no-header", default=None, help="Whether the first line is the columns' names."),
+        click.option(
+            "--default-nulls/--no-default-nulls",
+            default=None,
+            help="Whether NA, N/A, NaN, null, None, ? and \\N are missing cells, as empty ones are. Default: yes.",
+        ),
         click.option("--null-value", multiple=True, metavar="TEXT", help="A cell that is missing. May be repeated."),
         click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark."),
         click.option("--encoding", metavar="NAME", help="Encoding of the text: utf-8, latin-1, cp949, ..."),
@@ -130,6 +135,7 @@ def read_options(options: dict[str, Any]) -> ReadOptions:
         decimal=options.pop("decimal"),
         null_values=null_values or None,
         header=options.pop("header"),
+        default_nulls=options.pop("default_nulls"),
     )
 
 

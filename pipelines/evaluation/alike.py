@@ -147,7 +147,7 @@ def read_alike(
     """
     first, _ = read_joined(real, reading, max_rows=max_rows, seed=seed, cluster=cluster)
     schema = infer_schema(first, kinds=kinds, drop=drop)
-    spelled = ReadOptions(null_values=first.dialect.null_values)
+    spelled = ReadOptions(null_values=first.dialect.null_values, default_nulls=False)
     others = [
         None
         if data is None

@@ -119,9 +119,11 @@ class ReadOptions:
         delimiter: One character; "tab" is understood.
         encoding: Any name Python has for a codec.
         decimal: "." or ",".
-        null_values: Cells that are missing, beside the usual spellings. One that is a number means it in every
+        null_values: Cells that are missing, besides. One that is a number means it in every
             spelling: -200 is also -200.0.
         header: Whether the first record is the names of the columns.
+        default_nulls: Whether the usual spellings of a missing cell (NA, null, ?, ...) count beside empty ones; by
+            default they do.
 
     Raises:
         UsageError: If a value cannot be what it says.
@@ -132,6 +134,7 @@ class ReadOptions:
     decimal: str | None = None
     null_values: tuple[str, ...] | None = None
     header: bool | None = None
+    default_nulls: bool | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter in ("tab", "\\t"):
@@ -176,8 +179,9 @@ class ReadOptions:
 
     @property
     def all_null_values(self) -> tuple[str, ...]:
-        """The usual spellings of a missing cell and the given ones."""
-        return tuple(dict.fromkeys([*MISSING, *(text.strip() for text in self.null_values or ())]))
+        """The usual spellings of a missing cell, if they count, and the given ones."""
+        usual = MISSING if self.default_nulls is not False else ("",)
+        return tuple(dict.fromkeys([*usual, *(text.strip() for text in self.null_values or ())]))
 
 
 _DIALECT_CHECKS = {
@@ -197,6 +201,7 @@ _OPTION_CHECKS = {
     "decimal": one_of(".", ","),
     "null_values": texts_up_to(_MAX_NULL_VALUES),
     "header": FLAG,
+    "default_nulls": FLAG,
 }
 
 

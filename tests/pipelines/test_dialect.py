@@ -70,6 +70,7 @@ def test_what_a_person_says_counts():
     found = sniff(b"a;b\n1.5;2\n", options)
     assert (found.delimiter, found.encoding, found.decimal, found.has_header) == ("\t", "iso8859-1", ",", False)
     assert found.null_values == (*MISSING, "-200")
+    assert sniff(b"a\nNA\n", ReadOptions(null_values=(" - ",), default_nulls=False)).null_values == ("", "-")
 
 
 @pytest.mark.parametrize(

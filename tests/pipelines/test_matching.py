@@ -1,5 +1,7 @@
 """A table is read for a model as the model's own table was: with its missing cells, options and columns."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,6 +128,26 @@ def test_null_values_are_those_of_the_model_and_what_is_said(stays, stays_model,
     path.write_bytes(stays.read_bytes().replace(b"~-1~", b"~-2~", 5))
     filled = pipelines.impute(path, model=stays_model, reading=ReadOptions(null_values=("-2",)))
     assert filled["column_2"].min() > 0
+
+
+def test_namibia_may_be_spelled_as_missing_cells_usually_are(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"country": rng.choice(["NA", "ZA", "None", ""], 400), "visits": rng.poisson(4, 400)})
+    path, model = str(tmp_path / "t.csv"), str(tmp_path / "t.augment")
+    frame.to_csv(path, index=False)
+    line = ["fit", path, "-m", model, "--steps", "40", "--no-default-nulls", "--null-value", "None"]
+    result = CliRunner().invoke(main, line)
+    assert result.exit_code == 0, result.output
+    assert read_model(model).encoding.by_name["country"].levels == ("NA", "ZA", "", "None")
+    filled = pipelines.impute(path, model=model)
+    is_there = frame["country"].isin(["NA", "ZA"])
+    assert filled["country"][is_there].tolist() == frame["country"][is_there].tolist()
+    assert set(filled["country"]) == {"NA", "ZA"}
+    new = str(tmp_path / "new.csv")
+    pipelines.generate(model, 400, seed=0, output=new)
+    assert set(pd.read_csv(new, dtype=str, keep_default_na=False)["country"]) == {"NA", "ZA", "", "None"}
+    described = CliRunner().invoke(main, ["describe", path, "--json", "--no-default-nulls"])
+    assert json.loads(described.output)["columns"][0]["missing"] == [""]
 
 
 def test_new_rows_with_the_delimiter_of_their_suffix_can_be_read(stays_model, tmp_path):
