@@ -20,6 +20,8 @@ from pipelines.tables.typed import holds_text
 
 __all__ = ["FitResult", "finished", "handled"]
 
+_MAX_SPANS = 4  # that are said
+
 
 @dataclasses.dataclass(frozen=True)
 class FitResult:
@@ -107,7 +109,10 @@ def handled(column: Column, encoding: Encoding) -> str:
     if found.endings is not None:
         words[-1] += " by last digits"
     if found.ranges is not None:
-        words[-1] += f" in {len(found.ranges.levels)} ranges"
+        spans = found.ranges.spans
+        words[-1] += f" in {len(spans)} ranges"
+        if len(spans) <= _MAX_SPANS:
+            words[-1] += f" ({', '.join(f'{least:.6g} to {most:.6g}' for least, most in spans)})"
     if values:
         words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")
     if found.offset is not None and found.offset.has_ties:

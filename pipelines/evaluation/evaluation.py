@@ -19,6 +19,7 @@ __all__ = ["evaluate_alike"]
 
 _WORKING_MEMORY = 128  # MB, of distances between rows
 _NAMED = 10  # pairs that are named, the worst first
+_MANY_COPIES = 0.5  # of the held-out rows
 _NEEDS_HELD_OUT = "needs real rows that were not learnt from: --holdout TEST"
 
 
@@ -88,6 +89,11 @@ def _evaluate(tables: Alike, target: str | None, seed: int, say: Callable[[str],
     if tables.held_out is None:
         notes.append(f"privacy is not measured but for copies: it {_NEEDS_HELD_OUT}")
     else:
+        if (share := found["privacy"]["copies"]["floor"]) >= _MANY_COPIES:
+            notes.append(
+                f"{100 * share:.3g} % of the held-out rows are among the real ones: unless the table has few distinct "
+                "rows, --holdout is a part of it; then neither utility nor privacy is measured"
+            )
         say("nearest rows")
         near = privacy.measure_privacy(tables, seed)
         found["privacy"] |= _json(

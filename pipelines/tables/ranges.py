@@ -78,6 +78,12 @@ class Ranges:
         found: np.ndarray = np.r_[-np.inf, self.alone.encode(np.array(self.cuts)), np.inf]
         return found
 
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """The least and the greatest number of each range."""
+        last, first = zip(*self.gaps, strict=True)
+        return list(zip((self.alone.low, *first), (*last, self.alone.high), strict=True))
+
     def phases(self, numbers: np.ndarray) -> np.ndarray:
         """Returns the class of each number's range, int32 `[n, 1]`."""
         found: np.ndarray = np.searchsorted(self.cuts, numbers).astype(np.int32)[:, np.newaxis]
@@ -85,9 +91,10 @@ class Ranges:
 
     def outside_gaps(self, numbers: np.ndarray) -> np.ndarray:
         """Returns numbers, float64 `[n]`, those in gaps moved to where their range begins or ends."""
-        last, first = np.transpose(self.gaps)
+        least, most = np.transpose(self.spans)
+        least[0], most[-1] = -np.inf, np.inf
         own = self.phases(numbers)[:, 0]
-        found: np.ndarray = np.clip(numbers, np.r_[-np.inf, first][own], np.r_[last, np.inf][own])
+        found: np.ndarray = np.clip(numbers, least[own], most[own])
         return found
 
     def scores(self, places: np.ndarray, phases: np.ndarray) -> np.ndarray:

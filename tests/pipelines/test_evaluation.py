@@ -349,6 +349,12 @@ def test_the_same_seed_gives_the_same_figures():
     assert pipelines.evaluate(REAL[:200], FRESH[:200], seed=3) == again
 
 
+def test_held_out_rows_that_are_among_the_real_ones_are_noticed():
+    told = pipelines.evaluate(REAL, FRESH, held_out=REAL[::4])
+    assert [note for note in told["notes"] if note.startswith("100 % of the held-out rows are among the real ones")]
+    assert not [note for note in pipelines.evaluate(REAL, FRESH, held_out=HELD_OUT)["notes"] if "among" in note]
+
+
 def test_what_was_not_measured_is_none_and_the_notes_say_why():
     found = pipelines.evaluate(REAL[:200], FRESH[:200])
     assert found["utility"]["tstr"] is found["privacy"]["memorised"] is found["privacy"]["copies"]["floor"] is None
