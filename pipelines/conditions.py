@@ -21,7 +21,7 @@ from pipelines.tables.schema import Column
 from pipelines.tables.scientific import is_scientific
 from pipelines.tables.spelling import on_lattice, parse
 
-__all__ = ["Condition", "all_hold", "parse_conditions", "split_conditions"]
+__all__ = ["Condition", "all_hold", "known_numbers", "parse_conditions", "split_conditions"]
 
 _COMPARE = {
     "=": operator.eq,
@@ -112,6 +112,16 @@ def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
         UsageError: If a text is no condition, or names a column or a value that the model does not know.
     """
     return [_parse(text, model) for text in texts]
+
+
+def known_numbers(conditions: Sequence[Condition]) -> str:
+    """Returns in which ranges the numbers are of the columns that conditions are about, as the end of a message."""
+    encodings = {c.column.name: c.encoding for c in conditions if c.column.kind in ("float", "integer")}
+    said = [
+        f"{name} is {' or '.join(f'{least:.6g} to {most:.6g}' for least, most in encoding.spans)}"
+        for name, encoding in encodings.items()
+    ]
+    return f": {', '.join(said)}" if said else ""
 
 
 def _parse(text: str, model: ModelFile) -> Condition:

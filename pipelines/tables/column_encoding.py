@@ -314,6 +314,14 @@ class ColumnEncoding:
         assert self.alone is not None
         return np.where(np.isfinite(places), self.alone.nearest(np.nan_to_num(places)), np.nan)
 
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """The least and the greatest number of a column of numbers, of each range if these are told apart."""
+        if self.ranges is not None:
+            return self.ranges.spans
+        known = [value for value in self.values if not np.isnan(value)]
+        return [self.bounds if self.margin is not None else (min(known), max(known))]
+
     def on_scale(self, scores: np.ndarray, phases: np.ndarray) -> np.ndarray:
         """Returns the places of scores, float64 `[n]`, on the scale of the numbers, if that is what is learnt.
 

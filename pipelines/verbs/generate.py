@@ -15,7 +15,7 @@ import numpy as np
 from pipelines.appending import appended, check_mark, read_first, writer_after
 from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
-from pipelines.conditions import all_hold
+from pipelines.conditions import all_hold, known_numbers
 from pipelines.engines import local
 from pipelines.errors import ShortfallError, UsageError, check_seed
 from pipelines.folders import Folder, folder_of
@@ -253,7 +253,7 @@ def _batches(
                     texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
                     raise ShortfallError(
                         f"only {fulfilled:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} were asked for. "
-                        "Nothing was written. Ask for less, or widen the range."
+                        f"Nothing was written. Ask for less, or widen the range{known_numbers(request.conditions)}."
                     )
                 if request.conditions:
                     right = right[:missing]

@@ -515,7 +515,7 @@ def workplace(tmp_path_factory, model):
         ("generate -m m.augment --where x=many -o out.csv", 2, "'many' is not a value of column 'x'"),
         ("generate -m m.augment --where z=1 -o out.csv", 2, "the model has no column 'z'"),
         ("generate -m m.augment --where x>=1000 -o out.csv", 3, "rows fulfil x>=1000; 1,000 were asked for"),
-        ("generate -m m.augment --where x>=1000", 3, "Nothing was written. Ask for less, or widen the range."),
+        ("generate -m m.augment --where x>=1000", 3, "Nothing was written. Ask for less, or widen the range: x is -"),
         ("generate -m m.augment --balance x -o out.csv", 2, "'x' is not a discrete column of the model"),
         ("score m.augment -m m.augment", 2, "To use a model: augment generate -m m.augment"),
         ("score good.csv -m good.csv", 2, "looks like data"),
