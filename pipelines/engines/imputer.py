@@ -40,7 +40,8 @@ class _State:
         scores: float32 `[n, D]`.
         hidden: bool `[n, P]`: the cells that are not known, by column, then by phase of a rhythm.
         mass: For each column with classes, float32 `[n, K]`: the mean probability of each class.
-        total: For each column with numbers, float64 `[n]`: the sum of the number times its probability, and of that.
+        total: For each column with numbers, float64 `[R, 2, n]`: by range, or of all, the sum of the number times its
+            probability, and of that.
     """
 
     classes: np.ndarray
@@ -60,7 +61,9 @@ class Imputer:
     - of a number, three rounds of stratified points over its range are, so it is a quadrature;
     - of a number with special values, both, and the noise in the number's place is integrated out.
     - of a moment, its hour, weekday and minute are such classes, and the seconds beside them such a number;
-    - of a number in ranges, the range is such a class, and its score in the range such a number.
+    - of a number in ranges, the range is such a class, and its score in the range such a number;
+    - of a number with special values and such classes, which of these it is cannot change apart from them, so that is
+      drawn from proposals.
 
     If only one cell of a row is hidden, that is its posterior under the model. With several, each is drawn given the
     others in turn (Gibbs sampling; for numbers Ritter & Tanner, 1992, "Facilitating the Gibbs Sampler: The Gibbs
@@ -96,6 +99,8 @@ class Imputer:
         for place, owner in self._owners.items():  # beside a special value there is no phase
             if self._allowed[owner].sum() > 1:
                 self._allowed[place][:] = True
+        # Class and phases of these cannot change apart.
+        self._joint = {owner for owner in owners if self._allowed[owner].sum() > 1}
         # Of columns with ranges, the phase that says which, by their places.
         self._range_of = {owner: place for place, owner in self._owners.items() if columns[owner].ranges is not None}
 
@@ -217,10 +222,20 @@ class Imputer:
                 allowed = self._allowed[columns[column]][drawn[:, column]]
                 is_possible &= allowed
                 classes[allowed, column] = drawn[allowed, column]
+        for place, owner in self._owners.items():
+            if owner in self._joint:
+                is_number = classes[:, self._class_of[owner]] == self._columns[owner].levels.index(None)
+                is_possible &= is_number != (classes[:, self._class_of[place]] == len(self._columns[place].levels) - 1)
         noise = rng.standard_normal(state.scores[index].shape, dtype=np.float32)
         scores = np.where(absent[index], self._decoder(classes, noise), state.scores[index]).astype(np.float32)
         weights = np.where(is_possible, self._log_density(classes, scores), -np.inf).reshape(len(members), _PROPOSALS)
-        chosen = np.arange(len(members)) * _PROPOSALS + _draw(_normalised(weights), rng)
+        probs = _normalised(weights)
+        for place in self._joint:
+            of_class, mass = classes[:, self._class_of[place]].reshape(probs.shape), state.mass[place]
+            assert mass is not None
+            for level in np.unique(of_class).tolist():
+                mass[members, level] += (probs * (of_class == level)).sum(axis=1)
+        chosen = np.arange(len(members)) * _PROPOSALS + _draw(probs, rng)
         state.classes[members], state.scores[members] = classes[chosen], scores[chosen]
 
     def _log_density(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -249,7 +264,13 @@ class Imputer:
         classes = np.repeat(state.classes[rows], len(levels), axis=0)
         classes[:, index] = np.tile(levels, len(rows))
         log_prob, _ = self._scorer(classes, np.repeat(state.scores[rows], len(levels), axis=0))
-        probs = _normalised(log_prob.reshape(len(rows), len(levels)))
+        log_prob = log_prob.reshape(len(rows), len(levels))
+        owner = self._owners.get(place)
+        if owner in self._joint:
+            is_number = state.classes[rows, self._class_of[owner]] == self._columns[owner].levels.index(None)
+            is_none = levels == len(self._columns[place].levels) - 1
+            log_prob = np.where(is_number[:, np.newaxis] == is_none, -np.inf, log_prob)
+        probs = _normalised(log_prob)
         if keep:
             mass[np.ix_(rows, levels)] += probs
         state.classes[rows, index] = levels[_draw(probs, rng)]
@@ -302,7 +323,7 @@ class Imputer:
                 places = np.nan_to_num(column.on_scale(scores.ravel(), phases).reshape(scores.shape))
             total[own, 0, rows] += (weights * places).sum(axis=1)
             total[own, 1, rows] += weights.sum(axis=1)
-            if mass is not None:
+            if mass is not None and place not in self._joint:
                 for level in np.unique(level_of).tolist():
                     mass[rows, level] += probs[:, level_of == level].sum(axis=1)
         chosen = _draw(probs, rng)
@@ -359,8 +380,8 @@ class Imputer:
             best = self._guess(self._range_of[place], mass, chains)
         summed, weight = by_range[best, :, np.arange(len(best))].T
         mean = summed / np.maximum(weight, 1e-300)
-        if column.ranges is not None:
-            mean = column.ranges.scores(mean, best[:, np.newaxis])
+        if column.ranges is not None:  # of one that no chain was in, the median
+            mean = np.where(weight > 0, column.ranges.scores(mean, best[:, np.newaxis]), 0.0)
         return column.margin.encode(np.clip(mean, column.margin.low, column.margin.high))
 
 

@@ -41,7 +41,7 @@ def in_ranges(encoding: Encoding, cells: Mapping[str, Cells], schema: Schema, rn
         if is_plain and schema[column.name].kind in ("float", "integer"):
             numbers = column.numbers_in(cells[column.name])
             others = {name: part for name, part in cells.items() if name != column.name}
-            if gaps := _gaps(numbers, others):
+            if gaps := _gaps(numbers, others, rng):
                 numbers = numbers[np.isfinite(numbers)]
                 ranges = Ranges.learn(numbers, step_of(schema[column.name]), gaps, rng)
                 column = dataclasses.replace(column, margin=ranges.margin_of(numbers), ranges=ranges)
@@ -49,15 +49,17 @@ def in_ranges(encoding: Encoding, cells: Mapping[str, Cells], schema: Schema, rn
     return dataclasses.replace(encoding, columns=tuple(columns))
 
 
-def _gaps(numbers: np.ndarray, others: Mapping[str, Cells]) -> list[tuple[float, float]]:
+def _gaps(numbers: np.ndarray, others: Mapping[str, Cells], rng: np.random.Generator) -> list[tuple[float, float]]:
     """The numbers on either side of the gaps, increasing, between ranges that are to be told apart.
 
     Args:
         numbers: float64 `[n]`, NaN where there is none.
         others: The cells of the other columns.
+        rng: Of which rows are looked at, where they are many.
     """
     rows = np.flatnonzero(np.isfinite(numbers))
-    rows = rows[:: -(-len(rows) // _PROBE_ROWS) or 1]
+    if len(rows) > _PROBE_ROWS:
+        rows = rng.choice(rows, _PROBE_ROWS, replace=False)
     rows = rows[np.argsort(numbers[rows], kind="stable")]
     gaps = [
         gap
@@ -66,8 +68,13 @@ def _gaps(numbers: np.ndarray, others: Mapping[str, Cells]) -> list[tuple[float,
     ]
     if not gaps or _most_told(others, rows, np.searchsorted([last for last, _ in gaps], numbers[rows])) >= _TOLD:
         return []
-    between = [np.unique(numbers[(numbers >= last) & (numbers <= first)]) for last, first in gaps]
-    return [(float(few[at]), float(few[at + 1])) for few in between for at in [int(np.diff(few).argmax())]]
+    found = []
+    for last, first in gaps:  # of all rows, some may be in the gap of those looked at
+        between = np.unique(numbers[(numbers >= last) & (numbers <= first)])
+        at = int(np.diff(between).argmax())
+        if between[at + 1] - between[at] >= (first - last) / 2:
+            found.append((float(between[at]), float(between[at + 1])))
+    return found
 
 
 def _change(others: Mapping[str, Cells], below: np.ndarray, above: np.ndarray) -> float:

@@ -196,7 +196,10 @@ def find_gaps(numbers: np.ndarray) -> Iterator[tuple[tuple[float, float], int, i
         widest = np.maximum(numbers[below] - numbers[least], numbers[most] - numbers[above])
         is_gap = (gap >= _MIN_WIDTH * widest) & (value[below] - value[least] >= _MIN_VALUES - 1)
         is_gap &= value[most] - value[above] >= _MIN_VALUES - 1
-        found += [(gap[at] / widest[at], int(above[at]) - inside, inside) for at in np.flatnonzero(is_gap)]
+        for at in np.flatnonzero(is_gap).tolist():
+            empty = float(np.diff(numbers[below[at] : above[at] + 1]).max())  # between the few that are in it
+            if empty >= _MIN_WIDTH * widest[at]:
+                found.append((empty / widest[at], int(above[at]) - inside, inside))
     chosen: list[tuple[int, int]] = []
     for _, first, inside in sorted(found, reverse=True):
         if all(first - start - few >= side or start - first - inside >= side for start, few in chosen):

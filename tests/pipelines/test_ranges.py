@@ -240,6 +240,25 @@ def test_a_number_that_lacks_its_range_is_that_of_another_row(tmp_path):
     assert are_inside(encoding, found).all()
 
 
+def test_few_numbers_in_all_of_a_gap_leave_none():
+    """One of each number between two ranges of whole numbers is few, but there is no gap that is wide."""
+    rng = np.random.default_rng(0)
+    numbers = np.r_[rng.integers(0, 600, 20_000), np.arange(600, 646), rng.integers(646, 1_246, 20_000)].astype(float)
+    assert not middles(np.r_[numbers, 2_000 + rng.exponential(1e5, 9_900).round()])
+    assert len(middles(numbers[(numbers < 600) | (numbers >= 646)])) == 1
+
+
+def test_rows_in_turn_have_no_ranges_that_only_some_of_them_have(tmp_path):
+    """Of 120,000 rows 50,000 are looked at; if that was every third one, it would be those with a gap."""
+    rng = np.random.default_rng(0)
+    numbers = rng.uniform(0, 60, 120_000)
+    numbers[::3] = np.where(rng.random(40_000) < 0.5, 10, 60) - rng.uniform(0, 10, 40_000)
+    frame = pd.DataFrame({"x": numbers, "y": numbers > 30, "z": numbers // 30 + rng.uniform(0, 1.2, 120_000)})
+    frame["y"] ^= rng.random(120_000) < 0.05  # so that it does not tell the range
+    assert not learnt(frame, tmp_path / "t.csv")[0].phases
+    assert [phase.name for phase in learnt(frame[::3], tmp_path / "some.csv")[0].phases] == ["range of x"]
+
+
 def test_special_values_and_missing_cells_have_no_range(tmp_path):
     frame = players().astype({"dive": "Int64"})
     frame.loc[::2, "dive"] = -1
