@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from pipelines.engines import local
+from pipelines.engines import local, quadrature
 from pipelines.engines.beside import assembled
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import Cells
@@ -17,10 +16,6 @@ from pipelines.tables.rows import Rows
 
 __all__ = ["Imputer"]
 
-# A number is one of so many points, one at random in each of as many cells of its range: first in cells of equal mass
-# under the standard Gaussian, then in cells of equal mass under what the round before found. With two rounds the mean
-# of a conditional of deviation 0.02 at a score of -2 is off by 3.4 deviations (root mean square), with three by 0.08.
-_POINTS, _ROUNDS = 32, 3
 # Beside a special value, the noise in the place of the number is integrated out over so many draws.
 _NOISE_DRAWS = 4
 # Where several cells are missing: states a row starts from, each one of so many proposals, and sweeps over its cells.
@@ -96,11 +91,11 @@ class Imputer:
             num_classes += column.is_discrete
             num_scores += column.margin is not None
         self._allowed = [_allowed(column) for column in self._columns]
-        for place, owner in self._owners.items():  # beside a special value there is no phase
-            if self._allowed[owner].sum() > 1:
-                self._allowed[place][:] = True
-        # Class and phases of these cannot change apart.
+        # Of columns with special values, class and phases cannot change apart.
         self._joint = {owner for owner in owners if self._allowed[owner].sum() > 1}
+        for place, owner in self._owners.items():
+            if owner in self._joint:
+                self._allowed[place][:] = True
         # Of columns with ranges, the phase that says which, by their places.
         self._range_of = {owner: place for place, owner in self._owners.items() if columns[owner].ranges is not None}
 
@@ -224,8 +219,7 @@ class Imputer:
                 classes[allowed, column] = drawn[allowed, column]
         for place, owner in self._owners.items():
             if owner in self._joint:
-                is_number = classes[:, self._class_of[owner]] == self._columns[owner].levels.index(None)
-                is_possible &= is_number != (classes[:, self._class_of[place]] == len(self._columns[place].levels) - 1)
+                is_possible &= self._go_together(place, classes, classes[:, self._class_of[place]])
         noise = rng.standard_normal(state.scores[index].shape, dtype=np.float32)
         scores = np.where(absent[index], self._decoder(classes, noise), state.scores[index]).astype(np.float32)
         weights = np.where(is_possible, self._log_density(classes, scores), -np.inf).reshape(len(members), _PROPOSALS)
@@ -250,7 +244,7 @@ class Imputer:
         rows = np.flatnonzero(state.hidden[:, place])
         column = self._columns[place]
         levels = int(self._allowed[place].sum())
-        size = _POINTS + levels * _NOISE_DRAWS if column.margin is not None else levels
+        size = quadrature.POINTS + levels * _NOISE_DRAWS if column.margin is not None else levels
         step = max(1, _ROWS_AT_A_TIME // size)
         update: Callable[..., None] = self._update_class if column.margin is None else self._update_number
         for start in range(0, len(rows), step):
@@ -265,15 +259,25 @@ class Imputer:
         classes[:, index] = np.tile(levels, len(rows))
         log_prob, _ = self._scorer(classes, np.repeat(state.scores[rows], len(levels), axis=0))
         log_prob = log_prob.reshape(len(rows), len(levels))
-        owner = self._owners.get(place)
-        if owner in self._joint:
-            is_number = state.classes[rows, self._class_of[owner]] == self._columns[owner].levels.index(None)
-            is_none = levels == len(self._columns[place].levels) - 1
-            log_prob = np.where(is_number[:, np.newaxis] == is_none, -np.inf, log_prob)
+        if self._owners.get(place) in self._joint:
+            log_prob = np.where(self._go_together(place, state.classes[rows, np.newaxis], levels), log_prob, -np.inf)
         probs = _normalised(log_prob)
         if keep:
             mass[np.ix_(rows, levels)] += probs
         state.classes[rows, index] = levels[_draw(probs, rng)]
+
+    def _go_together(self, place: int, classes: np.ndarray, phases: np.ndarray) -> np.ndarray:
+        """Whether phases of a column are such as there are beside its class: a number has one, a special value none.
+
+        Args:
+            place: That of the phase.
+            classes: int32 `[..., C]`, of rows.
+            phases: int `[...]`.
+        """
+        owner = self._owners[place]
+        is_number = classes[..., self._class_of[owner]] == self._columns[owner].levels.index(None)
+        found: np.ndarray = is_number != (phases == len(self._columns[place].levels) - 1)
+        return found
 
     def _update_number(self, state: _State, place: int, rows: np.ndarray, rng: np.random.Generator, keep: bool) -> None:
         column, index, number = self._columns[place], self._class_of[place], self._score_of[place]
@@ -294,15 +298,15 @@ class Imputer:
             return found.reshape(scores.shape)
 
         is_number = column.levels.index(None) if index is not None else None
-        edges = np.broadcast_to(_edges(column), (n, _POINTS + 1))
-        scores, widths = _stratified(edges, rng)
+        edges = np.broadcast_to(quadrature.edges(column.margin), (n, quadrature.POINTS + 1))
+        scores, widths = quadrature.stratified(edges, rng)
         found = log_prob(scores, is_number) + np.log(widths)
-        for _ in range(_ROUNDS - 1):
-            edges = _refined(edges, _normalised(found))
-            scores, widths = _stratified(edges, rng)
+        for _ in range(quadrature.ROUNDS - 1):
+            edges = quadrature.refined(edges, _normalised(found))
+            scores, widths = quadrature.stratified(edges, rng)
             found = log_prob(scores, is_number) + np.log(widths)
         terms, values = [found], [scores]
-        levels = [np.full(_POINTS, -1 if is_number is None else is_number)]
+        levels = [np.full(quadrature.POINTS, -1 if is_number is None else is_number)]
         for level in np.flatnonzero(self._allowed[place]).tolist() if index is not None else ():
             if level != is_number:
                 noise = rng.standard_normal((n, _NOISE_DRAWS))
@@ -312,14 +316,14 @@ class Imputer:
                 levels.append(np.full(_NOISE_DRAWS, level))
         probs, level_of = _normalised(np.concatenate(terms, axis=1)), np.concatenate(levels)
         if keep:
-            weights = probs[:, :_POINTS]
+            weights = probs[:, : quadrature.POINTS]
             if place in self._tie_of:  # of what is tied the score is noise
                 tie = self._class_of[self._tie_of[place]]
                 weights = weights * (state.classes[rows, tie] != 1)[:, np.newaxis]
             places, own = column.margin.place(scores), np.zeros(n, np.int32)
             if place in self._range_of:
                 own = state.classes[rows, self._class_of[self._range_of[place]]]
-                phases = np.repeat(own, _POINTS)[:, np.newaxis]
+                phases = np.repeat(own, quadrature.POINTS)[:, np.newaxis]
                 places = np.nan_to_num(column.on_scale(scores.ravel(), phases).reshape(scores.shape))
             total[own, 0, rows] += (weights * places).sum(axis=1)
             total[own, 1, rows] += weights.sum(axis=1)
@@ -401,42 +405,6 @@ def _best(column: ColumnEncoding, mass: np.ndarray) -> np.ndarray:
         found = (below < below[:, -1:] / 2).sum(axis=1)
     classes: np.ndarray = found.astype(np.int32)
     return classes
-
-
-def _edges(column: ColumnEncoding) -> np.ndarray:
-    """The edges, `[_POINTS + 1]`, of cells of a number's range, of equal mass under the standard Gaussian."""
-    assert column.margin is not None
-    margin = column.margin
-    low, high = margin.encode(np.array([margin.low, margin.high])).tolist()
-    if len(margin.scores) > 3:  # the outer knots belong to the tails; between the others, the outer cells are whole
-        low, high = float(margin.scores[1]), float(margin.scores[-2])
-    if high - low < 1e-3:
-        low, high = low - 0.5, high + 0.5
-    normal = statistics.NormalDist()
-    shares = np.linspace(normal.cdf(low), normal.cdf(high), _POINTS + 1)
-    inner = [normal.inv_cdf(min(max(share, 1e-12), 1 - 1e-12)) for share in shares[1:-1].tolist()]
-    edges: np.ndarray = np.maximum.accumulate(np.r_[low, np.clip(inner, low, high), high])
-    return edges
-
-
-def _stratified(edges: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A point at random in each cell, and the cells' widths, `[n, Q]`."""
-    widths = np.maximum(np.diff(edges, axis=1), 1e-30)
-    return edges[:, :-1] + widths * rng.random(widths.shape), widths
-
-
-def _refined(edges: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    """The edges, `[n, _POINTS + 1]`, of cells of equal mass; some of it goes to the neighbours, a little everywhere."""
-    padded = np.pad(mass, ((0, 0), (1, 1)))
-    mass = 0.5 * mass + 0.2 * (padded[:, :-2] + padded[:, 2:]) + 0.1 / mass.shape[1]
-    below = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
-    below /= below[:, -1:]
-    targets = np.linspace(0, 1, _POINTS + 1)[1:-1]
-    cell = np.minimum((below[:, None, 1:] <= targets[None, :, None]).sum(axis=2), mass.shape[1] - 1)
-    start, stop = np.take_along_axis(below, cell, 1), np.take_along_axis(below, cell + 1, 1)
-    left, right = np.take_along_axis(edges, cell, 1), np.take_along_axis(edges, cell + 1, 1)
-    inner = left + (right - left) * (targets - start) / np.maximum(stop - start, 1e-30)
-    return np.concatenate([edges[:, :1], inner, edges[:, -1:]], axis=1)
 
 
 def _normalised(log_weights: np.ndarray) -> np.ndarray:

@@ -119,11 +119,10 @@ class ReadOptions:
         delimiter: One character; "tab" is understood.
         encoding: Any name Python has for a codec.
         decimal: "." or ",".
-        null_values: Cells that are missing, besides. One that is a number means it in every
-            spelling: -200 is also -200.0.
+        null_values: Cells that are missing, beside empty ones. One that is a number means it in every spelling: -200 is
+            also -200.0.
         header: Whether the first record is the names of the columns.
-        default_nulls: Whether the usual spellings of a missing cell (NA, null, ?, ...) count beside empty ones; by
-            default they do.
+        default_nulls: Whether the usual spellings of a missing cell (NA, null, ?, ...) count, too; by default they do.
 
     Raises:
         UsageError: If a value cannot be what it says.

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.cli import main
-from pipelines.engines.imputer import _POINTS, _ROUNDS, Imputer, _best, _normalised, _refined, _stratified
+from pipelines.engines.imputer import Imputer, _best, _normalised
 from pipelines.engines.local import Scorer
+from pipelines.engines.quadrature import POINTS, ROUNDS, refined, stratified
 from pipelines.model_file import read_model
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.rows import Rows
@@ -173,12 +174,12 @@ def test_a_discrete_cell_is_drawn_from_the_exact_conditional(dice_model, dice):
 def test_rounds_of_points_integrate_narrow_densities(mean, deviation):
     """A Gaussian of known mean and deviation in the place of a conditional; errors of up to 0.2 deviations measured."""
     rng = np.random.default_rng(0)
-    shares = np.linspace(3e-6, 1 - 3e-6, _POINTS + 1)
-    edges = np.broadcast_to([statistics.NormalDist().inv_cdf(share) for share in shares], (2000, _POINTS + 1))
-    for _ in range(_ROUNDS):
-        points, widths = _stratified(edges, rng)
+    shares = np.linspace(3e-6, 1 - 3e-6, POINTS + 1)
+    edges = np.broadcast_to([statistics.NormalDist().inv_cdf(share) for share in shares], (2000, POINTS + 1))
+    for _ in range(ROUNDS):
+        points, widths = stratified(edges, rng)
         probs = _normalised(-0.5 * ((points - mean) / deviation) ** 2 + np.log(widths))
-        edges = _refined(edges, probs)
+        edges = refined(edges, probs)
     errors = (probs * points).sum(axis=1) - mean
     assert abs(errors.mean()) < 0.03 * deviation
     assert np.sqrt(np.square(errors).mean()) < 0.3 * deviation
