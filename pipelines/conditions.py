@@ -19,7 +19,7 @@ from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Column
 from pipelines.tables.scientific import is_scientific
-from pipelines.tables.spelling import on_lattice, parse
+from pipelines.tables.spelling import on_lattice, parse, spell
 
 __all__ = ["Condition", "all_hold", "known_numbers", "parse_conditions", "split_conditions"]
 
@@ -86,6 +86,18 @@ class Condition:
         fitting = self.fitting
         return fitting[0] if self.operator == "=" and len(fitting) == 1 else None
 
+    @property
+    def can_hold(self) -> bool:
+        """Whether a class fulfils the condition, or a number that is not beyond all that were seen."""
+        if self.encoding.margin is None or self.number is None or self.fitting:
+            return bool(self.fitting) or (self.encoding.margin is not None and self.operator == "!=")
+        ends = np.array(self.encoding.spans)
+        if is_scientific(self.column.format):
+            ends = on_lattice(self.column, ends)  # as they will be written
+        if self.operator == "=":
+            return bool(np.any((ends[:, 0] <= self.number) & (self.number <= ends[:, 1])))
+        return bool(np.any(_COMPARE[self.operator](ends, self.number)))
+
     def _holds_for(self, index: int) -> bool:
         if self.encoding.levels[index] is None:
             return False
@@ -116,12 +128,17 @@ def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
 
 def known_numbers(conditions: Sequence[Condition]) -> str:
     """Returns in which ranges the numbers are of the columns that conditions are about, as the end of a message."""
-    encodings = {c.column.name: c.encoding for c in conditions if c.column.kind in ("float", "integer")}
+    about = {c.column.name: c for c in conditions if c.column.is_numeric}
     said = [
-        f"{name} is {' or '.join(f'{least:.6g} to {most:.6g}' for least, most in encoding.spans)}"
-        for name, encoding in encodings.items()
+        f"{name} is {' or '.join(' to '.join(_end(condition.column, end) for end in ends) for ends in spans)}"
+        for name, condition in about.items()
+        if (spans := condition.encoding.spans)
     ]
     return f": {', '.join(said)}" if said else ""
+
+
+def _end(column: Column, number: float) -> str:
+    return f"{number:.6g}" if column.kind in ("float", "integer") else str(spell(column, np.array([number]))[0])
 
 
 def _parse(text: str, model: ModelFile) -> Condition:

@@ -319,8 +319,10 @@ class ColumnEncoding:
         """The least and the greatest number of a column of numbers, of each range if these are told apart."""
         if self.ranges is not None:
             return self.ranges.spans
+        if self.margin is not None:
+            return [self.bounds]
         known = [value for value in self.values if not np.isnan(value)]
-        return [self.bounds if self.margin is not None else (min(known), max(known))]
+        return [(min(known), max(known))] if known else []
 
     def on_scale(self, scores: np.ndarray, phases: np.ndarray) -> np.ndarray:
         """Returns the places of scores, float64 `[n]`, on the scale of the numbers, if that is what is learnt.

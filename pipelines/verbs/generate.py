@@ -15,7 +15,7 @@ import numpy as np
 from pipelines.appending import appended, check_mark, read_first, writer_after
 from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
-from pipelines.conditions import all_hold, known_numbers
+from pipelines.conditions import Condition, all_hold, known_numbers
 from pipelines.engines import local
 from pipelines.errors import ShortfallError, UsageError, check_seed
 from pipelines.folders import Folder, folder_of
@@ -237,6 +237,11 @@ def _batches(
 ) -> Iterator[tuple[dict[str, Cells], int]]:
     """Yields the cells of new rows and their number, request after request."""
     for number, request in enumerate(requests):
+        if never := [condition for condition in request.conditions if not condition.can_hold]:
+            raise ShortfallError(
+                f"no row can fulfil {_texts(never)}; {request.rows:,} were asked for. Nothing was written. Widen the "
+                f"range{known_numbers(never)}."
+            )
         missing, drawn, fulfilled = request.rows, 0, 0
         size = local.BLOCK_ROWS if request.conditions else local.block_rows_for(missing, request.given)
         count = None if request.conditions else -(-missing // size)
@@ -250,10 +255,10 @@ def _batches(
                 right = np.flatnonzero(all_hold(request.conditions, cells, rows))
                 fulfilled += len(right)
                 if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
-                    texts = " and ".join(f"{c.column.name}{c.operator}{c.text}" for c in request.conditions)
                     raise ShortfallError(
-                        f"only {fulfilled:,} of {drawn:,} rows fulfil {texts}; {request.rows:,} were asked for. "
-                        f"Nothing was written. Ask for less, or widen the range{known_numbers(request.conditions)}."
+                        f"only {fulfilled:,} of {drawn:,} rows fulfil {_texts(request.conditions)}; "
+                        f"{request.rows:,} were asked for. Nothing was written. Ask for less, or widen the "
+                        f"range{known_numbers(request.conditions)}."
                     )
                 if request.conditions:
                     right = right[:missing]
@@ -264,6 +269,10 @@ def _batches(
                     yield cells, rows
         made.drawn += drawn
         made.fulfilled += fulfilled
+
+
+def _texts(conditions: Sequence[Condition]) -> str:
+    return " and ".join(f"{one.column.name}{one.operator}{one.text}" for one in conditions)
 
 
 def _regrouped(batches: Iterator[tuple[dict[str, Cells], int]], size: int) -> Iterator[tuple[dict[str, Cells], int]]:

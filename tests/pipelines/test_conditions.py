@@ -1,12 +1,14 @@
 """Conditions are understood as typed, or refused with what would be accepted, and hold for the right cells."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import pipelines
 from pipelines import UsageError
-from pipelines.conditions import all_hold, parse_conditions, split_conditions
+from pipelines.conditions import all_hold, known_numbers, parse_conditions, split_conditions
 from pipelines.model_file import read_model
 from pipelines.tables.cells import Cells
 
@@ -266,3 +268,31 @@ def test_what_is_no_condition_on_the_model_is_wrong_usage(model, text, said):
     with pytest.raises(UsageError, match=said) as caught:
         parse_conditions([text], model)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "can"),
+    [
+        ("nights>=20", True),
+        ("nights>=100000", False),
+        ("nights=100000", False),
+        ("nights!=100000", True),
+        ("nights<0", False),
+        ("paid=0", True),  # a class, far below the other numbers
+        ("paid=0.5", False),
+        ("paid<=0", True),
+        ("paid<0", False),
+        ("paid=", True),
+        ("paid!=", True),
+        ("since>=2021-01-01", True),
+        ("since>=2030-01-01", False),
+    ],
+)
+def test_what_no_class_and_no_number_fulfils_can_not_hold(model, text, can):
+    (condition,) = parse_conditions([text], model)
+    assert condition.can_hold == can
+
+
+def test_the_numbers_there_are_are_said_as_the_table_has_them(model):
+    said = known_numbers(parse_conditions(["nights>=5", "since>2030-01-01", "city=Bay"], model))
+    assert re.fullmatch(r": nights is \d to \d\d, since is 2019-01-\d\d to 2021-06-\d\d", said)
