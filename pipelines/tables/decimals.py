@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["EXACT", "decimals_of", "without_noise"]
+__all__ = ["EXACT", "decimals_of", "noisy_numbers", "with_noise", "without_noise"]
 
 # Integers up to here are exact in float64; a lattice finer than this is not one any more.
 EXACT = float(1 << 53)
@@ -17,6 +18,7 @@ _MAX_DECIMALS = 15
 # their last place.
 _NOISE = 8
 _DIGITS_WITH_NOISE, _DIGITS_WITHOUT = (16, 17), 12
+_MAX_NOISY = 1_000  # of a column: more distinct numbers are hardly told by them
 
 
 def decimals_of(texts: pa.Array, counts: np.ndarray, mark: str, largest: float) -> tuple[int | None, int]:
@@ -57,6 +59,33 @@ def without_noise(numbers: np.ndarray, decimals: int) -> np.ndarray:
         is_noise = np.abs(numbers - exact) <= _NOISE * np.spacing(np.abs(numbers))
         is_noise &= np.abs(numbers) * 10.0**decimals < EXACT
     return np.where(is_noise, exact, numbers)
+
+
+def noisy_numbers(numbers: np.ndarray, counts: np.ndarray, decimals: int) -> tuple[float, ...]:
+    """Returns those of a column's numbers that arithmetic left with more digits, ascending; none where there are many.
+
+    Args:
+        numbers: The distinct numbers, `[n]`.
+        counts: How many cells have each, `[n]`; of those that are the same without noise, the most frequent counts.
+        decimals: How many decimals the column has.
+    """
+    exact = without_noise(numbers, decimals)
+    if not (exact != numbers).any():
+        return ()
+    order = np.argsort(-counts, kind="stable")
+    same, first = np.unique(exact[order], return_index=True)
+    if len(same) > _MAX_NOISY:
+        return ()
+    usual = numbers[order][first]
+    return tuple(usual[usual != same].tolist())
+
+
+def with_noise(numbers: np.ndarray, noisy: Sequence[float], decimals: int) -> np.ndarray:
+    """Returns numbers, float64 `[n]`, rounded to decimals, with the noise of those that a table has with it."""
+    known = np.sort(np.array(noisy, np.float64))
+    exact = without_noise(known, decimals)
+    places = np.minimum(np.searchsorted(exact, numbers), len(exact) - 1)
+    return np.where(exact[places] == numbers, known[places], numbers)
 
 
 def _without_noise(texts: pa.Array, mark: str) -> pa.Array:

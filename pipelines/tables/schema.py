@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import (
+    NUMBERS,
     OBJECT,
     SHARE,
     TEXT,
@@ -55,6 +56,7 @@ _CHECKS = {
     "decimals": or_null(up_to(_MAX_DECIMALS)),
     "min_decimals": up_to(_MAX_DECIMALS),
     "format": or_null(_FORMAT),
+    "noisy": NUMBERS,
     "levels": TEXTS,
     "missing": texts_up_to(_MAX_MISSING),
     "missing_share": SHARE,
@@ -82,6 +84,8 @@ class Column:
         min_decimals: Numbers: digits after the decimal point, at least.
         format: Dates and times: how they are spelled, as for `datetime.strftime`, or "iso" with whatever precision.
             Numbers: what stands around them and between thousands, such as `${,}`; see `number_formats.py`.
+        noisy: Numbers: those that arithmetic left with more digits than `decimals`, as 0.30000000000000004 for 0.3.
+            They are seen without these digits, and written with them.
         levels: Ordered: the texts from lowest to highest.
         missing: How missing cells are spelled, the most frequent spelling first; empty if none is missing.
         missing_share: Share of missing cells.
@@ -96,6 +100,7 @@ class Column:
     decimals: int | None = None
     min_decimals: int = 0
     format: str | None = None
+    noisy: tuple[float, ...] = ()
     levels: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     missing_share: float = 0.0

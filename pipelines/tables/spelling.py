@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import from_numpy, from_texts, scalar
 from pipelines.tables.date_formats import is_of_months
+from pipelines.tables.decimals import with_noise, without_noise
 from pipelines.tables.number_formats import bare_numbers, with_marks
 from pipelines.tables.schema import Column
 from pipelines.tables.scientific import in_few_digits, is_scientific, spelled
@@ -56,6 +57,10 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
         text = _spell_shortest(values, column.min_decimals)
     else:
         text = _spell_fixed(values, column.decimals, min(column.min_decimals, column.decimals))
+        if column.noisy:
+            found = on_lattice(column, values)
+            is_noisy = np.isin(found, column.noisy)
+            text = _put(text, is_noisy, _spell_shortest(found[is_noisy], 0))
     text = text if decimal == "." else pc.replace_substring(text, ".", decimal)
     return with_marks(text, column.format, decimal) if column.format else text
 
@@ -68,6 +73,8 @@ def parse(column: Column, text: str, decimal: str = ".") -> float | None:
             if column.format:
                 text = bare_numbers(from_texts([text]), column.format, decimal)[0].as_py()
             number = float(text.replace(decimal, "."))
+            if column.kind == "float" and column.decimals is not None:
+                number = float(without_noise(np.array(number), column.decimals))
             return number if np.isfinite(number) else None
         return _parse_moment(column, text)
     except ValueError:
@@ -84,7 +91,7 @@ def on_lattice(column: Column, values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.rint(values * 10.0**decimals)
         rounded: np.ndarray = np.where(np.abs(steps) < _EXACT, steps / 10.0**decimals + 0.0, values)
-    return rounded
+    return with_noise(rounded, column.noisy, decimals) if column.noisy else rounded
 
 
 def ticks(column: Column, values: np.ndarray, digits: int) -> np.ndarray:
@@ -130,7 +137,7 @@ def _spell_fixed(values: np.ndarray, decimals: int, fewest: int) -> pa.Array:
         sign = pc.if_else(pc.less(from_numpy(lattice), scalar(0)), scalar("-"), scalar(""))
         text = pc.binary_join_element_wise(sign, text, scalar(""))
     if large.any():  # by hand, as their steps are not exact
-        text = _put(text, large, [f"{value:.{decimals}f}" for value in values[large].tolist()])
+        text = _put(text, large, from_texts([f"{value:.{decimals}f}" for value in values[large].tolist()]))
     if fewest == decimals:
         return text
     if not fewest:
@@ -145,18 +152,18 @@ def _spell_shortest(values: np.ndarray, fewest: int) -> pa.Array:
     text = pc.cast(from_numpy(np.asarray(values, np.float64)), pa.string())
     large = np.abs(values) >= 1e10  # Arrow turns to exponents from here on, people much later
     if large.any():
-        text = _put(text, large, [repr(value).removesuffix(".0") for value in values[large].tolist()])
+        text = _put(text, large, from_texts([repr(value).removesuffix(".0") for value in values[large].tolist()]))
     if fewest:
         whole = pc.invert(pc.match_substring_regex(text, "[.eEn]"))
         text = pc.if_else(whole, pc.binary_join_element_wise(text, scalar(".0"), scalar("")), text)
     return text
 
 
-def _put(text: pa.Array, where: np.ndarray, replacements: Sequence[str]) -> pa.Array:
+def _put(text: pa.Array, where: np.ndarray, replacements: pa.Array) -> pa.Array:
     """`text` with other texts in some rows."""
     index = np.arange(len(text))
     index[where] = len(text) + np.arange(len(replacements))
-    return pc.take(pa.concat_arrays([text, from_texts(replacements)]), from_numpy(index))
+    return pc.take(pa.concat_arrays([text, replacements]), from_numpy(index))
 
 
 class _Moment(NamedTuple):

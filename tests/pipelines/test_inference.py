@@ -88,6 +88,15 @@ def test_decimals_are_the_most_and_the_fewest_digits_after_the_point(cells, deci
     assert (column.kind, column.decimals, column.min_decimals) == ("float", decimals, min_decimals)
 
 
+def test_what_arithmetic_left_of_a_few_numbers_is_known_of_each_as_it_is_most_often():
+    cells = ["0.30000000000000004", "12.600000000000001", "0.25", "12.6", "12.600000000000001", "0.7", "7e-05"]
+    assert column_of(cells).noisy == (0.1 + 0.2, 12.600000000000001)
+    assert column_of([float(cell) for cell in cells], is_typed=True).noisy == (0.1 + 0.2, 12.600000000000001)
+    assert column_of([*cells, "12.6", "12.6"]).noisy == (0.1 + 0.2,)
+    assert column_of(["0,30000000000000004", "2,5"], dialect=Dialect(delimiter=";", decimal=",")).noisy == (0.1 + 0.2,)
+    assert column_of([*cells, *[f"{number}.5" for number in range(1000)]]).noisy == ()  # of many, none is
+
+
 def test_decimal_commas():
     column = column_of(["1,5", "2,25", "3"], dialect=Dialect(delimiter=";", decimal=","))
     assert (column.kind, column.decimals, column.min_decimals) == ("float", 2, 0)

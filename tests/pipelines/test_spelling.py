@@ -1,5 +1,6 @@
 """Numbers, dates and times are spelled as their source spells them, and read back as what they were."""
 
+import dataclasses
 import datetime
 import math
 
@@ -46,6 +47,16 @@ def number(decimals=None, fewest=0, kind="float"):
 def test_numbers_are_spelled_on_their_lattice(column, values, texts):
     assert spelled(column, values) == texts
     assert spelled(column, values, ",") == [text.replace(".", ",") for text in texts]
+
+
+def test_numbers_that_arithmetic_left_with_more_digits_are_written_with_them():
+    column = dataclasses.replace(number(1, 1), noisy=(12.600000000000001, 0.1 + 0.2))
+    values = np.array([0.3, 0.1 + 0.2, 0.29, 12.64, -0.3, 0.4, 1e18])
+    texts = ["0.30000000000000004"] * 3 + ["12.600000000000001", "-0.3", "0.4", "1000000000000000000.0"]
+    assert spelled(column, values) == texts
+    np.testing.assert_array_equal(on_lattice(column, values), [float(text) for text in texts])
+    assert spelled(column, values[:1], ",") == ["0,30000000000000004"]
+    assert [parse(column, text) for text in texts[2:5]] == [0.3, 12.6, -0.3]
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.integers(0, 1))

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables.decimals import EXACT, decimals_of
+from pipelines.tables.decimals import EXACT, decimals_of, noisy_numbers
 from pipelines.tables.identifier_patterns import find_sequence
 from pipelines.tables.kinds.look import MIN_ROWS, Look, UnfitError, count_of, drop_it, quote, say
 from pipelines.tables.kinds.moment import compact_date
@@ -68,8 +68,8 @@ def typed_number(look: Look) -> Column:
 def find_float(look: Look) -> Column:
     """Returns the column of texts that are all numbers, with the decimals they have."""
     mark = look.source.dialect.decimal if look.is_text else "."
-    largest = float(np.abs(values_of_texts(look, look.distinct)).max())
-    decimals, min_decimals = decimals_of(look.distinct, look.counts, mark, largest)
+    values = values_of_texts(look, look.distinct)
+    decimals, min_decimals = decimals_of(look.distinct, look.counts, mark, float(np.abs(values).max()))
     format_ = find_scientific(look.distinct, mark) if decimals is None and look.is_text else None
     if format_ is not None:
         why = f"numbers with an exponent, such as {look.distinct[0].as_py()}, {len(look.distinct):,} distinct"
@@ -78,7 +78,10 @@ def find_float(look: Look) -> Column:
     else:
         digits = f"{decimals}" if decimals == min_decimals else f"{min_decimals} to {decimals}"
         why = f"numbers with {digits} decimal{'s' * (decimals != 1)}, {len(look.distinct):,} distinct"
-    return Column(look.name, "float", why=why, decimals=decimals, min_decimals=min_decimals, format=format_)
+    noisy = () if decimals is None else noisy_numbers(values, look.counts, decimals)
+    return Column(
+        look.name, "float", why=why, decimals=decimals, min_decimals=min_decimals, format=format_, noisy=noisy
+    )
 
 
 def are_numbers(look: Look) -> np.ndarray:
