@@ -93,7 +93,7 @@ class Condition:
             return bool(self.fitting) or (self.encoding.margin is not None and self.operator == "!=")
         ends = np.array(self.encoding.spans)
         if is_scientific(self.column.format):
-            ends = on_lattice(self.column, ends)  # as they will be written
+            ends = on_lattice(self.column, ends.ravel()).reshape(ends.shape)  # as they will be written
         if self.operator == "=":
             return bool(np.any((ends[:, 0] <= self.number) & (self.number <= ends[:, 1])))
         return bool(np.any(_COMPARE[self.operator](ends, self.number)))

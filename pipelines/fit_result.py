@@ -110,8 +110,8 @@ def handled(column: Column, encoding: Encoding) -> str:
         words[-1] += " by last digits"
     if found.ranges is not None:
         spans = found.ranges.spans
-        words[-1] += f" in {len(spans)} ranges"
-        if len(spans) <= _MAX_SPANS:
+        words[-1] += f" in {len(found.ranges.levels)} ranges"
+        if 1 < len(spans) <= _MAX_SPANS:
             words[-1] += f" ({', '.join(f'{least:.6g} to {most:.6g}' for least, most in spans)})"
     if values:
         words.append(f"{values} {'special ' * (found.margin is not None)}value{'s' * (values != 1)}")

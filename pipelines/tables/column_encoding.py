@@ -78,7 +78,7 @@ class ColumnEncoding:
             the margin is that of places in the cells of numbers (see `endings.py`).
         offset: Of numbers, which other column's they are close to, if they are learnt as what they are beside these
             (see `offsets.py`): the margin is that of the difference then.
-        ranges: Of numbers, in which ranges they are, if these are far apart: they are a further class then, and the
+        ranges: Of numbers, in which ranges they are, if these are told apart: they are a further class then, and the
             margin is that of the scores in them (see `ranges.py`). It goes with none of the four before.
     """
 

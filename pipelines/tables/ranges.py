@@ -1,4 +1,4 @@
-"""Numbers in ranges that are far apart, each of which is a class and has a scale of its own."""
+"""Numbers in ranges, such as are far apart, each of which is a class and has a scale of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEAST = 1e-12  # share of the rows, of a range, or between a number and the end
 
 @dataclasses.dataclass(frozen=True)
 class Ranges:
-    """The ranges that a column's numbers lie in, where next to none is between (Dinh et al., 2019, "A RAD approach").
+    """The ranges that a column's numbers lie in (Dinh et al., 2019, "A RAD approach to deep mixture models").
 
     A number is its range, which is a class, and its standard Gaussian score among the numbers of that range. Each
     number between two cuts is of a range, so probabilities sum to one.
@@ -35,8 +35,8 @@ class Ranges:
     Attributes:
         alone: The margin of all numbers: their lattice, the numbers that there are, and a map to a standard Gaussian,
             of which each range has a part.
-        cuts: Where one range ends and the next begins, increasing, inside of gaps.
-        gaps: The last number before each cut, and the first behind it.
+        cuts: Where one range ends and the next begins, increasing, inside of gaps if there are some.
+        gaps: The last number before each cut, and the first behind it; the cut and itself if there is no gap.
     """
 
     alone: Margin
@@ -61,6 +61,25 @@ class Ranges:
         _, cuts = alone.cells(last if len(alone.support) else alone.nearest(middles))  # a cell is of one range
         return cls(alone, tuple(cuts.tolist()), tuple(gaps))
 
+    @classmethod
+    def learn_adjoining(
+        cls, numbers: np.ndarray, step: float, neighbours: Sequence[tuple[float, float]], rng: np.random.Generator
+    ) -> Ranges:
+        """Learns from numbers that are cut into ranges without gaps.
+
+        Args:
+            numbers: As for `learn`.
+            step: Likewise.
+            neighbours: The numbers, next to each other, with which one range ends and the next begins, increasing.
+            rng: As for `learn`.
+        """
+        last, first = np.transpose(neighbours)
+        middles = last + (first - last) / 2
+        alone = Margin.learn(numbers, step, rng, gaps=middles.tolist())
+        has_cells = bool(alone.step) or len(alone.support) > 0
+        cuts = (alone.cells(last)[1] if has_cells else middles).tolist()
+        return cls(alone, tuple(cuts), tuple(zip(cuts, cuts, strict=True)))
+
     def margin_of(self, numbers: np.ndarray) -> Margin:
         """Returns the margin, that of a standard Gaussian, of the scores of numbers, float64 `[n]` with n > 0."""
         scores = self.scores(numbers, self.phases(numbers))
@@ -80,9 +99,11 @@ class Ranges:
 
     @property
     def spans(self) -> list[tuple[float, float]]:
-        """The least and the greatest number of each range."""
-        last, first = zip(*self.gaps, strict=True)
-        return list(zip((self.alone.low, *first), (*last, self.alone.high), strict=True))
+        """The least and the greatest number of each range; ranges without a gap between them are one."""
+        gaps = [(last, first) for last, first in self.gaps if last < first]
+        return list(
+            zip((self.alone.low, *(gap[1] for gap in gaps)), (*(gap[0] for gap in gaps), self.alone.high), strict=True)
+        )
 
     def phases(self, numbers: np.ndarray) -> np.ndarray:
         """Returns the class of each number's range, int32 `[n, 1]`."""
@@ -91,8 +112,8 @@ class Ranges:
 
     def outside_gaps(self, numbers: np.ndarray) -> np.ndarray:
         """Returns numbers, float64 `[n]`, those in gaps moved to where their range begins or ends."""
-        least, most = np.transpose(self.spans)
-        least[0], most[-1] = -np.inf, np.inf
+        last, first = np.transpose(self.gaps)
+        least, most = np.r_[-np.inf, first], np.r_[last, np.inf]
         own = self.phases(numbers)[:, 0]
         found: np.ndarray = np.clip(numbers, least[own], most[own])
         return found
@@ -158,7 +179,7 @@ class Ranges:
         found = cls(Margin.from_json(value["alone"]), tuple(map(float, cuts)), pairs)
         inner = [part for (last, first), cut in zip(pairs, found.cuts, strict=True) for part in (last, cut, first)]
         ends = [found.alone.low, *inner, found.alone.high]
-        if not all(one <= other for one, other in itertools.pairwise(ends)) or not (np.diff(pairs) > 0).all():
+        if not all(one <= other for one, other in itertools.pairwise(ends)) or not (np.diff(found.cuts) > 0).all():
             raise AugmentError("ranges do not increase")
         with np.errstate(divide="ignore"):
             log_shares = _log_share(found._ends[:-1], found._ends[1:])

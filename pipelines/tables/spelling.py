@@ -59,7 +59,7 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
         text = _spell_fixed(values, column.decimals, min(column.min_decimals, column.decimals))
         if column.noisy:
             found = on_lattice(column, values)
-            is_noisy = np.isin(found, column.noisy)
+            is_noisy = np.isin(found, column.noisy) & (found != without_noise(found, column.decimals))
             text = _put(text, is_noisy, _spell_shortest(found[is_noisy], 0))
     text = text if decimal == "." else pc.replace_substring(text, ".", decimal)
     return with_marks(text, column.format, decimal) if column.format else text
@@ -73,9 +73,11 @@ def parse(column: Column, text: str, decimal: str = ".") -> float | None:
             if column.format:
                 text = bare_numbers(from_texts([text]), column.format, decimal)[0].as_py()
             number = float(text.replace(decimal, "."))
-            if column.kind == "float" and column.decimals is not None:
-                number = float(without_noise(np.array(number), column.decimals))
-            return number if np.isfinite(number) else None
+            if not np.isfinite(number):
+                return None
+            if column.kind == "integer" or column.decimals is None:
+                return number
+            return float(without_noise(np.array(number), column.decimals))
         return _parse_moment(column, text)
     except ValueError:
         return None

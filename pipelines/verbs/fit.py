@@ -27,6 +27,7 @@ from pipelines.joined import read_joined
 from pipelines.model_file import UnwrittenModel, default_name, write_model
 from pipelines.models import DivergedError, Progress, Trained, train
 from pipelines.tables.cautions import mostly_other, rare_values
+from pipelines.tables.clump_search import in_clumps
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.fulfilment import keep_attainable
@@ -238,7 +239,8 @@ def _encoding(
     if with_relations:
         encoding = encoding.related(find_relations(source, schema, encoding), source, schema, rng)
     cells = encoding.cells(source, schema)
-    return in_ranges(beside_others(encoding, cells, schema, rng), cells, schema, rng)
+    encoding = beside_others(encoding, cells, schema, rng)
+    return in_clumps(in_ranges(encoding, cells, schema, rng), cells, schema, rng)
 
 
 def _train_and_write(

@@ -237,7 +237,8 @@ def _batches(
 ) -> Iterator[tuple[dict[str, Cells], int]]:
     """Yields the cells of new rows and their number, request after request."""
     for number, request in enumerate(requests):
-        if never := [condition for condition in request.conditions if not condition.can_hold]:
+        # What follows from other columns is known when these are.
+        if never := [c for c in request.conditions if not c.can_hold and c.column.name not in model.encoding.computed]:
             raise ShortfallError(
                 f"no row can fulfil {_texts(never)}; {request.rows:,} were asked for. Nothing was written. Widen the "
                 f"range{known_numbers(never)}."

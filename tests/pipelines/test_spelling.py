@@ -56,7 +56,9 @@ def test_numbers_that_arithmetic_left_with_more_digits_are_written_with_them():
     assert spelled(column, values) == texts
     np.testing.assert_array_equal(on_lattice(column, values), [float(text) for text in texts])
     assert spelled(column, values[:1], ",") == ["0,30000000000000004"]
-    assert [parse(column, text) for text in texts[2:5]] == [0.3, 12.6, -0.3]
+    assert [parse(column, text) for text in (*texts[2:5], "1e400")] == [0.3, 12.6, -0.3, None]
+    others = dataclasses.replace(number(1, 1), noisy=(12.0, 0.0, 1e300))  # of a person
+    assert spelled(others, [12, 0, 0.5]) == ["12.0", "0.0", "0.5"]
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20), st.integers(0, 1))

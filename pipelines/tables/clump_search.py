@@ -1,0 +1,137 @@
+"""Which two columns of numbers have their rows in clumps, as latitude and longitude do: their ranges are told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipelines.tables.cells import Cells
+from pipelines.tables.column_encoding import step_of
+from pipelines.tables.encoding import Encoding
+from pipelines.tables.ranges import Ranges
+from pipelines.tables.schema import Schema
+
+__all__ = ["in_clumps"]
+
+_RANGES = 8
+_LEAST_SHARE = 0.01  # of the rows, in each range
+_MIN_ROWS, _PROBE_ROWS = 2_000, 10_000
+_MIN_VALUES = 100
+_MAX_COLUMNS = 32  # are looked at, those with the most values
+# Of two columns, a histogram of so many by so many cells of equally many rows has to tell so many nats a row more of
+# rows it was not counted from than the same after it was smoothed by so many cells. Before, it is mixed with the
+# smoothed one, which counts as so many of its rows.
+_CELLS, _SMOOTHED, _MIXED = 16, 1.5, 0.3
+_LEAST_GAIN = 0.3
+_MAX_CORRELATION = 0.95  # of their scores: numbers that are nearly the same lie along a line, which is no clump
+
+
+def in_clumps(encoding: Encoding, cells: Mapping[str, Cells], schema: Schema, rng: np.random.Generator) -> Encoding:
+    """Returns the encoding whose numbers that lie in clumps with those of another column have ranges told apart.
+
+    Args:
+        encoding: How the columns are learnt otherwise. Dates stay as they are, and so do numbers that have endings or
+            ranges, are learnt beside others or follow from them, and tables of two columns of numbers.
+        cells: The cells of each column.
+        schema: The columns.
+        rng: Of which rows are looked at, and where the places within the cells of a lattice come from.
+    """
+    if len(encoding.columns) <= 2 and not encoding.num_classes:
+        return encoding
+    rng = rng.spawn(1)[0]  # what else is random is as if nothing was looked for
+    rows = rng.permutation(len(next(iter(cells.values()))))[: 2 * _PROBE_ROWS]  # in some a number may be missing
+    numbers = {}
+    for column in encoding.columns:
+        is_plain = column.margin is not None and not (column.endings or column.offset or column.ranges)
+        if is_plain and schema[column.name].kind in ("float", "integer") and column.name not in encoding.computed:
+            numbers[column.name] = column.numbers_in(cells[column.name].take(rows))
+    clumped = _clumped(numbers)
+    columns = []
+    for column in encoding.columns:
+        if column.name in clumped:
+            own = column.numbers_in(cells[column.name])
+            own = own[np.isfinite(own)]
+            if neighbours := _neighbours(own, rng):
+                ranges = Ranges.learn_adjoining(own, step_of(schema[column.name]), neighbours, rng)
+                column = dataclasses.replace(column, margin=ranges.margin_of(own), ranges=ranges)
+        columns.append(column)
+    return dataclasses.replace(encoding, columns=tuple(columns))
+
+
+def _clumped(numbers: Mapping[str, np.ndarray]) -> set[str]:
+    """The columns whose rows lie in clumps together with those of another.
+
+    Args:
+        numbers: Of each column, those of rows in random order, float64 `[n]`, NaN where there is none.
+    """
+    values = {name: len(np.unique(own[np.isfinite(own)])) for name, own in numbers.items()}
+    names = [name for name in sorted(values, key=lambda name: -values[name]) if values[name] >= _MIN_VALUES]
+    found: set[str] = set()
+    for one, other in itertools.combinations(names[:_MAX_COLUMNS], 2):
+        both = np.flatnonzero(np.isfinite(numbers[one]) & np.isfinite(numbers[other]))[:_PROBE_ROWS]
+        if len(both) >= _MIN_ROWS and _gain(numbers[one][both], numbers[other][both]) >= _LEAST_GAIN:
+            found |= {one, other}
+    return found
+
+
+def _gain(one: np.ndarray, other: np.ndarray) -> float:
+    """What a histogram of two columns tells more than the same after it was smoothed, nats a row.
+
+    What is linear in their scores is taken off first, so that straight ridges, however narrow, tell nothing more.
+
+    Args:
+        one: The numbers of one, float64 `[n]`, of rows in random order.
+        other: Those of the other.
+    """
+    from scipy import ndimage, special
+
+    scores, others = (special.ndtri(_ranks(numbers)) for numbers in (one, other))
+    correlation = float(np.corrcoef(scores, others)[0, 1])
+    if abs(correlation) > _MAX_CORRELATION:
+        return 0.0
+    places = [(ranks * _CELLS).astype(int) for ranks in (_ranks(one), _ranks(others - correlation * scores))]
+    cell = places[0] * _CELLS + places[1]
+    gains = []
+    half = len(cell) // 2
+    for counted, told in ((cell[:half], cell[half:]), (cell[half:], cell[:half])):
+        counts = np.bincount(counted, minlength=_CELLS**2).astype(np.float64)
+        smooth = ndimage.gaussian_filter(counts.reshape(_CELLS, _CELLS), _SMOOTHED, mode="reflect").ravel() + 1e-3
+        smooth /= smooth.sum()
+        shares = (counts / len(counted) + _MIXED * smooth) / (1 + _MIXED)
+        gains.append(np.log(shares[told] / smooth[told]).mean())
+    return float(np.mean(gains))
+
+
+def _ranks(numbers: np.ndarray) -> np.ndarray:
+    """The ranks of numbers, float64 `[n]`, from 0 to 1, of equal ones in the order of the rows."""
+    ranks = np.empty(len(numbers))
+    ranks[np.argsort(numbers, kind="stable")] = (np.arange(len(numbers)) + 0.5) / len(numbers)
+    return ranks
+
+
+def _neighbours(numbers: np.ndarray, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """The numbers, next to each other, with which one range ends and the next begins, increasing.
+
+    They are cut between clusters (k-means), where that leaves enough rows on either side.
+
+    Args:
+        numbers: float64 `[n]`.
+        rng: Of which rows are looked at.
+    """
+    from sklearn.cluster import KMeans
+
+    drawn = np.sort(numbers if len(numbers) <= _PROBE_ROWS else rng.choice(numbers, _PROBE_ROWS, replace=False))
+    scaled = (drawn - drawn[0]) / (drawn[-1] - drawn[0])
+    means = KMeans(_RANGES, n_init=4, random_state=int(rng.integers(1 << 31))).fit(scaled[:, np.newaxis])
+    centers = np.sort(means.cluster_centers_[:, 0])
+    values = np.unique(numbers)
+    least, start, found = _LEAST_SHARE * len(drawn), 0, []
+    for stop in np.searchsorted(scaled, (centers[1:] + centers[:-1]) / 2, side="right").tolist():
+        if min(stop - start, len(drawn) - stop) >= least:
+            last = int(np.searchsorted(values, drawn[stop - 1]))
+            found.append((float(values[last]), float(values[last + 1])))
+            start = stop
+    return found
