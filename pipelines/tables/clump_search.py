@@ -25,8 +25,11 @@ _MAX_COLUMNS = 32  # are looked at, those with the most values
 # rows it was not counted from than the same after it was smoothed by so many cells. Before, it is mixed with the
 # smoothed one, which counts as so many of its rows.
 _CELLS, _SMOOTHED, _MIXED = 16, 1.5, 0.3
-_LEAST_GAIN = 0.3
-_MAX_CORRELATION = 0.95  # of their scores: numbers that are nearly the same lie along a line, which is no clump
+_LEAST_GAIN = 0.15
+# Clumps are cells next to each other, so many times as dense as on average after a slight smoothing, with so large a
+# share of the rows. There have to be so many: a ridge, however bent, is one, and a flow bends as well.
+_DENSE, _SMOOTHED_LITTLE, _LEAST_OF_CLUMP, _MIN_CLUMPS = 1.5, 0.5, 0.01, 5
+_MAX_CORRELATION = 0.95  # of their scores: numbers that are nearly the same lie along a line
 
 
 def in_clumps(encoding: Encoding, cells: Mapping[str, Cells], schema: Schema, rng: np.random.Generator) -> Encoding:
@@ -72,37 +75,65 @@ def _clumped(numbers: Mapping[str, np.ndarray]) -> set[str]:
     found: set[str] = set()
     for one, other in itertools.combinations(names[:_MAX_COLUMNS], 2):
         both = np.flatnonzero(np.isfinite(numbers[one]) & np.isfinite(numbers[other]))[:_PROBE_ROWS]
-        if len(both) >= _MIN_ROWS and _gain(numbers[one][both], numbers[other][both]) >= _LEAST_GAIN:
+        if len(both) >= _MIN_ROWS and _are_clumped(numbers[one][both], numbers[other][both]):
             found |= {one, other}
     return found
 
 
-def _gain(one: np.ndarray, other: np.ndarray) -> float:
-    """What a histogram of two columns tells more than the same after it was smoothed, nats a row.
+def _are_clumped(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether rows lie in clumps.
 
-    What is linear in their scores is taken off first, so that straight ridges, however narrow, tell nothing more.
+    What is linear in the scores of their numbers is taken off first.
 
     Args:
-        one: The numbers of one, float64 `[n]`, of rows in random order.
+        one: The numbers of one column, float64 `[n]`, of rows in random order.
         other: Those of the other.
     """
-    from scipy import ndimage, special
+    from scipy import special
 
     scores, others = (special.ndtri(_ranks(numbers)) for numbers in (one, other))
     correlation = float(np.corrcoef(scores, others)[0, 1])
     if abs(correlation) > _MAX_CORRELATION:
-        return 0.0
-    places = [(ranks * _CELLS).astype(int) for ranks in (_ranks(one), _ranks(others - correlation * scores))]
-    cell = places[0] * _CELLS + places[1]
-    gains = []
-    half = len(cell) // 2
-    for counted, told in ((cell[:half], cell[half:]), (cell[half:], cell[:half])):
-        counts = np.bincount(counted, minlength=_CELLS**2).astype(np.float64)
-        smooth = ndimage.gaussian_filter(counts.reshape(_CELLS, _CELLS), _SMOOTHED, mode="reflect").ravel() + 1e-3
-        smooth /= smooth.sum()
-        shares = (counts / len(counted) + _MIXED * smooth) / (1 + _MIXED)
-        gains.append(np.log(shares[told] / smooth[told]).mean())
-    return float(np.mean(gains))
+        return False
+    ranks = _ranks(one), _ranks(others - correlation * scores)
+    rows, columns = ((part * _CELLS).astype(int) for part in ranks)
+    cells = rows * _CELLS + columns
+    half = len(cells) // 2
+    gain = (_gain(cells[:half], cells[half:]) + _gain(cells[half:], cells[:half])) / 2
+    return gain >= _LEAST_GAIN and _num_clumps(cells) >= _MIN_CLUMPS
+
+
+def _smoothed(cells: np.ndarray, by: float) -> np.ndarray:
+    """The shares of rows in each cell, float64 `[16, 16]`, of rows in `cells`, int `[n]`, smoothed."""
+    from scipy import ndimage
+
+    shares = np.bincount(cells, minlength=_CELLS**2).reshape(_CELLS, _CELLS) / len(cells)
+    found: np.ndarray = ndimage.gaussian_filter(shares, by, mode="reflect")
+    return found
+
+
+def _gain(counted: np.ndarray, told: np.ndarray) -> float:
+    """What a histogram of rows tells more of others than the same after it was smoothed, nats a row.
+
+    Args:
+        counted: The cells of rows, int `[n]`.
+        told: Those of the others.
+    """
+    smooth = _smoothed(counted, _SMOOTHED).ravel() + 1e-6
+    smooth /= smooth.sum()
+    shares = np.bincount(counted, minlength=_CELLS**2) / len(counted)
+    shares = (shares + _MIXED * smooth) / (1 + _MIXED)
+    return float(np.log(shares[told] / smooth[told]).mean())
+
+
+def _num_clumps(cells: np.ndarray) -> int:
+    """How many clumps there are of rows in cells, int `[n]`."""
+    from scipy import ndimage
+
+    is_dense = _smoothed(cells, _SMOOTHED_LITTLE) * _CELLS**2 > _DENSE
+    clump_of, count = ndimage.label(is_dense, structure=np.ones((3, 3)))
+    shares = np.bincount(clump_of.ravel()[cells], minlength=count + 1)[1:] / len(cells)
+    return int((shares >= _LEAST_OF_CLUMP).sum())
 
 
 def _ranks(numbers: np.ndarray) -> np.ndarray:
