@@ -29,6 +29,9 @@ _LEAST_GAIN = 0.15
 # Clumps are cells next to each other, so many times as dense as on average after a slight smoothing, with so large a
 # share of the rows. There have to be so many: a ridge, however bent, is one, and a flow bends as well.
 _DENSE, _SMOOTHED_LITTLE, _LEAST_OF_CLUMP, _MIN_CLUMPS = 1.5, 0.5, 0.01, 5
+# If so large a share of the rows have both numbers of another row, then of two rows with one number not so many may
+# have the other as well: they are of groups, not in places.
+_MANY_REPEATED, _MAX_TOLD = 0.25, 0.3
 _MAX_CORRELATION = 0.95  # of their scores: numbers that are nearly the same lie along a line
 
 
@@ -100,7 +103,7 @@ def _are_clumped(one: np.ndarray, other: np.ndarray) -> bool:
     cells = rows * _CELLS + columns
     half = len(cells) // 2
     gain = (_gain(cells[:half], cells[half:]) + _gain(cells[half:], cells[:half])) / 2
-    return gain >= _LEAST_GAIN and _num_clumps(cells) >= _MIN_CLUMPS
+    return gain >= _LEAST_GAIN and _num_clumps(cells) >= _MIN_CLUMPS and not _are_of_groups(one, other)
 
 
 def _smoothed(cells: np.ndarray, by: float) -> np.ndarray:
@@ -134,6 +137,14 @@ def _num_clumps(cells: np.ndarray) -> int:
     clump_of, count = ndimage.label(is_dense, structure=np.ones((3, 3)))
     shares = np.bincount(clump_of.ravel()[cells], minlength=count + 1)[1:] / len(cells)
     return int((shares >= _LEAST_OF_CLUMP).sum())
+
+
+def _are_of_groups(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether rows with one number often have the other as well, as those of a family, a firm or a year do."""
+    counts = [np.unique(part, axis=0, return_counts=True)[1] for part in (one, other, np.column_stack([one, other]))]
+    *alone, both = ((count * (count - 1)).sum() for count in counts)  # of two rows each
+    repeated = counts[-1][counts[-1] > 1].sum() / len(one)
+    return bool(repeated >= _MANY_REPEATED and both >= _MAX_TOLD * min(alone))
 
 
 def _ranks(numbers: np.ndarray) -> np.ndarray:
