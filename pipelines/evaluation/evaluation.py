@@ -37,7 +37,7 @@ def evaluate_alike(tables: Alike, target: str | None, seed: int, say: Callable[[
     """
     for rows, name in zip((tables.real, tables.synthetic, tables.held_out), tables.names, strict=True):
         if rows is not None and len(rows) < LEAST_ROWS:
-            raise UsageError(f"{name} has {len(rows)} rows; at least {LEAST_ROWS} are needed.")
+            raise UsageError(f"{name} has {len(rows)} row{'s' * (len(rows) != 1)}; at least {LEAST_ROWS} are needed.")
     if target is not None:
         utility.check_target(tables, target)
     with sklearn.config_context(working_memory=_WORKING_MEMORY):

@@ -433,7 +433,8 @@ def _schema(
 
 def _check(source: Source, schema: Schema) -> None:
     if source.num_rows < MIN_ROWS:
-        raise AugmentError(f"{source.name} has {source.num_rows} rows; at least {MIN_ROWS} are needed to fit a model.")
+        rows = f"{source.num_rows} row{'s' * (source.num_rows != 1)}"
+        raise AugmentError(f"{source.name} has {rows}; at least {MIN_ROWS} are needed to fit a model.")
     if len(schema.modelled) > MAX_COLUMNS:
         raise AugmentError(
             f"{source.name} has {len(schema.modelled):,} columns to model; at most {MAX_COLUMNS:,} can be. Leave "

@@ -279,6 +279,7 @@ class TestRefusals:
 
     def test_too_few_rows_say_how_many_are_needed(self, table, target):
         assert "t.csv has 49 rows; at least 50 are needed" in refusal(table(rows=49), model=target)
+        assert "t.csv has 1 row; at least 50 are needed" in refusal(table(rows=1), model=target)
 
     @pytest.mark.parametrize("columns", [1, 2, 5])
     def test_any_number_of_columns_is_enough(self, table, target, columns):
