@@ -89,8 +89,10 @@ class Condition:
     @property
     def can_hold(self) -> bool:
         """Whether a class fulfils the condition, or a number that is not beyond all that were seen."""
-        if self.encoding.margin is None or self.number is None or self.fitting:
-            return bool(self.fitting) or (self.encoding.margin is not None and self.operator == "!=")
+        if self.fitting or self.encoding.margin is None:
+            return bool(self.fitting)
+        if self.number is None:  # no number is a missing cell
+            return self.operator == "!="
         ends = np.array(self.encoding.spans)
         if is_scientific(self.column.format):
             ends = on_lattice(self.column, ends.ravel()).reshape(ends.shape)  # as they will be written
