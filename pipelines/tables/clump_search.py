@@ -149,9 +149,10 @@ def _are_of_groups(one: np.ndarray, other: np.ndarray) -> bool:
 
 def _ranks(numbers: np.ndarray) -> np.ndarray:
     """The ranks of numbers, float64 `[n]`, from 0 to 1, of equal ones in the order of the rows."""
-    ranks = np.empty(len(numbers))
-    ranks[np.argsort(numbers, kind="stable")] = (np.arange(len(numbers)) + 0.5) / len(numbers)
-    return ranks
+    from scipy import stats
+
+    found: np.ndarray = (stats.rankdata(numbers, method="ordinal") - 0.5) / len(numbers)
+    return found
 
 
 def _neighbours(numbers: np.ndarray, rng: np.random.Generator) -> list[tuple[float, float]]:
