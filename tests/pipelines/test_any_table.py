@@ -395,6 +395,7 @@ def test_a_column_of_rare_categories_alone_cannot_be_balanced(fit_tiny):
         pipelines.generate(model, 10, balance="code", seed=0)
 
 
+@pytest.mark.slow
 def test_rare_categories_that_are_one_are_not_balanced(fit_tiny):
     """`(other)` is no value of the table: as many rows of it as of the most frequent would be of no use."""
     rng = np.random.default_rng(0)

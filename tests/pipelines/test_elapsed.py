@@ -426,6 +426,7 @@ def test_latents_go_back_to_the_same_dates(fitted, tmp_path):
     pd.testing.assert_frame_equal(back[old.columns], old)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "missing", [("done",), ("came",), ("came", "done"), ("came", "fetched"), ("came", "done", "fetched")], ids=str
 )
@@ -507,6 +508,7 @@ def fitted_shipments(fit_tiny):
     return fit_tiny(shipments(), "shipments", steps=150, couplings=2, width=16, batch_size=256).model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "missing", [("ordered",), ("shipped",), ("told",), ("ordered", "shipped"), ("shipped", "told")]
 )

@@ -93,6 +93,7 @@ def test_only_the_columns_asked_for_are_filled(model, tmp_path):
     assert "does not model such a column; it has size, age, height" in result.output
 
 
+@pytest.mark.slow
 def test_that_a_cell_is_missing_tells_of_the_others(fit_tiny):
     """Who has left has years of service, and a bonus as large as these."""
     rng = np.random.default_rng(0)

@@ -76,6 +76,7 @@ def stays_model(fit_tiny, stays):
     return fit_tiny(stays, "stays", reading=TOLD).model
 
 
+@pytest.mark.slow
 def test_the_model_keeps_what_fit_was_told_and_not_what_it_found_out(stays_model, moons_model):
     assert read_model(stays_model).reading == TOLD
     assert read_model(moons_model).reading == ReadOptions()

@@ -501,10 +501,8 @@ def test_new_rows_are_as_often_equal(fitted_ties, tmp_path):
     np.testing.assert_array_equal(again["of_it"] == again["all_of_it"], old["of_it"] == old["all_of_it"])
 
 
-@pytest.mark.parametrize(
-    "missing",
-    ["last", *(pytest.param(name, marks=pytest.mark.slow) for name in ("asked", "of_it")), "all_of_it"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("missing", ["last", "asked", "of_it", "all_of_it"])
 def test_imputed_numbers_are_often_equal(fitted_ties, missing):
     path, model = fitted_ties
     old = pd.read_csv(path).dropna().reset_index(drop=True)

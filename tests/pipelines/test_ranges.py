@@ -370,6 +370,7 @@ def test_new_rows_are_in_the_ranges_together(fitted):
     assert np.isfinite(pipelines.score(path, model=model)["log_prob"]).all()
 
 
+@pytest.mark.slow
 def test_a_missing_number_is_imputed_in_the_range_of_the_others(fitted):
     path, model = fitted
     old, truth = pd.read_csv(path), players()
@@ -383,6 +384,7 @@ def test_a_missing_number_is_imputed_in_the_range_of_the_others(fitted):
         assert not new["run"].between(last, first, inclusive="neither").any()
 
 
+@pytest.mark.slow
 def test_a_missing_cell_may_have_been_a_special_value(fitted):
     """Only those who are taller than most have no bonus."""
     path, model = fitted

@@ -279,6 +279,7 @@ def test_what_stands_beside_a_missing_number_follows_from_nothing(tmp_path):
     assert found_in(both_gone, tmp_path / "t.csv") == {"warmth": "a function of day"}
 
 
+@pytest.mark.slow
 def test_beside_a_missing_class_anything_may_stand(tmp_path):
     """A city that is missing in some rows tells the region of all others."""
     rng = np.random.default_rng(25)

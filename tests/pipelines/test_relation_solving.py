@@ -64,6 +64,7 @@ def test_what_may_be_several_is_guessed(tmp_path):
         assert drawn[0].notna().all()
 
 
+@pytest.mark.slow
 def test_a_class_that_goes_with_missing_cells_is_no_cell(tmp_path):
     """The city is missing wherever the region is unknown, which says nothing of the city."""
     rows = sales()[["city", "region", "price"]]
@@ -94,6 +95,7 @@ def test_what_contradicts_itself_is_guessed(sales_fit):
     pd.testing.assert_series_equal(filled["amount"], holes["amount"])
 
 
+@pytest.mark.slow
 def test_a_number_learnt_beside_another_is_what_a_third_says(tmp_path):
     """What leaves little of a length leaves it little, though lengths are learnt as ratios, which are narrower."""
     rng = np.random.default_rng(16)

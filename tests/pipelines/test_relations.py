@@ -42,6 +42,7 @@ def test_rows_are_moved_to_where_they_hold(sales_fit, monkeypatch):
     assert (alone["noise"] == moved["noise"]).mean() > 0.5  # nothing follows from it; some rows are drawn again
 
 
+@pytest.mark.slow
 def test_rare_classes_that_follow_can_be_given(tmp_path):
     """One of 60 provinces has a sixtieth of the rows, and the few cities it follows from are drawn, not waited for."""
     rng = np.random.default_rng(11)

@@ -113,6 +113,7 @@ def test_the_target_of_the_model_is_the_reports(visits, visits_model, tmp_path):
     assert "trained on synthetic" in Page((tmp_path / "a.html").read_text("utf-8")).text
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_page(moons, moons_model, tmp_path):
     pages, few = [], tmp_path / "few.csv"
     few.write_text("".join(moons.read_text().splitlines(keepends=True)[:300]))

@@ -166,6 +166,7 @@ def test_a_kill_before_the_checkpoint_is_gone_leaves_a_finished_fit(killed, tabl
     assert members(killed) == whole
 
 
+@pytest.mark.slow
 def test_a_kill_while_the_model_is_written_leaves_the_training_to_go_on_from(
     table, target, options, whole, monkeypatch
 ):
@@ -530,6 +531,7 @@ def test_handlers_are_put_back():
 # The command.
 
 
+@pytest.mark.slow
 def test_standard_input_goes_on_if_it_is_the_same(table, killed, whole):
     line = ["fit", "-", "-m", str(killed), "--steps", "30", "--couplings", "2", "--width", "8", "--batch-size", "64"]
     result = CliRunner().invoke(main, [*line, "--resume"], input=table.read_text() + "0.5,1.5,2.5\n")

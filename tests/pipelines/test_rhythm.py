@@ -324,6 +324,7 @@ def test_latents_go_back_to_the_same_moments(shop, tmp_path):
         pipelines.decode(frame, model=model)
 
 
+@pytest.mark.slow
 def test_missing_moments_are_imputed_by_their_rhythm(shop):
     path, model = shop
     old = pd.read_csv(path)

@@ -85,6 +85,7 @@ def test_numbers_above_zero_keep_their_sign(tmp_path, spec):
     assert [parse(column, text) for text in spelled] == values.tolist()
 
 
+@pytest.mark.slow
 def test_new_rows_are_spelled_as_the_table_is(fit_tiny, tmp_path):
     """A table as `numpy.savetxt` writes it, labels included, and one column of signs."""
     rng = np.random.default_rng(0)

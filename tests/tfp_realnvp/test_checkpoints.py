@@ -127,7 +127,7 @@ CASES = {
     ),
     "patience": (gaussian, EAGER | {"patience": 1, "epochs": 40, "validation_data": 3 * X[:50], "ema_momentum": 0.5}),
 }
-SLOW_CASES = {"no validation", "a row more than whole batches", "context"}
+QUICK_CASES = {"average, dropout", "patience"}
 KILLS = [
     ("before an epoch", 0),
     ("after a block", 4),
@@ -140,7 +140,7 @@ KILLS = [
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW_CASES)) for name in CASES]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK_CASES)) for name in CASES]
 )
 @pytest.mark.usefixtures("short_calls")
 def test_a_run_that_is_killed_ends_like_one_that_is_not(path, name):

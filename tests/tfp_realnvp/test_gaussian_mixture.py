@@ -67,6 +67,7 @@ def test_a_student_base_keeps_its_tails():
     assert log_prob[0] - log_prob[1] == pytest.approx(8 * np.log(10), rel=1e-2)
 
 
+@pytest.mark.slow
 def test_two_separate_clusters_are_learnt_without_a_thread_between_them():
     """The mass within a third of the way between two clusters, by samples of a trained flow.
 

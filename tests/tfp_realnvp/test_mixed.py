@@ -158,6 +158,7 @@ def train(**options):
     return mixed, fit(mixed, dependent_pairs(1000), **options)
 
 
+@pytest.mark.slow
 def test_fit_takes_a_tuple_and_comes_close_to_the_entropy():
     mixed, history = train()
     x = dependent_pairs(5000, seed=1)

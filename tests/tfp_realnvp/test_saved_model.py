@@ -102,6 +102,7 @@ assert not {"tfp_realnvp", "tensorflow_probability"} & set(sys.modules)
     np.testing.assert_allclose(np.load(tmp_path / "log_prob.npy"), flow.log_prob(normal(4, 3)), **ACCURACY)
 
 
+@pytest.mark.slow
 def test_integers_are_dequantised_anew_in_a_saved_model(tmp_path):
     flow = image_real_nvp([2, 2, 1], num_levels=4, num_scales=1, num_couplings=2, filters=2, num_blocks=1, seed=0)
     randomize(flow)

@@ -818,6 +818,7 @@ def test_likelihood_model_takes_pairs_of_rows_and_contexts(context):
 # Images, precision, dropout.
 
 
+@pytest.mark.slow
 def test_images_are_fitted_after_initialisation():
     rng = np.random.default_rng(0)
     x = np.clip(rng.normal(4.0, 1.0, size=[200, 4, 4, 1]).round(), 0, 7).astype(np.float32)
