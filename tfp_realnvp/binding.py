@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import tensorflow as tf
@@ -51,10 +52,16 @@ def _bind(value: Any, context: Any, seen: dict[int, Any]) -> Any:
     """Returns `value` itself if nothing in it is conditional; an object that occurs twice is bound once."""
     if isinstance(value, dict):
         items = {key: _bind(part, context, seen) for key, part in value.items()}
-        return value if all(items[key] is value[key] for key in value) else items
+        if all(items[key] is value[key] for key in value):
+            return value
+        bound = copy.copy(value)  # of the same class: an event of a joint distribution is like its model
+        bound.update(items)
+        return bound
     if isinstance(value, list | tuple):
         parts = [_bind(part, context, seen) for part in value]
-        return value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
+        if all(new is old for new, old in zip(parts, value, strict=True)):
+            return value
+        return value._make(parts) if hasattr(value, "_make") else type(value)(parts)
     if not isinstance(value, tfb.Bijector | tfd.Distribution) or isinstance(value, BoundCoupling):
         return value
     if id(value) not in seen:

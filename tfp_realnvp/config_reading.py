@@ -116,6 +116,8 @@ class _Reader:
                 return built
             case {"dtype": dtype}:
                 return tf.as_dtype(dtype)
+            case {"tuple": items}:
+                return tuple(self.decode(item) for item in items)
             case {"dict": items}:
                 return {str(key): self.decode(item) for key, item in items}
         raise LoadError(f"unknown entry with the keys {sorted(value)}.")

@@ -40,6 +40,9 @@ def to_config(obj: tfd.Distribution | tfb.Bijector) -> tuple[dict[str, Any], dic
     config = writer.encode(obj, "flow")
     if is_too_deep(config):
         raise TypeError(f"flow is more than {MAX_DEPTH} objects deep; a chain of all layers at once is not.")
+    for path, tensor in writer.tensors.items():
+        if tensor.dtype.kind not in "biufc":  # bfloat16, which safetensors writes and NumPy cannot read
+            raise TypeError(f"{path} is of {tensor.dtype.name}, which cannot be saved as data.")
     return config, writer.tensors
 
 
@@ -64,6 +67,11 @@ class _Writer:
                 return value.as_list()
             case Mask():
                 return {"mask": value.kept.tolist()}
+            case tuple() if any(isinstance(item, tfd.Distribution) for item in value):
+                # The model of a joint distribution, whose events are like it; elsewhere a list is as good.
+                if type(value) is not tuple:
+                    raise TypeError(f"{path} is a {type(value).__name__}, which cannot be saved as data; a tuple can.")
+                return {"tuple": [self.encode(item, f"{path}.{index}") for index, item in enumerate(value)]}
             case list() | tuple():
                 return [self.encode(item, f"{path}.{index}") for index, item in enumerate(value)]
             case dict() if all(isinstance(key, str) for key in value):
@@ -155,7 +163,7 @@ class _Writer:
         signature = inspect.signature(cls.__init__).parameters
         arguments = {
             key: self.encode(argument, f"{path}.{key}")
-            for key, argument in value.parameters.items()
+            for key, argument in (_plain(value.parameters) if is_own else value.parameters).items()
             if key in signature and argument is not signature[key].default
         }
         return {"class": OWN_PREFIX + name if is_own else name, "arguments": arguments}

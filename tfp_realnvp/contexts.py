@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.classes import check_classes
 from tfp_realnvp.embedding import embed
 from tfp_realnvp.orders import checked_orders, initial_embeddings
 
@@ -206,10 +207,4 @@ class ClassContext(Context):
         }
 
     def check(self, context: np.ndarray) -> None:
-        classes = context[..., np.newaxis] if self._is_single else context
-        is_wrong = (classes < 0) | (classes >= self._counts)
-        if is_wrong.any():
-            raise ValueError(
-                f"{self.name}: class {classes[is_wrong][0]} is not one of 0, …, "
-                f"{np.broadcast_to(self._counts, classes.shape)[is_wrong][0] - 1}."
-            )
+        check_classes(self.name, context[..., np.newaxis] if self._is_single else context, self._counts)

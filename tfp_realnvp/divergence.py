@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tfp_realnvp.variables import assign_all, values_of
+from tfp_realnvp.variables import assign_all, floating_variables, values_of
 
 __all__ = ["DivergenceError"]
 
@@ -78,7 +78,7 @@ class Fallback(tf_keras.callbacks.Callback):
     def _variables(self) -> list[tf.Variable]:
         optimizer = self.model.optimizer
         slots = [variable for variable in optimizer.variables if variable is not optimizer.iterations]
-        return [*self.model.trainable_variables, *slots]
+        return [*floating_variables(self.model.distribution), *slots]
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self._good is None:

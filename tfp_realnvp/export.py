@@ -224,7 +224,7 @@ def _to_litert(function: Function, specs: Sequence[tf.TensorSpec]) -> bytes:
     except ExportError:
         raise
     except Exception as error:  # the converter raises its own type, TypeError, ValueError and RuntimeError
-        raise ExportError(str(error).strip().splitlines()[0]) from error
+        raise ExportError((str(error).strip() or type(error).__name__).splitlines()[0]) from error
     return bytes(graph)
 
 

@@ -21,10 +21,10 @@ _INITIALIZED = (ActNorm, MarginalSpline)
 def initialize(model: Any, batch: Any, *, context: Any = None) -> None:
     """Sets every `ActNorm` and `MarginalSpline` of a flow from data.
 
-    It goes from the data's end inwards; each layer sees what comes to it.
+    It goes from the data's end inwards, through the flows that are a flow's base; each layer sees what comes to it.
 
     Args:
-        model: A bijector from noise to data, or a distribution with a `bijector`.
+        model: A bijector from noise to data, or a `tfd.TransformedDistribution`.
         batch: Data, `[n, *event_shape]`, at least two rows; as many as fit in memory.
         context: `[n, *context_shape]`, if the flow is conditional.
 
@@ -33,12 +33,19 @@ def initialize(model: Any, batch: Any, *, context: Any = None) -> None:
     """
     if context is not None:
         model = given(model, context)
-    bijector = getattr(model, "bijector", model)
+    bijector = tfb.Chain(_towards_noise(model))
     if not _is_initialized(bijector):
         raise ValueError(f"{model.name!r} has no ActNorm or MarginalSpline to initialise.")
     # The chain of a flow over integers has no dtype of its own, its layers have.
     dtype = next(variable.dtype for variable in bijector.variables if variable.dtype.is_floating)
     _pass_through(bijector, tf.convert_to_tensor(np.asarray(batch, dtype.as_numpy_dtype)))
+
+
+def _towards_noise(model: Any) -> list[tfb.Bijector]:
+    """The bijectors between data and the noise in which a flow and the flows that are its base end."""
+    if isinstance(model, tfb.Bijector):
+        return [model]
+    return [model.bijector, *_towards_noise(model.distribution)] if hasattr(model, "bijector") else []
 
 
 def _is_initialized(bijector: tfb.Bijector) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
-from tfp_realnvp.variables import assign_all, values_of
+from tfp_realnvp.variables import assign_all, floating_variables, values_of
 
 __all__ = ["Averaged", "BestWeights"]
 
@@ -23,15 +25,19 @@ class BestWeights(tf_keras.callbacks.Callback):
         self.best, self.best_epoch, self.stopped = math.inf, -1, False
         self.weights: list[np.ndarray] | None = None
 
+    @functools.cached_property
+    def _variables(self) -> list[tf.Variable]:
+        return floating_variables(self.model.distribution)
+
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self.weights is None:
-            self.weights = values_of(self.model.trainable_variables)
+            self.weights = self.values()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {})[self.monitor]
         if loss < self.best:
             self.best, self.best_epoch = loss, epoch
-            self.weights = values_of(self.model.trainable_variables)
+            self.weights = self.values()
         elif self.patience is not None and epoch - self.best_epoch >= self.patience:
             self.model.stop_training = self.stopped = True
 
@@ -40,9 +46,13 @@ class BestWeights(tf_keras.callbacks.Callback):
         if self.weights is not None:
             self.assign(self.weights)
 
+    def values(self) -> list[np.ndarray]:
+        """Returns the weights as they are."""
+        return values_of(self._variables)
+
     def assign(self, values: list[np.ndarray]) -> None:
         """Puts values in the place of the weights."""
-        assign_all(self.model.trainable_variables, values)
+        assign_all(self._variables, values)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Returns what a checkpoint holds of it."""

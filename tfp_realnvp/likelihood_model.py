@@ -17,8 +17,9 @@ __all__ = ["LikelihoodModel", "is_joint", "unwrap"]
 class LikelihoodModel(tf_keras.Model):
     """A Keras model around a distribution: its loss is the mean negative log-likelihood, in nats.
 
-    It is fed rows `x`, or pairs `(x, context)` if the distribution is made of conditional couplings. Networks
-    within it, with dropout for instance, know from Keras whether they are being trained.
+    It is fed rows `x`, or pairs `(x, context)` if the distribution is made of conditional couplings: by a dataset of
+    pairs, or as `fit(x, context)`. Networks within it, with dropout for instance, know from Keras whether they are
+    being trained.
 
     Args:
         distribution: A distribution whose variables are to be trained, such as a flow.
@@ -65,13 +66,13 @@ class LikelihoodModel(tf_keras.Model):
     @tf.autograph.experimental.do_not_convert
     def train_step(self, inputs: Any) -> dict[str, tf.Tensor]:
         """Moves the variables one optimizer step and returns the loss before it."""
-        self.mean_loss.update_state(self.minimize(inputs))
+        self.mean_loss.update_state(self.minimize(_fed(inputs)))
         return {"loss": self.mean_loss.result()}
 
     @tf.autograph.experimental.do_not_convert
     def test_step(self, inputs: Any) -> dict[str, tf.Tensor]:
         """Returns the loss on the rows."""
-        self.mean_loss.update_state(-self(inputs, training=False))
+        self.mean_loss.update_state(-self(_fed(inputs), training=False))
         return {"loss": self.mean_loss.result()}
 
     def minimize(self, inputs: Any) -> tf.Tensor:
@@ -82,6 +83,11 @@ class LikelihoodModel(tf_keras.Model):
             loss = tf.reduce_mean(losses) / tf.distribute.get_strategy().num_replicas_in_sync
         self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
         return losses
+
+
+def _fed(inputs: Any) -> Any:
+    """What `fit` was called with, which Keras wraps if it is one tuple."""
+    return inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
 
 
 def _refuse_hdf5(path: Any, save_format: str | None) -> None:
@@ -97,8 +103,8 @@ def _refuse_hdf5(path: Any, save_format: str | None) -> None:
 
 
 def unwrap(rows: tuple[Any, ...]) -> Any:
-    """What `LikelihoodModel` is fed: rows alone, or a pair."""
-    return rows if len(rows) == 2 else rows[0]
+    """What `LikelihoodModel` is fed: rows alone, a pair, or the parts of a joint distribution's events."""
+    return rows[0] if len(rows) == 1 else rows
 
 
 def is_joint(distribution: tfd.Distribution) -> bool:

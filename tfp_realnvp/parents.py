@@ -37,7 +37,7 @@ def strong_parents(classes: np.ndarray, num_classes: Sequence[int], *, least: fl
         on Information Theory, 1968.
     """
     columns = len(num_classes)
-    if columns > _MAX_COLUMNS:
+    if columns > _MAX_COLUMNS or not len(classes):
         return [[] for _ in range(columns)]
     if len(classes) > _MAX_ROWS:
         classes = classes[np.random.default_rng(0).choice(len(classes), _MAX_ROWS, replace=False)]

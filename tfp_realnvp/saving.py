@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
+import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
@@ -43,22 +45,31 @@ def save(flow: tfd.Distribution | tfb.Bijector, path: str | os.PathLike[str]) ->
     Raises:
         TypeError: If a part, such as a function of your own, cannot be written as data. The message
             names it. `tf.train.Checkpoint` saves the variables of such a flow.
+        ValueError: If there is more of it than `load` reads.
     """
     config, tensors = to_config(flow)
     weights = safetensors.numpy.save(tensors)
     head = {
         "format": FORMAT_VERSION,
-        "versions": {name: metadata.version(name) for name in ("tfp-realnvp", "tensorflow", "tensorflow-probability")},
+        "versions": {
+            "tfp-realnvp": metadata.version("tfp-realnvp"),
+            "tensorflow": tf.__version__,  # whatever the name of the package it came in
+            "tensorflow-probability": tfp.__version__,
+        },
         "sha256": {"weights.safetensors": hashlib.sha256(weights).hexdigest()},
         "flow": config,
     }
+    members = {"flow.json": json.dumps(head).encode(), "weights.safetensors": weights}
+    for name, content in members.items():
+        if len(content) > _MEMBERS[name]:
+            raise ValueError(f"{name} would have {len(content)} bytes, of which load reads {_MEMBERS[name]} at most.")
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr("flow.json", json.dumps(head, indent=1))
-                archive.writestr("weights.safetensors", weights)
+                for name, content in members.items():
+                    archive.writestr(name, content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -131,7 +131,7 @@ def assert_kept_unchanged(bijector: tfb.Bijector, mask: Any, x: Any) -> None:
     Args:
         bijector: A coupling over events of any rank, with random weights.
         mask: Boolean array of the event's shape, or a `Mask`.
-        x: Points, `[..., *event_shape]`.
+        x: Points, `[..., *event_shape]`, where the transform does something: within the bound of a spline.
     """
     x, mask = np.asarray(x), np.asarray(mask)
     for direction in ("forward", "inverse"):

@@ -29,6 +29,7 @@ from tfp_realnvp.variables import assign_all, values_of
 
 __all__ = ["fit", "is_worth_compiling"]
 
+_WHOLE = ("epochs", "steps", "batch_size", "patience")
 _NEEDED = ("epochs", "batch_size", "learning_rate")  # numbers that cannot be None
 _SECONDS_PER_CALL = 1.0  # at most, where the clock counts
 # Measured roughly: XLA's seconds come back after tens of steps of a wide flow, thousands of a small one.
@@ -106,8 +107,9 @@ def fit(
         batch_size: Rows in a step.
         learning_rate: The peak of the schedule.
         ema_momentum: Momentum of a moving average of the weights, as in Keras, which is then what is validated and what
-            the flow gets in the end. It gives weights of any epoch most of what the low rates at the end give the last
-            ones, so it is worth its time where the last are too late: in small sets of many columns. None: none.
+            the flow gets in the end, though without held-out rows only at the end of the schedule. It gives weights of
+            any epoch most of what the low rates at the end give the last ones, so it is worth its time where the last
+            are too late: in small sets of many columns. None: none.
         weight_decay: Decoupled weight decay (Loshchilov and Hutter, 2019): a step takes this share of them, times the
             learning rate, off the kernels of networks, which are the variables with "kernel" in their name, as Keras
             calls them. Against learning rows by heart where they are few for the networks; tables of thousands of rows
@@ -167,11 +169,17 @@ def fit(
     for what, value in options.items():
         if not isinstance(value, float | int | np.number | None) or (value is None and what in _NEEDED):
             raise TypeError(f"{what} must be a number, got {value!r}.")
+        if what in _WHOLE and not isinstance(value, int | np.integer | None):
+            raise TypeError(f"{what} must be an integer, got {value!r}.")
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
     for share in weight_decay.values() if isinstance(weight_decay, Mapping) else [weight_decay]:
         if share is not None and not share >= 0:
             raise ValueError(f"weight_decay must be at least 0, got {share}.")
+    if isinstance(weight_decay, Mapping):
+        weight_decay = {part: float(share) for part, share in weight_decay.items()}
+    elif weight_decay is not None:
+        weight_decay = float(weight_decay)
     if isinstance(callbacks, tf_keras.callbacks.Callback):
         raise TypeError(f"callbacks must be a list, got {callbacks!r} alone.")
     callbacks = list(callbacks)
@@ -208,8 +216,8 @@ def fit(
     run: dict[str, Any] = {}
     if checkpoint is not None:
         del options["max_time"]  # it says when to stop, not what to do until then
-        options = {name: value.item() if isinstance(value, np.number) else value for name, value in options.items()}
-        run = options | {"seed": int(seed), "ema_momentum": ema_momentum, "jit_compile": jit_compile}
+        run = options | {"seed": seed, "ema_momentum": ema_momentum, "jit_compile": jit_compile}
+        run = {name: value.item() if isinstance(value, np.generic) else value for name, value in run.items()}
         run["weight_decay"] = weight_decay
         run |= {"rows": hash_of(rows), "validation rows": hash_of(held_out), "shapes of variables": variables.shapes}
         run["the flow (its permutations, networks or base)"] = [structure_hash(flow)]
@@ -361,7 +369,7 @@ def _is_better(best: BestWeights, held_out: tuple[np.ndarray, ...]) -> bool:
         ]
         return np.concatenate([result.numpy() for result in results])
 
-    last, last_losses = values_of(best.model.trainable_variables), losses()
+    last, last_losses = best.values(), losses()
     best.restore()
     gain = last_losses - losses()
     best.assign(last)

@@ -10,6 +10,8 @@ from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp.bijectors.coupling import BoundCoupling
 from tfp_realnvp.binding import given
+from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveCategorical
+from tfp_realnvp.distributions.mixed import Mixed
 from tfp_realnvp.likelihood_model import is_joint
 
 __all__ = ["split"]
@@ -44,15 +46,20 @@ def _as_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) -> tup
         raise TypeError(f"{what} is a tf.data.Dataset; fit takes arrays. LikelihoodModel takes datasets.")
     if is_joint(flow):
         return _as_joint_rows(flow, what, value, context)
+    if not isinstance(flow.dtype, tf.DType):
+        raise TypeError(f"the events of {flow.name!r} are a {type(flow.dtype).__name__}; fit takes those of tuples.")
+    if flow.batch_shape.rank != 0:
+        raise ValueError(f"{flow.name!r} has batch shape {flow.batch_shape}; fit trains one distribution, of [].")
     if np.ma.is_masked(value):
         raise ValueError(f"{what} has masked entries, which a density cannot be asked of.")
-    rows = np.asarray(value, tf.as_dtype(flow.dtype).as_numpy_dtype)
+    rows = _cast(what, value, flow.dtype)
     if rows.ndim == 1 + len(flow.event_shape) and not len(rows):
         raise ValueError(f"{what} has no rows.")
     if rows.ndim != 1 + len(flow.event_shape) or rows.shape[1:] != tuple(flow.event_shape) or not len(rows):
         raise ValueError(f"{what} must have shape [n, {', '.join(map(str, flow.event_shape))}], got {rows.shape}.")
     if not np.isfinite(rows).all():
         raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(rows))[0][0]}.")
+    _check_classes(flow, rows)
     if context is None:
         return (rows,)
     contexts = np.asarray(context)
@@ -90,10 +97,24 @@ def _as_joint_rows(flow: tfd.Distribution, what: str, value: Any, context: Any) 
         raise ValueError(f"{what} must be a tuple of {len(shapes)} arrays, with events of the shapes {shapes}.")
     if any(map(np.ma.is_masked, value)):
         raise ValueError(f"{what} has masked entries, which a density cannot be asked of.")
-    parts = tuple(np.asarray(v, tf.as_dtype(t).as_numpy_dtype) for v, t in zip(value, flow.dtype, strict=True))
-    if any(part.shape != (len(parts[0]), *shape) for part, shape in zip(parts, shapes, strict=True)):
+    if any(np.shape(part) != (len(value[0]), *shape) for part, shape in zip(value, shapes, strict=True)):
         raise ValueError(f"{what} must hold arrays [n, …] with events of the shapes {shapes}.")
+    parts = tuple(_cast(what, v, t) for v, t in zip(value, flow.dtype, strict=True))
     for part in parts:
         if not np.isfinite(part).all():
             raise ValueError(f"{what} holds NaN or infinity in row {np.argwhere(~np.isfinite(part))[0][0]}.")
+    if isinstance(flow, Mixed):
+        _check_classes(flow.discrete, parts[0])
     return parts
+
+
+def _cast(what: str, value: Any, dtype: Any) -> np.ndarray:
+    given_as = np.asarray(value)
+    if tf.as_dtype(dtype).is_integer and given_as.dtype.kind == "f" and (given_as != np.floor(given_as)).any():
+        raise ValueError(f"{what} must be integers, got {given_as[given_as != np.floor(given_as)][0]}.")
+    return np.asarray(given_as, tf.as_dtype(dtype).as_numpy_dtype)
+
+
+def _check_classes(distribution: tfd.Distribution, rows: np.ndarray) -> None:
+    if isinstance(distribution, AutoregressiveCategorical):
+        distribution.check(rows)

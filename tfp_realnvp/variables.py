@@ -12,6 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 
+def floating_variables(module: tf.Module) -> list[tf.Variable]:
+    """Returns the weights of a module, trained or not; the others count calls or are the state of a generator."""
+    return [variable for variable in module.variables if variable.dtype.is_floating]
+
+
 def values_of(variables: Iterable[tf.Variable]) -> list[np.ndarray]:
     """Returns copies of what variables hold."""
     return [np.array(tf.raw_ops.ReadVariableOp(resource=v.handle, dtype=v.dtype)) for v in variables]

@@ -120,3 +120,9 @@ def test_a_constant_channel_whose_deviation_is_rounding_keeps_its_scale():
     layer.initialize(np.stack([np.full(1000, 0.1), np.random.default_rng(0).normal(size=1000)], axis=1))
     assert layer.log_scale.numpy()[0] == 0
     assert layer.shift.numpy()[0] == pytest.approx(0.1)
+
+
+def test_events_of_another_size_are_refused():
+    for direction in ("forward", "inverse"):  # one channel would be broadcast to three
+        with pytest.raises(ValueError, match=r"the last axis must have size 3, got shape \(4, 1\)"):
+            getattr(ActNorm(3), direction)(numbers([4, 1]))

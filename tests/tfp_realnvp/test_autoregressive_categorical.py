@@ -182,6 +182,17 @@ def test_the_gradient_leaves_the_padding_alone():
     assert np.all(bias[1, 0])
 
 
+@pytest.mark.parametrize("wrong", [-1, 9])
+def test_what_is_no_class_has_no_probability(wrong):
+    with pytest.raises(ValueError, match=rf"class {wrong} is not one of 0, …, \d in row 0 of column 1"):
+        random_categorical().log_prob([[0, wrong, *[0] * (len(SIZES) - 2)]])
+
+
+def test_fit_refuses_what_is_no_class():
+    with pytest.raises(ValueError, match="class 3 is not one of 0, …, 2 in row 1 of column 0"):
+        fit(AutoregressiveCategorical([3, 2]), [[1, 1], [3, 1]], steps=1, verbose=0)
+
+
 def test_log_prob_has_the_shape_of_its_batch():
     distribution = random_categorical()
     classes = all_vectors(SIZES)
@@ -530,8 +541,8 @@ def test_errors_say_what_is_wrong(arguments, message):
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ([[0, 0], [1, 3]], "class 3 in row 1 is not one of 0, …, 2, the classes of column 1"),
-        ([[-1, 0]], "class -1 in row 0 is not one of 0, …, 1, the classes of column 0"),
+        ([[0, 0], [1, 3]], "class 3 is not one of 0, …, 2 in row 1 of column 1"),
+        ([[-1, 0]], "class -1 is not one of 0, …, 1 in row 0 of column 0"),
         ([[0, 0, 0]], r"classes must have shape \[n, 2\], got \(1, 3\)"),
         (np.zeros([0, 2], int), r"classes must have shape \[n, 2\], got \(0, 2\)"),
     ],

@@ -1,5 +1,7 @@
 """A flow that is given a context is an ordinary TFP object with the context's batch shape."""
 
+import collections
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -26,6 +28,7 @@ from tfp_realnvp.testing import (
     randomize,
     tolerance,
 )
+from tfp_realnvp.transforms import Additive, RationalQuadraticSpline
 
 TOLERANCE = tolerance(tf.float32)
 
@@ -54,6 +57,24 @@ def assert_close(actual, expected):
 
 
 # What can be given a context, and what comes out.
+
+Pair = collections.namedtuple("Pair", ["noise", "rows"])
+
+
+@pytest.mark.parametrize(
+    ("joint", "model"),
+    [
+        (tfd.JointDistributionSequential, lambda *parts: list(parts)),
+        (tfd.JointDistributionSequential, lambda *parts: parts),
+        (tfd.JointDistributionNamed, lambda *parts: dict(zip("ab", parts, strict=True))),
+        (tfd.JointDistributionNamed, lambda *parts: collections.OrderedDict(zip("ab", parts, strict=True))),
+        (tfd.JointDistributionNamed, Pair),
+    ],
+)
+def test_events_of_a_joint_distribution_stay_of_their_class(flow, joint, model):
+    found = given(joint(model(tfd.Normal(0.0, 1.0), flow)), normal(2)).sample(seed=(0, 1))
+    assert type(found) is type(model(None, None))
+
 
 COMPOSITIONS = {
     "coupling": lambda coupling: coupling,
@@ -112,7 +133,9 @@ def test_a_flow_given_contexts_has_their_batch_shape_and_is_a_density_for_each(u
         assert_samples_match_log_prob(flow.given(context), num_samples=20_000)
 
 
-def test_contexts_and_points_broadcast(flow):
+@pytest.mark.parametrize("transform", [None, Additive(), RationalQuadraticSpline()], ids=str)
+def test_contexts_and_points_broadcast(transform):
+    flow = conditional_flow(transform=transform)
     x, contexts = normal(5, 1, 3), normal(4, 2, seed=1)
     log_prob = flow.given(contexts).log_prob(x)
     assert log_prob.shape == (5, 4)

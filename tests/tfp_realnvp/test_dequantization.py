@@ -1,5 +1,6 @@
 """From integers to real numbers and back, and what that does to the density."""
 
+import copy
 import math
 
 import numpy as np
@@ -150,3 +151,8 @@ def test_the_round_trip_of_both_layers_is_exact_on_integers():
     y = levels(16, 200, 5)
     np.testing.assert_array_equal(layers.forward(tf.identity(layers.inverse(y))), y)
     assert_round_trip(BoundedLogit(16), np.float32([[0.1, 0.2], [-0.3, 0.5]]))
+
+
+def test_a_twin_that_would_share_the_cache_is_refused():
+    with pytest.raises(TypeError, match="can neither be pickled nor copied"):
+        copy.deepcopy(UniformDequantization(3))

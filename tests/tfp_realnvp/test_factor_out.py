@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp import AffineCoupling, FactorOut, channel_mask, conv_resnet
+from tfp_realnvp import AffineCoupling, FactorOut, FeatureContext, channel_mask, conv_resnet, given
 from tfp_realnvp.testing import (
     assert_gradients_reach_all_variables,
     assert_log_det_matches_autodiff,
@@ -61,3 +61,16 @@ def test_the_network_inside_is_called_once(counting_network, what):
 def test_there_must_be_a_channel():
     with pytest.raises(ValueError, match="num_channels must be at least 1, got 0"):
         FactorOut(tfb.Identity(), 0)
+
+
+def test_points_broadcast_with_the_contexts_it_is_given():
+    mask = channel_mask([2, 2, 2])
+    coupling = AffineCoupling(mask, conv_resnet(mask, filters=2, num_blocks=1, context=FeatureContext(2), seed=0))
+    randomize(coupling)
+    contexts, x = np.random.default_rng(0).normal(size=[5, 2]).astype(np.float32), images(2, 2, 4)
+    layer = given(FactorOut(coupling, 2), contexts)
+    for direction in ("forward", "inverse"):
+        together = getattr(layer, direction)(x)
+        assert together.shape == (5, 2, 2, 4)
+        one = getattr(given(FactorOut(coupling, 2), contexts[3]), direction)(x)
+        np.testing.assert_allclose(together[3], one, atol=1e-5)

@@ -83,3 +83,22 @@ def test_images_of_integers_initialise_as_they_are(dtype):
     initialize(flow, batch)
     norm = next(part for part in flow.bijector.bijectors if isinstance(part, ActNorm))
     assert np.any(norm.shift.numpy() != 0)
+
+
+def test_the_flows_a_flow_is_built_on_are_set_after_it():
+    """A flow over standardised rows, in the units of the data."""
+    inner = real_nvp(2, num_couplings=2, hidden_units=[4], use_act_norm=True, seed=0)
+    units = tfb.Chain([tfb.Shift([1.0, 1.0]), tfb.Scale(2.0)])
+    initialize(tfd.TransformedDistribution(inner, units), wide(100, 2))
+    assert assert_standardises(inner.bijector, units.inverse(wide(100, 2)).numpy()) == 2
+
+
+def test_a_layer_that_is_turned_round_is_refused():
+    with pytest.raises(ValueError, match="holds a layer to initialise that data do not reach"):
+        initialize(tfb.Invert(ActNorm(2)), wide(100, 2))
+
+
+def test_a_layer_of_some_channels_is_set_by_these():
+    layer = FactorOut(ActNorm(2), 2)
+    initialize(layer, wide(10, 4, 4, 3))
+    assert assert_standardises(layer.bijector, wide(10, 4, 4, 3)[..., :2]) == 1

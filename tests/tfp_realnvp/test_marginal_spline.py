@@ -82,3 +82,10 @@ def test_saved_shared_and_exported(tmp_path, skewed):
     assert spline.copy(name="copy").spline_parameters is spline.spline_parameters
     tfr.export_sampler(flow)  # compares the graph with the flow
     tfr.export_scorer(flow)
+
+
+def test_the_one_knot_of_two_bins_is_the_median():
+    batch = np.random.default_rng(0).lognormal(size=[999, 1]).astype(np.float32) - 1
+    layer = tfr.MarginalSpline(1, num_bins=2)
+    layer.initialize(batch)
+    assert np.median(layer.inverse(batch)) == pytest.approx(0, abs=1e-3)

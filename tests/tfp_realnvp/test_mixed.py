@@ -190,8 +190,10 @@ def test_fit_takes_a_tuple_of_validation_data():
         (lambda d, x: (d[:, :1], x), r"x must hold arrays \[n, …\] with events of the shapes \[\(2,\), \(3,\)\]"),
         (lambda d, x: (x, d), r"x must hold arrays \[n, …\] with events of the shapes \[\(2,\), \(3,\)\]"),
         (lambda d, x: (d, np.where(np.arange(10)[:, None] == 7, np.nan, x)), "x holds NaN or infinity in row 7"),
+        (lambda d, x: (d + 1, x), r"class \d is not one of 0, …, \d in row \d of column \d"),
+        (lambda d, x: (d + 0.5, x), r"x must be integers, got \d.5"),
     ],
-    ids=["not a tuple", "too few", "too many", "lengths", "classes' shape", "swapped", "NaN"],
+    ids=["not a tuple", "too few", "too many", "lengths", "classes' shape", "swapped", "NaN", "class", "no integer"],
 )
 def test_fit_refuses_what_is_no_pair_of_rows(rows, message):
     with pytest.raises(ValueError, match=message):

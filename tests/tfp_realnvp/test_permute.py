@@ -94,3 +94,18 @@ def test_it_may_be_copied_and_stand_in_a_sliced_distribution():
 def test_what_is_no_permutation_is_refused(permutation):
     with pytest.raises(ValueError, match="permutation must have each of 0, …, D - 1 once"):
         Permute(permutation)
+
+
+def test_it_goes_into_and_out_of_functions():
+    flow = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(np.zeros(3)), Permute([2, 0, 1]))
+    x = numbers(4, 3)
+    traced = tf.function(lambda distribution, rows: distribution.log_prob(rows), autograph=False)
+    np.testing.assert_allclose(traced(flow, x), flow.log_prob(x))
+    made = tf.function(lambda: Permute([2, 0, 1]), autograph=False)()
+    np.testing.assert_array_equal(made.forward(x), x[:, [2, 0, 1]])
+
+
+def test_rows_of_another_length_are_refused():
+    for direction in ("forward", "inverse"):
+        with pytest.raises(ValueError, match=r"the last axis must have size 3, got shape \(4, 4\)"):
+            getattr(Permute([2, 0, 1]), direction)(numbers(4, 4))

@@ -1,5 +1,6 @@
 """A saved flow is the same flow in a fresh process, and a file that is not one is refused."""
 
+import collections
 import dataclasses
 import functools
 import json
@@ -829,3 +830,32 @@ def test_a_joint_distribution_by_names_comes_back(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "a.flow").log_prob(x), joint.log_prob(x))
     with pytest.raises(TypeError, match=r"builtins\.function"):
         save(tfd.JointDistributionNamed({"a": lambda: tfd.Normal(0.0, 1.0)}), tmp_path / "b.flow")
+
+
+def test_arguments_may_be_numbers_of_numpy(tmp_path):
+    affine = AffineCoupling(half_mask(2), mlp(1, 1, seed=0), log_scale_clamp=np.float64(1.5))
+    spline = SplineCoupling(half_mask(2), mlp(1, 1, num_parameters=23, seed=0), bound=np.float64(5))
+    for coupling in (affine, spline):
+        save(coupling, tmp_path / "a.flow")
+        np.testing.assert_array_equal(
+            load(tmp_path / "a.flow").forward(normal([3, 2])), coupling.forward(normal([3, 2]))
+        )
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path, monkeypatch):
+    with pytest.raises(TypeError, match="is of bfloat16, which cannot be saved as data"):
+        save(tfd.Normal(tf.zeros([], tf.bfloat16), tf.ones([], tf.bfloat16)), tmp_path / "a.flow")
+    monkeypatch.setitem(saving._MEMBERS, "flow.json", 100)
+    with pytest.raises(ValueError, match=r"flow.json would have \d+ bytes, of which load reads 100 at most"):
+        save(small_flow(), tmp_path / "a.flow")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_events_of_a_joint_distribution_stay_of_their_class(tmp_path):
+    parts = tfd.Normal(0.0, 1.0), small_flow()
+    for model in (parts, list(parts)):
+        save(tfd.JointDistributionSequential(model), tmp_path / "a.flow")
+        assert type(load(tmp_path / "a.flow").sample(seed=(0, 1))) is type(model)
+    pair = collections.namedtuple("Pair", ["noise", "rows"])(*parts)
+    with pytest.raises(TypeError, match="model is a Pair, which cannot be saved as data"):
+        save(tfd.JointDistributionNamed(pair), tmp_path / "a.flow")

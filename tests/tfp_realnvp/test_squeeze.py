@@ -54,12 +54,22 @@ def test_the_batch_size_may_be_unknown_when_the_graph_is_built():
     np.testing.assert_array_equal(traced(images(3, 4, 4, 1)), Squeeze().forward(images(3, 4, 4, 1)))
 
 
+def traced_over(*shape):
+    return tf.function(Squeeze().forward, autograph=False).get_concrete_function(tf.TensorSpec(shape))
+
+
+def test_event_shapes_are_unknown_if_sizes_are():
+    assert Squeeze().forward_event_shape([None, 4, 1]).as_list() == [None, None, None]
+    assert Squeeze().inverse_event_shape([None, 4, 4]).as_list() == [None, None, None]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: Squeeze(1), "factor must be at least 2, got 1"),
         (lambda: Squeeze().forward(images(3, 4, 1)), r"factor 2 does not divide height and width of \[3, 4, 1\]"),
         (lambda: Squeeze(3).forward_event_shape([3, 4, 1]), "factor 3 does not divide"),
+        (lambda: traced_over(None, None, 1), "height, width and channels must be known"),
         (lambda: Squeeze().inverse(images(2, 2, 6)), r"6 channels are not a multiple of 2 \* 2"),
     ],
 )

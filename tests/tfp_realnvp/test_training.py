@@ -513,12 +513,44 @@ def test_what_cannot_be_trained_on_is_refused_before_anything_changes(x, options
         ),
         (X, {"batch_size": None}, "batch_size must be a number, got None"),
         (X, {"learning_rate": WarmUpCosine(0.1, 5)}, "learning_rate must be a number"),
+        (X, {"steps": 2.5}, "steps must be an integer, got 2.5"),
+        (X, {"batch_size": 8.0}, "batch_size must be an integer, got 8.0"),
         (X, {"callbacks": tf_keras.callbacks.EarlyStopping()}, "callbacks must be a list"),
     ],
 )
 def test_what_is_of_another_kind_is_refused(x, options, message):
     with pytest.raises(TypeError, match=message):
         fit(diagonal_gaussian(), x, **{"verbose": 0, "epochs": 1} | options)
+
+
+def test_one_distribution_is_trained_at_a_time():
+    several = tfd.MultivariateNormalDiag(tf.Variable(tf.zeros([16, 2])))
+    with pytest.raises(ValueError, match=r"batch shape \(16,\); fit trains one distribution"):
+        fit(several, X, batch_size=16, verbose=0)
+
+
+def test_joint_distributions_of_three_parts_are_trained():
+    parts = [tfd.Normal(tf.Variable(float(mean), name=f"mean_{mean}"), 1.0) for mean in range(3)]
+    rows = tuple(np.random.default_rng(index).normal(5, 1, 200).astype(np.float32) for index in range(3))
+    fit(tfd.JointDistributionSequential(tuple(parts)), rows, epochs=60, learning_rate=0.2, verbose=0, seed=0)
+    np.testing.assert_allclose([part.loc.numpy() for part in parts], [part.mean() for part in rows], atol=0.3)
+    with pytest.raises(TypeError, match=r"events of .* are a list; fit takes those of tuples"):
+        fit(tfd.JointDistributionSequential(parts), rows, epochs=1, verbose=0)
+
+
+def test_statistics_that_are_not_trained_go_back_with_the_weights():
+    """Those of the best epoch, not of the last."""
+    network = tf_keras.Sequential([tf_keras.layers.BatchNormalization(), tf_keras.layers.Dense(2)])
+    network.build([None, 1])
+    flow = tfd.TransformedDistribution(
+        tfd.Sample(tfd.Normal(0.0, 1.0), 2), AffineCoupling(half_mask(2), Split(network))
+    )
+    x, _ = correlated_gaussian(200, seed=0)
+    history = fit(
+        flow, x, validation_data=x[:20], epochs=15, patience=1, batch_size=20, learning_rate=0.3, seed=0, verbose=0
+    )
+    assert history.params["epoch"] < len(history.epoch) - 1
+    assert -flow.log_prob(x[:20]).numpy().mean() == pytest.approx(min(history.history["val_loss"]), abs=1e-4)
 
 
 def test_a_bijector_is_no_flow():
@@ -543,6 +575,25 @@ def test_a_flow_without_variables_is_refused():
 
 
 # The model that Keras users know.
+
+
+class Split(tf.Module):
+    """A network of two units as a conditioner: shift and log-scale."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def __call__(self, kept):
+        return tf.split(self.network(kept), 2, axis=-1)
+
+
+def test_likelihood_model_takes_a_pair_as_one_argument():
+    flow = real_nvp(2, num_couplings=2, hidden_units=[4], context=FeatureContext(2), seed=0)
+    model = LikelihoodModel(flow)
+    model.compile("adam")
+    history = model.fit((X, X), epochs=1, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
 
 
 def test_likelihood_model_works_with_compile_fit_evaluate_and_predict():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.bijectors.batches import checked_rows
+from tfp_realnvp.bijectors.batches import check_last_axis, checked_rows
 from tfp_realnvp.bijectors.fused import FusedBijector
 
 __all__ = ["ActNorm"]
@@ -85,10 +85,12 @@ class ActNorm(FusedBijector):
         self._log_scale.assign(np.log(np.where(rows.max(axis=0) > rows.min(axis=0), scale, 1.0)))
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        check_last_axis(self, x, self._shift.shape[0])
         log_scale = tf.convert_to_tensor(self._log_scale)
         return x * tf.exp(log_scale) + self._shift, self._log_det(log_scale, x)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        check_last_axis(self, y, self._shift.shape[0])
         log_scale = tf.convert_to_tensor(self._log_scale)
         return (y - self._shift) * tf.exp(-log_scale), -self._log_det(log_scale, y)
 

@@ -1,11 +1,18 @@
-"""Batches of data that set a layer."""
+"""What comes to a layer over the last axis: events, and batches of data that set it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
+
+
+def check_last_axis(layer: tfb.Bijector, event: tf.Tensor, size: int) -> None:
+    """Raises `ValueError` if the last axis is not known to have this size; broadcasting would hide that it has not."""
+    if event.shape.rank is None or event.shape[-1:] != [size]:
+        raise ValueError(f"{layer.name}: the last axis must have size {size}, got shape {event.shape}.")
 
 
 def checked_rows(layer: tfb.Bijector, batch: Any, size: int) -> np.ndarray:

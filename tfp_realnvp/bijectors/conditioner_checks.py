@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -74,7 +75,8 @@ def refuse_keras_3(conditioner: Any) -> None:
     TFP finds variables through `tf.Module`, which Keras 3 layers are not: they would stay untrained.
     """
     attributes = getattr(conditioner, "__dict__", {}).values()
-    closed_over = [cell.cell_contents for cell in getattr(conditioner, "__closure__", None) or ()]
+    cells = getattr(conditioner, "__closure__", None) or ()
+    closed_over = [cell.cell_contents for cell in cells if cell != types.CellType()]  # one is empty before its name is
     for obj in [conditioner, *attributes, *closed_over]:
         for part in obj if isinstance(obj, list | tuple) else [obj]:
             if any(base.__module__.split(".")[0] == "keras" for base in type(part).__mro__):

@@ -177,6 +177,7 @@ class Coupling(FusedBijector):
                 tf.shape(kept)[:-1], tf.shape(context)[: context.shape.rank - self._context_shape.rank]
             )
             kept = tf.broadcast_to(kept, tf.concat([leading, [self._mask.num_kept]], axis=0))
+            moved = tf.broadcast_to(moved, tf.concat([leading, [self._mask.num_moved]], axis=0))
             context = tf.broadcast_to(context, tf.concat([leading, self._context_shape], axis=0))
         parameters = self._parameters_of(kept, context)
         apply = self._transform.inverse if inverse else self._transform.forward

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 
-from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.fused import FusedBijector, UniqueBijector
 
 __all__ = ["BoundedLogit", "UniformDequantization", "bits_per_dim"]
 
 
-class UniformDequantization(tfb.Bijector):
+class UniformDequantization(UniqueBijector):
     """Rounds down to integers; the inverse adds uniform noise in `[0, 1)`.
 
     As the data-side end of a chain it makes a continuous flow one over integers: samples are whole
@@ -50,7 +49,6 @@ class UniformDequantization(tfb.Bijector):
         if num_levels is not None and num_levels < 1:
             raise ValueError(f"num_levels must be at least 1 or None, got {num_levels}.")
         self._num_levels = num_levels
-        self._serial_number = next(FusedBijector._serial_numbers)  # two generators are never equal
         self._generator = (
             tf.random.Generator.from_non_deterministic_state() if seed is None else tf.random.Generator.from_seed(seed)
         )
@@ -62,13 +60,6 @@ class UniformDequantization(tfb.Bijector):
             parameters=parameters,
             name=name,
         )
-
-    def _get_parameterization(self) -> int:
-        return self._serial_number
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
-        return {}
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
         y = tf.floor(x)
@@ -87,12 +78,13 @@ class UniformDequantization(tfb.Bijector):
 
 
 class BoundedLogit(FusedBijector):
-    """Maps real numbers to `(0, high)`; its inverse is the logit of values shrunk away from the ends.
+    """Maps real numbers to an interval around `[0, high]`; its inverse is the logit of values shrunk from its ends.
 
         inverse:  x = logit(margin + (1 - 2 * margin) * y / high)
         forward:  y = high * (sigmoid(x) - margin) / (1 - 2 * margin)
 
-    Dinh et al. (2017, "Density estimation using Real NVP", section 4.1) shrink by 0.05 on one side.
+    `forward` reaches beyond `[0, high]`, by `margin * high / (1 - 2 * margin)` on each side. Dinh et al. (2017,
+    "Density estimation using Real NVP", section 4.1) shrink by 0.05 on one side.
 
     Args:
         high: Upper end of the values: the number of levels, for dequantised integers from 0.

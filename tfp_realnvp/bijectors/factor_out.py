@@ -67,11 +67,18 @@ class FactorOut(FusedBijector):
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         first, rest = x[..., : self._num_channels], x[..., self._num_channels :]
         y, fldj = self._bijector.forward(first), self._bijector.forward_log_det_jacobian(first, event_ndims=3)
-        return tf.concat([y, rest], axis=-1), fldj
+        return _joined(y, rest), fldj
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         first, rest = y[..., : self._num_channels], y[..., self._num_channels :]
         x = self._bijector.inverse(first)
         # As TransformedDistribution does: the way back is in the cache for every part of a chain.
         ildj = -self._bijector.forward_log_det_jacobian(x, event_ndims=3)
-        return tf.concat([x, rest], axis=-1), ildj
+        return _joined(x, rest), ildj
+
+
+def _joined(first: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
+    """Concatenates channels; the first ones may be of a batch, by the context they were made with."""
+    leading = tf.broadcast_dynamic_shape(tf.shape(first)[:-3], tf.shape(rest)[:-3])
+    parts = [tf.broadcast_to(part, tf.concat([leading, tf.shape(part)[-3:]], axis=0)) for part in (first, rest)]
+    return tf.concat(parts, axis=-1)

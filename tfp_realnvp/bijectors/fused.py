@@ -1,4 +1,6 @@
-"""A base for bijectors whose value and log-determinant come out of one pass."""
+"""Bases for bijectors: those that equal nothing but themselves, and those whose value and log-determinant come out of
+one pass.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability.python.internal import cache_util
 
-__all__ = ["FusedBijector"]
+__all__ = ["FusedBijector", "UniqueBijector"]
 
 
 class _FreshLogDetCache(cache_util.BijectorCacheWithGreedyAttrs):
@@ -28,21 +30,16 @@ class _FreshLogDetCache(cache_util.BijectorCacheWithGreedyAttrs):
         return attributes
 
 
-class FusedBijector(tfb.Bijector):
-    """A `tfb.Bijector` that is written as two functions, each returning a value and its log-determinant.
+class UniqueBijector(tfb.Bijector):
+    """A `tfb.Bijector` that equals nothing but itself.
 
-    A subclass defines `_forward_and_log_det(x) -> (y, fldj)` and `_inverse_and_log_det(y) -> (x, ildj)`,
-    with log-determinants summed over `forward_min_event_ndims` dimensions. `log_prob`, `sample` and
-    `experimental_sample_and_log_prob` then call one of them once. Two objects are equal only if they are
-    the same object.
+    TFP's cache is shared by all bijectors that compare equal, and two sets of variables or two generators never are.
     """
 
-    _cache = _FreshLogDetCache(forward_name="_augmented_forward", inverse_name="_augmented_inverse")
     _serial_numbers = itertools.count()
 
     def __init__(self, **kwargs: Any) -> None:
-        # TFP's cache is shared by all bijectors that compare equal, and two sets of variables never are.
-        self._serial_number = next(FusedBijector._serial_numbers)
+        self._serial_number = next(UniqueBijector._serial_numbers)
         super().__init__(**kwargs)
 
     def _get_parameterization(self) -> int:
@@ -58,6 +55,17 @@ class FusedBijector(tfb.Bijector):
     @classmethod
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {}  # nothing has a batch shape, unless a subclass says so
+
+
+class FusedBijector(UniqueBijector):
+    """A `tfb.Bijector` that is written as two functions, each returning a value and its log-determinant.
+
+    A subclass defines `_forward_and_log_det(x) -> (y, fldj)` and `_inverse_and_log_det(y) -> (x, ildj)`,
+    with log-determinants summed over `forward_min_event_ndims` dimensions. `log_prob`, `sample` and
+    `experimental_sample_and_log_prob` then call one of them once.
+    """
+
+    _cache = _FreshLogDetCache(forward_name="_augmented_forward", inverse_name="_augmented_inverse")
 
     @abc.abstractmethod
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

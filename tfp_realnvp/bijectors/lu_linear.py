@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfp_realnvp.bijectors.batches import check_last_axis
 from tfp_realnvp.bijectors.fused import FusedBijector
 
 __all__ = ["LULinear"]
@@ -86,8 +87,7 @@ class LULinear(FusedBijector):
         return self._multiply(tf.matmul(lower, upper), y), self._log_det(y)
 
     def _multiply(self, matrix: tf.Tensor, vectors: tf.Tensor) -> tf.Tensor:
-        if vectors.shape.rank is None or vectors.shape[-1:] != matrix.shape[:1]:
-            raise ValueError(f"{self.name}: the last axis must have size {matrix.shape[0]}, got shape {vectors.shape}.")
+        check_last_axis(self, vectors, matrix.shape[0])
         rows = tf.reshape(vectors, [-1, matrix.shape[0]])
         return tf.reshape(tf.matmul(rows, matrix, transpose_b=True), tf.shape(vectors))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.bijectors.batches import checked_rows
+from tfp_realnvp.bijectors.batches import check_last_axis, checked_rows
 from tfp_realnvp.bijectors.fused import FusedBijector
 from tfp_realnvp.transforms import RationalQuadraticSpline
 
@@ -88,7 +88,8 @@ class MarginalSpline(FusedBijector):
         # Knots equally far apart in the Gaussian, out to where the batch still has a few rows.
         gaussian = statistics.NormalDist()
         furthest = min(3.0, gaussian.inv_cdf(1 - 1 / (len(rows) + 1)))
-        noise_knots = np.linspace(-furthest, furthest, self._spline.num_bins - 1)
+        count = self._spline.num_bins - 1
+        noise_knots = np.linspace(-furthest, furthest, count) if count > 1 else np.zeros(1)
         levels = [gaussian.cdf(knot) for knot in noise_knots]
         columns = [self._spline.through(np.quantile(column, levels), noise_knots) for column in rows.T]
         self._spline_parameters.assign(np.stack(columns))
@@ -103,8 +104,5 @@ class MarginalSpline(FusedBijector):
 
     def _parameters_for(self, event: tf.Tensor) -> tf.Tensor:
         parameters = tf.convert_to_tensor(self._spline_parameters)
-        if event.shape.rank is None or event.shape[-1:] != parameters.shape[:1]:
-            raise ValueError(
-                f"{self.name}: the last axis must have size {parameters.shape[0]}, got shape {event.shape}."
-            )
+        check_last_axis(self, event, parameters.shape[0])
         return tf.broadcast_to(parameters, tf.concat([tf.shape(event), parameters.shape[-1:]], axis=0))

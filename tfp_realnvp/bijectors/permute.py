@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
+from tfp_realnvp.bijectors.batches import check_last_axis
+
 __all__ = ["Permute"]
 
 
@@ -63,10 +65,16 @@ class Permute(tfb.Permute):
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {}  # the indices have no batch shape, so slicing a batch of flows leaves them alone
 
+    @property
+    def _composite_tensor_shape_params(self) -> tuple[str, ...]:
+        return ("permutation",)  # as an argument of a tf.function it is taken apart: into numbers, not a tensor
+
     def _forward(self, x: tf.Tensor) -> tf.Tensor:
+        check_last_axis(self, x, len(self._there))
         return _gather(x, self._there, self._back)
 
     def _inverse(self, y: tf.Tensor) -> tf.Tensor:
+        check_last_axis(self, y, len(self._there))
         return _gather(y, self._back, self._there)
 
 

@@ -50,10 +50,10 @@ class Squeeze(tfb.Bijector):
         return {}
 
     def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        return tf.TensorShape(self._squeezed(shape))
+        return tf.TensorShape(self._squeezed(shape)) if shape.is_fully_defined() else tf.TensorShape([None] * 3)
 
     def _inverse_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
-        return tf.TensorShape(self._unsqueezed(shape))
+        return tf.TensorShape(self._unsqueezed(shape)) if shape.is_fully_defined() else tf.TensorShape([None] * 3)
 
     def _forward_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
         return tf.constant(self._squeezed(tf.get_static_value(shape)), tf.int32)
@@ -61,8 +61,13 @@ class Squeeze(tfb.Bijector):
     def _inverse_event_shape_tensor(self, shape: tf.Tensor) -> tf.Tensor:
         return tf.constant(self._unsqueezed(tf.get_static_value(shape)), tf.int32)
 
+    def _sizes(self, shape: Any) -> list[int]:
+        if not tf.TensorShape(shape).is_fully_defined():
+            raise ValueError(f"{self.name}: height, width and channels must be known when the graph is built: {shape}.")
+        return [int(size) for size in shape]
+
     def _squeezed(self, shape: Any) -> list[int]:
-        height, width, channels = (int(size) for size in shape)
+        height, width, channels = self._sizes(shape)
         f = self._factor
         if height % f or width % f:
             raise ValueError(
@@ -71,7 +76,7 @@ class Squeeze(tfb.Bijector):
         return [height // f, width // f, channels * f * f]
 
     def _unsqueezed(self, shape: Any) -> list[int]:
-        height, width, channels = (int(size) for size in shape)
+        height, width, channels = self._sizes(shape)
         f = self._factor
         if channels % (f * f):
             raise ValueError(f"{self.name}: {channels} channels are not a multiple of {f} * {f}.")

@@ -11,6 +11,7 @@ import tf_keras
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.internal import reparameterization, samplers
 
+from tfp_realnvp.classes import check_classes
 from tfp_realnvp.conditioners.layers import (
     check_dropout,
     check_sizes,
@@ -156,13 +157,7 @@ class AutoregressiveCategorical(tfd.Distribution):
         classes = np.asarray(classes)
         if classes.ndim != 2 or classes.shape[1] != len(self.num_classes) or not len(classes):
             raise ValueError(f"classes must have shape [n, {len(self.num_classes)}], got {classes.shape}.")
-        is_wrong = (classes < 0) | (classes >= np.array(self.num_classes))
-        if is_wrong.any():
-            row, column = np.argwhere(is_wrong)[0]
-            raise ValueError(
-                f"class {classes[row, column]} in row {row} is not one of 0, …, {self.num_classes[column] - 1}, "
-                f"the classes of column {column}."
-            )
+        self.check(classes)
         for group in self.network.groups:
             bias = np.zeros(group.bias.shape)
             for row, column in zip(bias, group.columns, strict=True):
@@ -172,7 +167,14 @@ class AutoregressiveCategorical(tfd.Distribution):
             group.bias.assign(bias)
             group.count(classes)
 
+    def check(self, classes: np.ndarray) -> None:
+        """Raises `ValueError` if some of `classes`, integers `[..., C]`, do not exist."""
+        check_classes(self.name, classes, self.num_classes)
+
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
+        known = tf.get_static_value(value)
+        if known is not None:
+            self.check(known)
         leading = tf.shape(value)[:-1]
         terms = self.network(tf.reshape(value, [-1, len(self.num_classes)]))
         return tf.reshape(tf.reduce_sum(terms, axis=-1), leading)

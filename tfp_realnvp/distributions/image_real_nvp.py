@@ -23,7 +23,7 @@ from tfp_realnvp.bijectors import (
 from tfp_realnvp.conditioners import Conditioner, conv_resnet
 from tfp_realnvp.contexts import Context
 from tfp_realnvp.distributions.flow import Flow
-from tfp_realnvp.distributions.noise import gaussian_noise
+from tfp_realnvp.distributions.noise import checked_base
 from tfp_realnvp.masks import Mask, channel_mask, checkerboard_mask
 from tfp_realnvp.transforms import Affine, Transform
 
@@ -95,12 +95,7 @@ def image_real_nvp(
             f"height and width must be multiples of {multiple} for num_scales={num_scales}, with more than one pixel "
             f"at the last scale; got {shape}."
         )
-    if base is None:
-        base = gaussian_noise(shape, dtype)
-    elif base.event_shape.as_list() != shape or base.batch_shape.rank != 0:
-        raise ValueError(
-            f"base must have event shape {shape} and batch shape [], got {base.event_shape} and {base.batch_shape}."
-        )
+    base = checked_base(base, shape, dtype)
     transform = Affine() if transform is None else transform
     if conditioner is None:
         conditioner = functools.partial(conv_resnet, filters=filters, num_blocks=num_blocks)

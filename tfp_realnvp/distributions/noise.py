@@ -24,6 +24,22 @@ class Noise(tfd.Normal):
         return drawn * self.scale + self.loc
 
 
+def checked_base(base: tfd.Distribution | None, event_shape: list[int], dtype: Any) -> tfd.Distribution:
+    """Returns `base`, or the usual one if it is None.
+
+    Raises:
+        ValueError: If it has another event shape or dtype, or a batch shape.
+    """
+    if base is None:
+        return gaussian_noise(event_shape, dtype)
+    if base.event_shape.as_list() != event_shape or base.batch_shape.rank != 0 or base.dtype != tf.as_dtype(dtype):
+        raise ValueError(
+            f"base must have event shape {event_shape}, batch shape [] and dtype {tf.as_dtype(dtype).name}, got "
+            f"{base.event_shape}, {base.batch_shape} and {base.dtype.name}."
+        )
+    return base
+
+
 def gaussian_noise(event_shape: list[int], dtype: Any) -> tfd.Distribution:
     """Returns independent standard Gaussians, of event shape `event_shape` and batch shape `[]`."""
     return tfd.Sample(Noise(tf.zeros([], dtype), tf.ones([], dtype)), sample_shape=event_shape)

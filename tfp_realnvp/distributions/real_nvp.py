@@ -15,7 +15,7 @@ from tfp_realnvp.bijectors import ActNorm, Coupling, LULinear, MarginalSpline, P
 from tfp_realnvp.conditioners import Conditioner, mlp
 from tfp_realnvp.contexts import Context
 from tfp_realnvp.distributions.flow import Flow
-from tfp_realnvp.distributions.noise import gaussian_noise
+from tfp_realnvp.distributions.noise import checked_base
 from tfp_realnvp.masks import Mask, half_mask
 from tfp_realnvp.transforms import Affine, Transform
 
@@ -96,13 +96,7 @@ def real_nvp(
         raise TypeError(f"hidden_units must be a list, the units of each layer, got {hidden_units}.")
     if num_couplings < 2:
         raise ValueError(f"num_couplings must be at least 2 for every entry to be transformed, got {num_couplings}.")
-    if base is None:
-        base = gaussian_noise(shape, dtype)
-    elif base.event_shape.as_list() != shape or base.batch_shape.rank != 0 or base.dtype != tf.as_dtype(dtype):
-        raise ValueError(
-            f"base must have event shape {shape}, batch shape [] and dtype {tf.as_dtype(dtype).name}, got "
-            f"{base.event_shape}, {base.batch_shape} and {base.dtype.name}."
-        )
+    base = checked_base(base, shape, dtype)
     mask = Mask([False]) if shape == [1] and context is not None else half_mask(shape[0])
     transform = Affine(log_scale_clamp) if transform is None else transform
     if conditioner is None:
