@@ -94,11 +94,12 @@ def _are_clumped(one: np.ndarray, other: np.ndarray) -> bool:
     """
     from scipy import special
 
-    scores, others = (special.ndtri(_ranks(numbers)) for numbers in (one, other))
+    own_ranks = _ranks(one)
+    scores, others = special.ndtri(own_ranks), special.ndtri(_ranks(other))
     correlation = float(np.corrcoef(scores, others)[0, 1])
     if abs(correlation) > _MAX_CORRELATION:
         return False
-    ranks = _ranks(one), _ranks(others - correlation * scores)
+    ranks = own_ranks, _ranks(others - correlation * scores)
     rows, columns = ((part * _CELLS).astype(int) for part in ranks)
     cells = rows * _CELLS + columns
     half = len(cells) // 2

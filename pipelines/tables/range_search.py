@@ -20,6 +20,7 @@ __all__ = ["in_ranges"]
 _LEAST_CHANGE = 0.5
 _TOLD = 0.9  # of the entropy of a column's ranges: if a column of classes tells so much, these are all that it takes
 _PROBE_ROWS = 50_000  # are looked at
+_MAX_OTHERS = 128  # columns are looked at for each, or it would take minutes where there are a thousand
 
 
 def in_ranges(encoding: Encoding, cells: Mapping[str, Cells], schema: Schema, rng: np.random.Generator) -> Encoding:
@@ -40,8 +41,10 @@ def in_ranges(encoding: Encoding, cells: Mapping[str, Cells], schema: Schema, rn
         is_plain = column.margin is not None and column.endings is None and column.offset is None
         if is_plain and schema[column.name].kind in ("float", "integer"):
             numbers = column.numbers_in(cells[column.name])
-            others = {name: part for name, part in cells.items() if name != column.name}
-            if gaps := _gaps(numbers, others, rng):
+            others = [name for name in cells if name != column.name]
+            if len(others) > _MAX_OTHERS:
+                others = rng.choice(others, _MAX_OTHERS, replace=False).tolist()
+            if gaps := _gaps(numbers, {name: cells[name] for name in others}, rng):
                 numbers = numbers[np.isfinite(numbers)]
                 ranges = Ranges.learn(numbers, step_of(schema[column.name]), gaps, rng)
                 column = dataclasses.replace(column, margin=ranges.margin_of(numbers), ranges=ranges)
@@ -64,7 +67,7 @@ def _gaps(numbers: np.ndarray, others: Mapping[str, Cells], rng: np.random.Gener
     gaps = [
         gap
         for gap, below, side in find_gaps(numbers[rows])
-        if _change(others, rows[below - side : below], rows[below : below + side]) >= _LEAST_CHANGE
+        if _is_change(others, rows[below - side : below], rows[below : below + side])
     ]
     if not gaps or _most_told(others, rows, np.searchsorted([last for last, _ in gaps], numbers[rows])) >= _TOLD:
         return []
@@ -77,8 +80,8 @@ def _gaps(numbers: np.ndarray, others: Mapping[str, Cells], rng: np.random.Gener
     return found
 
 
-def _change(others: Mapping[str, Cells], below: np.ndarray, above: np.ndarray) -> float:
-    """By how much more another column changes from the rows below a gap to those above than within either, at most.
+def _is_change(others: Mapping[str, Cells], below: np.ndarray, above: np.ndarray) -> bool:
+    """Whether another column changes more from the rows below a gap to those above than within either.
 
     Args:
         others: The cells of the other columns.
@@ -87,12 +90,12 @@ def _change(others: Mapping[str, Cells], below: np.ndarray, above: np.ndarray) -
     """
     half = len(below) // 2
     parts = below[:-half], below[-half:], above[:half], above[half:]
-    changes = []
     for column in _seen(others):
         first, second, third, last = (column[part] for part in parts)
-        within = max(_distance(first, second), _distance(third, last))
-        changes.append(_distance(second, third) - within)
-    return max(changes, default=0.0)
+        change = _distance(second, third)
+        if change >= _LEAST_CHANGE and change - max(_distance(first, second), _distance(third, last)) >= _LEAST_CHANGE:
+            return True
+    return False
 
 
 def _seen(cells: Mapping[str, Cells]) -> Iterator[np.ndarray]:
