@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError, listed
 from pipelines.model_file import ModelFile
@@ -33,7 +35,8 @@ def read_for(
     """Reads a table that a model is to be used on, as `fit` was told to read the model's own.
 
     What counts as missing in all of the model's columns does so here. What does in one of them only, `Column.missing`,
-    is seen to where that column is parsed: in others it may be a value.
+    is seen to where that column is parsed: in others it may be a value. The decimal mark is the model's, unless the
+    table's numbers have the other one.
 
     Args:
         model: The model.
@@ -45,7 +48,25 @@ def read_for(
     Raises:
         AugmentError: If it cannot be read (see `read_source`).
     """
-    return read_source(data, _options(model, data, reading), name=name, may_be_empty=may_be_empty)
+    options = _options(model, data, reading)
+    source = read_source(data, options, name=name, may_be_empty=may_be_empty)
+    return source if source.is_typed or options.decimal is not None else _with_decimal(model, source)
+
+
+def _with_decimal(model: ModelFile, source: Source) -> Source:
+    """A file of the model's columns with its decimal mark, unless numbers of the file have the one that was found."""
+    found, usual = source.dialect, model.dialect
+    has_other_delimiter = found.delimiter == "," and usual.delimiter != ","
+    has_columns = {column.name for column in model.schema.modelled} <= set(source.table.column_names)
+    if found.decimal == usual.decimal or has_other_delimiter or not has_columns:
+        return source
+    for column in model.schema.of_kind("float", "integer"):
+        # Three digits may be thousands in a column that has marks between them.
+        digits = r"(\d\d?|\d{4,})" if re.search(r"\{[^:}]", column.format or "") else r"\d+"
+        pattern = rf"{re.escape(found.decimal)}{digits}(\D|\z)"
+        if pc.any(pc.match_substring_regex(source.table.column(column.name), pattern)).as_py():
+            return source
+    return dataclasses.replace(source, dialect=dataclasses.replace(found, decimal=usual.decimal))
 
 
 def _options(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions) -> ReadOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import collections
 import contextlib
 import csv
 import dataclasses
@@ -51,11 +52,13 @@ _NO_ENCODINGS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "un
 # Characters of all null values together: they become a pattern, whose size is bounded.
 _MAX_NULL_VALUES = 10_000
 _NUMBER = re.compile(r"\s*[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\s*")
-_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,(\d+)([eE][+-]?\d+)?\s*")
+_COMMA_NUMBER = re.compile(r"\s*[+-]?\d*,\d+([eE][+-]?\d+)?\s*")
 _POINT_NUMBER = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
-# With a currency or a unit; three digits after the mark might be thousands, and say nothing.
+# What might be thousands says nothing of the decimal mark: 12,345 and 12.345.
+_MAYBE_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}[.,]\d{3}\s*")
+# With a currency or a unit; three digits after the mark might be thousands, too.
 _MARKED_COMMA, _MARKED_POINT = (
-    re.compile(rf"\s*[^\w,.;]{{0,4}}(?:\d{{1,3}}(?:[{other}\s'\u2019]\d{{3}})+|\d+){mark}(\d\d?)[^\d,.;]{{0,4}}")
+    re.compile(rf"\s*[^\w,.;]{{0,4}}(?:\d{{1,3}}(?:[{other}\s'\u2019]\d{{3}})+|\d+){mark}\d\d?[^\d,.;]{{0,4}}")
     for mark, other in ((",", "."), (r"\.", ","))
 )
 
@@ -227,7 +230,7 @@ def sniff(head: bytes, options: ReadOptions = ReadOptions(), *, where: str = "th
     return Dialect(
         encoding=encoding,
         delimiter=delimiter,
-        decimal=options.decimal or _decimal(rows, delimiter),
+        decimal=options.decimal or _decimal(_records(text, delimiter, most=len(text)), delimiter),
         has_header=_has_header(rows) if options.header is None else options.header,
         null_values=options.all_null_values,
         end_of_line=_end_of_line(text),
@@ -284,7 +287,7 @@ def _letters(text: bytes, encoding: str) -> int:
     return sum(c.isalpha() for c in text.decode(encoding, "ignore") if not c.isascii())
 
 
-def _records(text: str, delimiter: str) -> list[list[str]]:
+def _records(text: str, delimiter: str, most: int = _SAMPLE_RECORDS) -> list[list[str]]:
     """The first records that are not blank lines; the last of a text that was cut off is left out."""
     is_cut_off = len(text) >= HEAD_BYTES // 4
     rows: list[list[str]] = []
@@ -292,7 +295,7 @@ def _records(text: str, delimiter: str) -> list[list[str]]:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
             if row:
                 rows.append(row)
-            if len(rows) == _SAMPLE_RECORDS:
+            if len(rows) == most:
                 return rows
     except csv.Error:
         pass
@@ -314,16 +317,19 @@ def _delimiter(text: str) -> str:
 
 
 def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
-    """A comma if more fields have one than a point; where thousands could be meant, a point."""
-    fields = [field for row in rows[1:] for field in row]
-    patterns = ((_COMMA_NUMBER, _MARKED_COMMA), (_POINT_NUMBER, _MARKED_POINT))
-    commas, points = (
-        [match for field in fields if (match := plain.fullmatch(field) or marked.fullmatch(field))]
-        for plain, marked in patterns
-    )
-    if delimiter == "," and (points or all(len(match[1]) == 3 for match in commas)):
+    """The mark of more fields, thousands left aside; if there are none but such, a comma only beside semicolons."""
+    fields = collections.Counter(field for row in rows[1:] for field in row if "," in field or "." in field)
+    found, clear = {",": 0, ".": 0}, {",": 0, ".": 0}
+    for mark, plain, marked in ((",", _COMMA_NUMBER, _MARKED_COMMA), (".", _POINT_NUMBER, _MARKED_POINT)):
+        for field, count in fields.items():
+            if mark in field and (plain.fullmatch(field) or marked.fullmatch(field)):
+                found[mark] += count
+                clear[mark] += 0 if _MAYBE_THOUSANDS.fullmatch(field) else count
+    if delimiter == "," and found["."]:
         return "."
-    return "," if len(commas) > len(points) else "."
+    if clear[","] != clear["."]:
+        return max(clear, key=lambda mark: clear[mark])
+    return "," if delimiter == ";" and found[","] and not found["."] else "."
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:

@@ -36,6 +36,14 @@ def test_the_delimiter_splits_rows_like_the_header(text, delimiter):
         ('a,b\n"1,500",2\n"2,750",3\n', "."),
         ('a,b\n"1,5",2.5\n', "."),
         ("a\tb\n-1,5\t,5\n", ","),
+        ("town\tpopulation\tarea\na\t12,345\t17.63\nb\t9,870\t8.10\n", "."),
+        ("town\tpopulation\na\t12,345\nb\t9,870\n", "."),
+        ("town|population\na|12,345\nb|9,870\n", "."),
+        ("town;population;area\na;12,345;17.63\nb;9,870;8.10\n", "."),
+        ("a;b\n12,345;2\n1,500;3\n", ","),
+        ("a\tb\n12,345\t2\n0,500\t3\n", ","),
+        ("a;b\n1.234;5,4\n2.790;0\n3.456;0\n", ","),
+        ("flow;n\n" + "0;1\n" * 250 + "5,40;1\n" * 3, ","),
     ],
 )
 def test_the_decimal_mark(text, decimal):

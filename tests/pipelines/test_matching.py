@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import pipelines
 from pipelines import AugmentError
 from pipelines.cli import main
+from pipelines.matching import read_for
 from pipelines.model_file import read_model
 from pipelines.tables.dialect import ReadOptions
 
@@ -155,3 +156,21 @@ def test_new_rows_with_the_delimiter_of_their_suffix_can_be_read(stays_model, tm
     pipelines.generate(stays_model, 20, seed=0, output=tmp_path / "new.tsv")
     assert b"\t" in (tmp_path / "new.tsv").read_bytes()
     assert np.isfinite(pipelines.score(tmp_path / "new.tsv", model=stays_model)["log_prob"]).all()
+
+
+def flows(path, cells, delimiter=";"):
+    """Writes a table of flows, as they are spelled, beside whole numbers."""
+    path.write_text(f"flow{delimiter}pumps\n" + "".join(f"{cell}{delimiter}{i % 4}\n" for i, cell in enumerate(cells)))
+    return path
+
+
+def test_the_decimal_mark_is_the_models_where_a_file_does_not_say_it(fit_tiny, tmp_path):
+    spelled = [f"{value:.2f}".replace(".", ",") for value in np.random.default_rng(3).gamma(3, 1, 300)]
+    model = fit_tiny(flows(tmp_path / "flows.csv", spelled), "flows").model
+    whole = flows(tmp_path / "whole.csv", ["2", "3", "4"])
+    assert read_for(read_model(model), whole).dialect.decimal == ","
+    late = flows(tmp_path / "late.csv", ["2"] * 300_000 + ["2,07"])  # beyond what is looked at first
+    assert read_for(read_model(model), late).dialect.decimal == ","
+    points = flows(tmp_path / "points.csv", [cell.replace(",", ".") for cell in spelled])
+    assert read_for(read_model(model), points).dialect.decimal == "."
+    assert read_for(read_model(model), flows(tmp_path / "commas.csv", ["2", "3"], ",")).dialect.decimal == "."
