@@ -48,7 +48,9 @@ def read_csv(
         return _read_as(path, where, name, sha256, head, dialect, options, sample)
     except NotTextError as error:
         # The beginning of the file was ASCII and what follows is not UTF-8: look at it again from there.
-        found = dataclasses.replace(sniff(head[:-1] + error.line, options, where=where), compression=compression)
+        found = dataclasses.replace(
+            sniff(head[:-1] + error.line + b"\n", options, where=where), compression=compression
+        )
         if options.encoding is not None or found.encoding == dialect.encoding:
             raise
         sample.restart()

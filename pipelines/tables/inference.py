@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError, UsageError
 from pipelines.tables.kinds.given import as_given
-from pipelines.tables.kinds.look import Look, UnfitError, count_of, is_binary, look_at, quote
+from pipelines.tables.kinds.look import Look, UnfitError, count_of, is_binary, look_at, quote, say
 from pipelines.tables.kinds.moment import find_moment, typed_moment
 from pipelines.tables.kinds.number import are_numbers, number_or_code, typed_number
 from pipelines.tables.kinds.odd_cells import without_odd_cells
@@ -25,11 +25,15 @@ from pipelines.tables.kinds.text import (
     find_free_text,
     find_identifier,
 )
-from pipelines.tables.number_formats import find_number_format
+from pipelines.tables.number_formats import find_number_format, have_point_thousands
+from pipelines.tables.parsing import bare_text
 from pipelines.tables.schema import KINDS, Column, Kind, Schema
 from pipelines.tables.source import Source
 
 __all__ = ["infer_schema", "read_schema"]
+
+# A point before decimals, as what might be thousands has three digits behind it.
+_DECIMALS = r"\A\D{0,4}(\d*\.(\d\d?|\d{4,})|(0\d*|\d{4,})?\.\d+)\D{0,4}\z"
 
 
 def infer_schema(
@@ -42,10 +46,10 @@ def infer_schema(
 
     In the order of the rules: a column of one value is constant; two values such as yes and no are boolean; numbers are
     integer or float, also with an exponent, a sign, a currency, a unit or marks between thousands, but whole numbers
-    with leading zeros are codes, that is categorical; dates and times have one format throughout; values that are all
-    distinct and numbered, or of one pattern with digits, or UUIDs, are identifiers; long or many texts that seldom
-    repeat are text; the rest is categorical. Texts such as "n.d." in a column of numbers or dates are further spellings
-    of a missing cell; so are up to three others if they repeat and are rare.
+    with leading zeros are codes, that is categorical, or text if they seldom repeat; dates and times have one format
+    throughout; values that are all distinct and numbered, or of one pattern with digits, or UUIDs, are identifiers;
+    long or many texts that seldom repeat are text; the rest is categorical. Texts such as "n.d." in a column of numbers
+    or dates are further spellings of a missing cell; so are up to three others if they repeat and are rare.
 
     Args:
         source: The table.
@@ -151,7 +155,7 @@ def _find_text(look: Look) -> Column:
     is_number = are_numbers(look)
     if is_number.all():
         has_plus = pc.any(pc.starts_with(look.distinct, "+")).as_py()
-        return (_marked_number(look) if has_plus else None) or number_or_code(look)
+        return (_marked_number(look) if has_plus else _point_thousands(look)) or number_or_code(look)
     moment = find_moment(look)
     if moment:
         return moment
@@ -170,8 +174,11 @@ def _find_text(look: Look) -> Column:
 def _marked_number(look: Look) -> Column | None:
     """A column of numbers with a currency, a unit or marks between thousands, or None."""
     format_ = find_number_format(look.distinct, look.source.dialect.decimal)
-    if format_ is None:
-        return None
+    return None if format_ is None else _as_marked(look, format_)
+
+
+def _as_marked(look: Look, format_: str) -> Column | None:
+    """The column of numbers of a format, or None."""
     bare = look.bare(format_)
     is_number = are_numbers(bare)
     found = number_or_code(bare) if is_number.all() else without_odd_cells(bare, is_number)
@@ -181,6 +188,19 @@ def _marked_number(look: Look) -> Column | None:
         return None  # EUR1234 and EUR1235 are rather codes
     example = look.distinct[int(np.argmax(pc.utf8_length(look.distinct).to_numpy(zero_copy_only=False) * is_number))]
     return dataclasses.replace(found, format=format_, why=f"{found.why}, such as {example.as_py()}")
+
+
+def _point_thousands(look: Look) -> Column | None:
+    """A column with points between thousands, in a file of semicolons where no number has one before decimals."""
+    source = look.source
+    if source.dialect.delimiter != ";" or source.dialect.decimal != "." or not have_point_thousands(look.distinct):
+        return None
+    texts = (bare_text(column) for column in source.table.columns if pa.types.is_string(column.type))
+    if any(pc.any(pc.match_substring_regex(text, _DECIMALS)).as_py() for text in texts):
+        return None
+    found = _as_marked(look, "{..}")
+    why = f"points between thousands; if they are decimals, {say(look, 'float')}"
+    return found and dataclasses.replace(found, why=f"{found.why}, {why}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from pipelines.errors import AugmentError
 from pipelines.tables.arrays import scalar
 from pipelines.tables.scientific import is_scientific
 
-__all__ = ["bare_numbers", "check_number_format", "find_number_format", "with_marks"]
+__all__ = ["bare_numbers", "check_number_format", "find_number_format", "have_point_thousands", "with_marks"]
 
 _SPACES = " \u00a0\u202f"
 _CURRENCY = (
@@ -65,6 +65,8 @@ _ZERO = r"(?:; *(?P<zero>[^{};1-9]*[^{};1-9 ]))?"
 _MIN_SHARE = 0.98
 # Fewer values with a unit are categories, such as 4WD and 2WD; fewer with a sign say nothing of others.
 _MIN_VALUES = 5
+# Fewer whole numbers among others may stand for missing ones.
+_MIN_WHOLE = 3
 
 
 class _Format(NamedTuple):
@@ -123,6 +125,21 @@ class _Format(NamedTuple):
             rf"\A([+{_MINUS}-]?){prefix}([+-]?){digits}{suffix}\z",
             rf"\A()((?:\({prefix}|{prefix}\(){digits}(?:\){suffix}|{suffix}\)))\z",
         )
+
+
+def have_point_thousands(texts: pa.Array) -> bool:
+    """Whether bare numbers, distinct texts, `[n]`, have points between thousands: 567, 1.234 and 2.790.
+
+    As decimals, 2.790 would be 2.79, or 567 would be 567.000.
+    """
+    has_point = pc.match_substring(texts, ".")
+    whole, grouped = texts.filter(pc.invert(has_point)), texts.filter(has_point)
+    are_grouped = pc.match_substring_regex(grouped, r"\A[+-]?[1-9]\d{0,2}(\.\d{3})+\z")
+    return (
+        len(whole) >= _MIN_WHOLE
+        and bool(pc.all(pc.match_substring_regex(whole, r"\A[+-]?\d{1,3}\z")).as_py())
+        and bool(pc.all(are_grouped).as_py() and pc.any(pc.ends_with(grouped, "0")).as_py())
+    )
 
 
 def check_number_format(text: str) -> None:

@@ -117,6 +117,27 @@ def test_codes_are_no_numbers(cells, kind):
     assert column_of(cells).kind == kind
 
 
+def test_a_few_leading_zeros_among_whole_numbers_are_named():
+    numbers = [str(i * i) for i in range(300)]
+    message = refusal([*numbers, "00"])
+    assert "'a' is whole numbers but for 1 cell with leading zeros, 0.33 % ('00' in row 302)" in message
+    assert "--type a=integer" in message
+    assert "--type a=categorical" in message
+    assert column_of([*numbers, "00"], "integer").kind == "integer"
+    assert column_of([*numbers, *(f"0{i}" for i in range(20))]).kind == "text"
+    assert column_of([f"{i % 90 + 9:02d}" for i in range(600)]).kind == "categorical"  # all of one length
+
+
+def test_codes_that_hardly_repeat_are_left_out():
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(10**6, 10**9, 1000)
+    codes = [f"{number:0{digits}d}" for number, digits in zip(numbers, rng.integers(9, 11, 1000), strict=True)]
+    assert column_of(codes).kind == "text"
+    users = [str(number) for number in rng.integers(10**17, 10**18, 900)]
+    assert column_of([*users, *users[:50]]).kind == "text"
+    assert column_of([*users[:50]] * 20).kind == "categorical"
+
+
 def test_texts_among_numbers_are_missing_values_if_they_are_markers_or_rare_and_repeat():
     numbers = [str(i * i) for i in range(300)]
     column = column_of([*numbers, "n.d.", "-", "n.d."])

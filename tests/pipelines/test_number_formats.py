@@ -25,6 +25,11 @@ def source_of(cells, decimal="."):
     return Source(pa.table({"a": cells}), "t.csv", None, None, Dialect(decimal=decimal), len(cells), 2, False)
 
 
+def table_of(delimiter=";", **columns):
+    rows = len(next(iter(columns.values())))
+    return Source(pa.table(columns), "t.csv", None, None, Dialect(delimiter=delimiter), rows, 2, False)
+
+
 def column_of(cells, decimal=".", kind=None):
     (column,) = infer_schema(source_of(cells, decimal), kinds={"a": kind} if kind else {}).columns
     return column
@@ -230,3 +235,30 @@ def test_new_rows_have_the_marks(tmp_path):
     frame = pipelines.generate(model, 50, seed=0)
     assert [frame[name].dtype.kind for name in frame] == ["f", "f", "i"]
     assert np.isfinite(pipelines.score(tmp_path / "homes.csv", model=model)["log_prob"]).all()
+
+
+def test_bare_points_are_between_thousands_where_they_cannot_be_decimals():
+    cells = ["567", "1.234", "2.790", "88", "950", "1.012.500", "43.871"]
+    column = infer_schema(table_of(a=cells[:5], b=["x"] * 5))["a"]
+    assert (column.kind, column.format) == ("integer", "{..}")
+    assert "--type a=float" in column.why
+    assert numbers(pa.chunked_array([cells]), column, Dialect(), "t.csv")[[1, 5]].tolist() == [1234, 1_012_500]
+    assert spell(column, np.array([1234.0, 88.0])).to_pylist() == ["1.234", "88"]
+    assert infer_schema(table_of(a=cells[:5]), kinds={"a": "float"})["a"].format is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "delimiter", "others"),
+    [
+        (["567", "1.234", "2.790", "88", "950"], ",", "x"),
+        (["567", "1.234", "2.790", "88", "950"], ";", "17.63"),
+        (["567", "1.234", "2.79", "88", "950"], ";", "x"),
+        (["567", "1.234", "2.791", "88", "950"], ";", "x"),  # decimals without the last zeros
+        (["567", "0.234", "2.790", "88", "950"], ";", "x"),
+        (["1.250", "1.234", "2.790", "-200", "0.000"], ";", "x"),
+        (["1.250", "1.234", "2.790", "-200", "-200"], ";", "x"),
+    ],
+)
+def test_bare_points_are_before_decimals_where_they_may_be(cells, delimiter, others):
+    column = infer_schema(table_of(delimiter, a=cells, b=[others] * 5))["a"]
+    assert (column.kind, column.format) == ("float", None)

@@ -14,10 +14,23 @@ from pipelines.tables.number_formats import bare_numbers
 from pipelines.tables.parsing import bare_text, is_null_value, plain
 from pipelines.tables.source import Source
 
-__all__ = ["MIN_ROWS", "Look", "UnfitError", "count_of", "drop_it", "is_binary", "look_at", "quote", "say"]
+__all__ = [
+    "MAX_ODD_SHARE",
+    "MIN_ROWS",
+    "Look",
+    "UnfitError",
+    "count_of",
+    "drop_it",
+    "is_binary",
+    "look_at",
+    "quote",
+    "say",
+]
 
 # Fewer rows that are all distinct are no evidence of anything.
 MIN_ROWS = 20
+# Up to this share of cells, what does not fit a column is an exception; beyond, it is what the column is.
+MAX_ODD_SHARE = 0.02
 # Longer texts are not repeated in a command that a person is to type.
 _MAX_TYPED = 80
 

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from pipelines.tables.decimals import EXACT, decimals_of, noisy_numbers
 from pipelines.tables.identifier_patterns import find_sequence
-from pipelines.tables.kinds.look import MIN_ROWS, Look, UnfitError, count_of, drop_it, quote, say
+from pipelines.tables.kinds.look import MAX_ODD_SHARE, MIN_ROWS, Look, UnfitError, count_of, drop_it, quote, say
 from pipelines.tables.kinds.moment import compact_date
-from pipelines.tables.kinds.text import find_identifier, numbered
+from pipelines.tables.kinds.text import find_free_text, find_identifier, numbered
 from pipelines.tables.parsing import LARGEST, numbers, shorten
 from pipelines.tables.schema import Column
 from pipelines.tables.scientific import find_scientific
@@ -44,8 +44,8 @@ def number_or_code(look: Look) -> Column:
         date = compact_date(look)
         if date:
             return date
-        identifier = find_identifier(look)
-        return identifier or Column(look.name, "categorical", why=f"codes with leading zeros, {count_of(look)}")
+        _refuse_a_few_codes(look)
+        return _codes(look, "with leading zeros")
     return compact_date(look) or _integer(look)
 
 
@@ -130,12 +130,33 @@ def infinity_error(look: Look, text: str) -> UnfitError:
     )
 
 
+def _refuse_a_few_codes(look: Look) -> None:
+    """Raises `UnfitError` if a few of many whole numbers, not all of one length, have leading zeros."""
+    is_code = pc.match_substring_regex(look.distinct, _CODE).to_numpy(zero_copy_only=False)
+    count = int(look.counts[is_code].sum())
+    has_one_length = pc.count_distinct(pc.utf8_length(look.distinct)).as_py() == 1
+    if has_one_length or (~is_code).sum() < MIN_ROWS or count > MAX_ODD_SHARE * look.present:
+        return
+    first = look.distinct.filter(pa.array(is_code))[0].as_py()
+    raise UnfitError(
+        f"is whole numbers but for {count:,} {'cell' if count == 1 else 'cells'} with leading zeros, "
+        f"{100 * count / look.present:.2g} % ({shorten(first)} in row {look.row_of(first)})",
+        f"correct such cells, or {say(look, 'integer')} if they are numbers too, or {say(look, 'categorical')} if all "
+        "are codes",
+    )
+
+
+def _codes(look: Look, what: str) -> Column:
+    """The column of whole numbers that are codes."""
+    why = f"codes {what}, {count_of(look)}"
+    return find_identifier(look) or find_free_text(look) or Column(look.name, "categorical", why=why)
+
+
 def _integer(look: Look) -> Column:
     values = values_of_texts(look, look.distinct)
     if np.abs(values).max() >= EXACT:
         if pc.count_distinct(pc.utf8_length(look.distinct)).as_py() == 1:
-            identifier = find_identifier(look)
-            return identifier or Column(look.name, "categorical", why=f"codes of many digits, {count_of(look)}")
+            return _codes(look, "of many digits")
         return Column(look.name, "float", why="whole numbers too large to be exact", decimals=0)
     are_years = bool(((values >= 1900) & (values <= 2100)).all())
     if look.is_unique and look.rows >= MIN_ROWS and not look.missing_count and not are_years:

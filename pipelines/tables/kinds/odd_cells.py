@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.tables import date_formats
-from pipelines.tables.kinds.look import MIN_ROWS, Look, UnfitError, quote
+from pipelines.tables.kinds.look import MAX_ODD_SHARE, MIN_ROWS, Look, UnfitError, quote
 from pipelines.tables.kinds.moment import find_moment
 from pipelines.tables.kinds.number import INFINITY, infinity_error, number_or_code
 from pipelines.tables.parsing import shorten
@@ -22,8 +22,6 @@ __all__ = ["without_odd_cells"]
 _MARKERS = ("-", "--", "---", ".", "..", "*", "n/a", "#n/a", "#na", "<na>", "nd", "n.d.", "n.a.", "nil", "missing",
             "unknown", "not available", "not applicable", "#div/0!", "#value!", "#ref!", "#num!", "nat", "0000-00-00",
             "0000-00-00 00:00:00")  # fmt: skip
-# Up to this share of cells, texts in a column of numbers are exceptions; beyond, it is a column of texts.
-_MAX_ODD_SHARE = 0.02
 
 
 def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
@@ -45,7 +43,7 @@ def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
     odd_count = int(look.counts[~is_number].sum())
     odd = look.distinct.filter(pa.array(~is_number))
     infinite = odd.filter(pc.match_substring_regex(odd, INFINITY))
-    is_rare = odd_count <= _MAX_ODD_SHARE * look.present
+    is_rare = odd_count <= MAX_ODD_SHARE * look.present
     if len(infinite) and is_number.any() and (is_rare or len(infinite) == (~is_number).sum()):
         raise infinity_error(look, infinite[0].as_py())
     if is_rare:
@@ -56,7 +54,7 @@ def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
 def _without_a_few(look: Look, is_read: np.ndarray, what: str, find: Callable[[Look], Column | None]) -> Column | None:
     """A column that `find` finds but for a few texts that are not read: they are missing if they repeat, or named."""
     odd_count = int(look.counts[~is_read].sum())
-    if is_read.sum() < MIN_ROWS or not 0 < odd_count <= _MAX_ODD_SHARE * look.present:
+    if is_read.sum() < MIN_ROWS or not 0 < odd_count <= MAX_ODD_SHARE * look.present:
         return None
     texts = look.distinct.filter(pa.array(~is_read)).to_pylist()
     if len(texts) <= 3 and look.counts[~is_read].min() >= 2:
