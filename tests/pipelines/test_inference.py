@@ -307,6 +307,36 @@ def test_a_date_beyond_all_others_that_repeats_is_a_missing_cell():
     assert column.why.endswith("'9999-12-31' counts as missing")
 
 
+@pytest.mark.parametrize("text", ["Null", "NAN", "none", "(null)", "[NULL]"])
+def test_a_mark_of_programs_among_numbers_is_a_missing_cell_unless_it_is_said_to_be_a_text(text):
+    cells = [*map(str, range(300)), *[text] * 30]
+    column = column_of(cells)
+    assert (column.kind, column.missing) == ("integer", (text,))
+    dialect = Dialect(null_values=("",))
+    assert column_of(cells, dialect=dialect).kind != "integer"
+
+
+@pytest.mark.parametrize(
+    ("format_", "text"),
+    [
+        ("%Y-%m-%d", "9999-12-31"),
+        ("%Y-%m-%d", "0001-01-01"),
+        ("%Y-%m-%d", "1900-01-00"),
+        ("%d.%m.%Y", "31.12.9999"),
+        ("%Y-%m-%d %H:%M:%S", "9999-12-31 23:59:59"),
+        ("%Y-%m-%dT%H:%M:%SZ", "0001-01-01T00:00:00Z"),
+        ("%Y%m%d", "99991231"),
+        ("%Y%m%d", "0"),
+        ("%Y%m%d", "-1"),
+    ],
+)
+def test_a_date_that_stands_for_none_is_a_missing_cell(format_, text):
+    dates = [datetime.datetime.fromisoformat(day).strftime(format_) for day in DAYS]
+    column = column_of([*dates, *[text] * 160, *["-"] * 10])
+    assert (column.format, set(column.missing)) == (format_, {"-", text})
+    assert column.missing_share == pytest.approx(170 / 410)
+
+
 @pytest.mark.parametrize(
     "format_",
     ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%Y-%m-%dT%H:%M:%S+0{}:00", "%d-%b-%y %H.%M.%S {}M"],

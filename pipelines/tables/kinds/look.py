@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.tables.number_formats import bare_numbers
-from pipelines.tables.parsing import bare_text, is_null_value, plain
+from pipelines.tables.parsing import bare_text, is_null_value, plain, shorten
+from pipelines.tables.schema import Column
 from pipelines.tables.source import Source
 
 __all__ = [
@@ -139,6 +140,17 @@ def look_at(name: str, source: Source) -> Look:
         tuple(spellings[int(i)].as_py() for i in order),
         int(counts[is_missing].sum()),
         source,
+    )
+
+
+def with_missing(rest: Look, found: Column, texts: Sequence[str]) -> Column:
+    """Returns a column that was found without some texts, which count as missing."""
+    said = ", ".join(shorten(text) for text in texts)
+    return dataclasses.replace(
+        found,
+        why=f"{found.why}; {said} counts as missing",
+        missing=found.missing or rest.missing,  # those of a date without more texts are among them
+        missing_share=found.missing_share or rest.missing_count / rest.rows,
     )
 
 

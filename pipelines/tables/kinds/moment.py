@@ -10,10 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.tables import date_formats
-from pipelines.tables.kinds.look import Look
+from pipelines.tables.kinds.look import Look, with_missing
 from pipelines.tables.schema import Column, Kind
 
 __all__ = ["compact_date", "find_moment", "moment_of", "typed_moment"]
+
+# What stands for no date among such as 20200131.
+_NO_COMPACT_DATES = ("0", "-1", "00000000", "00010101", "99991231", "00000000000000", "99991231235959")
 
 
 def find_moment(look: Look) -> Column | None:
@@ -44,7 +47,15 @@ def moment_of(look: Look, format_: str, why: str = "") -> Column:
 
 
 def compact_date(look: Look) -> Column | None:
-    """Returns dates such as 20200131, with a time or without: by chance eight digits are one in 30,000 times or so."""
+    """Returns dates such as 20200131, with a time or without: by chance eight digits are one in 30,000 times or so.
+
+    Beside them, 0 and dates such as 99991231 count as missing.
+    """
+    gone = [text for text in _NO_COMPACT_DATES if pc.index(look.distinct, text).as_py() >= 0]
+    if gone and len(look.distinct) > len(gone):
+        rest = look.without(gone)
+        dates = compact_date(rest)
+        return dates and with_missing(rest, dates, gone)
     lengths = pc.min_max(pc.utf8_length(look.distinct)).as_py()
     format_ = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}.get(lengths["min"])
     if format_ is None or lengths["min"] != lengths["max"] or len(look.distinct) < 5:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.tables import date_formats
-from pipelines.tables.kinds.look import MAX_ODD_SHARE, MIN_ROWS, Look, UnfitError, quote
+from pipelines.tables.dialect import MISSING
+from pipelines.tables.kinds.look import MAX_ODD_SHARE, MIN_ROWS, Look, UnfitError, quote, with_missing
 from pipelines.tables.kinds.moment import find_moment
 from pipelines.tables.kinds.number import INFINITY, infinity_error, number_or_code
 from pipelines.tables.parsing import shorten
@@ -20,14 +20,22 @@ __all__ = ["without_odd_cells"]
 
 # What stands for a missing value in a column that is otherwise numbers or dates; in other columns it may be a text.
 _MARKERS = ("-", "--", "---", ".", "..", "*", "n/a", "#n/a", "#na", "<na>", "nd", "n.d.", "n.a.", "nil", "missing",
-            "unknown", "not available", "not applicable", "#div/0!", "#value!", "#ref!", "#num!", "nat", "0000-00-00",
-            "0000-00-00 00:00:00")  # fmt: skip
+            "unknown", "not available", "not applicable", "#div/0!", "#value!", "#ref!", "#num!", "nat")  # fmt: skip
+_NULLS = ("null", "nan", "none", "na", "(null)", "[null]")  # unless these are said to be texts
+# Dates that stand for none, with a time or without.
+_NO_DATES = (
+    r"(?i)\A(?:0000-00-00|0001-01-01|1900-01-00|9999-12-31|00[./]00[./]0000|01[./]01[./]0001|31[./]12[./]9999|12/31/9999)"
+    r"(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?\z"
+)
 
 
 def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
     """A column of numbers or dates but for a few texts, or None."""
     lowered = pc.utf8_lower(look.distinct)
-    is_marker = pc.is_in(lowered, value_set=pa.array(_MARKERS)).to_numpy(zero_copy_only=False)
+    words = _MARKERS + (_NULLS if set(MISSING) <= set(look.source.dialect.null_values) else ())
+    is_marker = pc.or_(
+        pc.is_in(lowered, value_set=pa.array(words)), pc.match_substring_regex(look.distinct, _NO_DATES)
+    ).to_numpy(zero_copy_only=False)
     markers = look.distinct.filter(pa.array(is_marker)).to_pylist()
     if markers and not is_marker.all():
         rest = look.without(markers)
@@ -38,7 +46,7 @@ def without_odd_cells(look: Look, is_number: np.ndarray) -> Column | None:
         else:
             found = find_moment(rest)
         if found and found.is_numeric:
-            return _with_missing(rest, found, markers)
+            return with_missing(rest, found, markers)
         return without_odd_cells(rest, is_number[~is_marker]) if len(rest.distinct) > 1 else None
     odd_count = int(look.counts[~is_number].sum())
     odd = look.distinct.filter(pa.array(~is_number))
@@ -60,7 +68,7 @@ def _without_a_few(look: Look, is_read: np.ndarray, what: str, find: Callable[[L
     if len(texts) <= 3 and look.counts[~is_read].min() >= 2:
         rest = look.without(texts)
         found = find(rest)
-        return _with_missing(rest, found, texts) if found and found.is_numeric else None
+        return with_missing(rest, found, texts) if found and found.is_numeric else None
     first = texts[0]
     share = 100 * odd_count / look.present
     cells = f"{odd_count:,} {'cell' if odd_count == 1 else 'cells'}"
@@ -68,14 +76,4 @@ def _without_a_few(look: Look, is_read: np.ndarray, what: str, find: Callable[[L
         f"{what} but for {cells}, {share:.2g} % ({shorten(first)} in row {look.row_of(first)})",
         f"correct such cells, or count them as missing with --null-value={quote(first)}, or say that the column is "
         f"text with --type {quote(look.name)}=categorical",
-    )
-
-
-def _with_missing(rest: Look, found: Column, texts: Sequence[str]) -> Column:
-    said = ", ".join(shorten(text) for text in texts)
-    return dataclasses.replace(
-        found,
-        why=f"{found.why}; {said} counts as missing",
-        missing=rest.missing,
-        missing_share=rest.missing_count / rest.rows,
     )
