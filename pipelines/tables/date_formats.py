@@ -12,19 +12,31 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["find_formats", "fraction_digits", "have_clocks", "is_of_months", "kind_of", "parse", "read_by_most"]
+__all__ = [
+    "find_formats",
+    "fraction_digits",
+    "is_of_months",
+    "kind_of",
+    "parse",
+    "read_by_most",
+    "seem_dates",
+    "why_no_format",
+]
 
 Moment = Literal["date", "time", "datetime"]
 
 _MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December"]  # fmt: skip
+_WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 _DIRECTIVES = {
     "%Y": r"(?P<Y>[12]\d{3})",
     "%y": r"(?P<y>\d{2})",
     "%m": r"(?P<m>\d{2})",
     "%-m": r"(?P<m>\d{1,2})",
     "%b": rf"(?P<b>{'|'.join(month[:3] for month in _MONTHS)})",
+    "%^b": rf"(?P<b>{'|'.join(month[:3].upper() for month in _MONTHS)})",
     "%B": rf"(?P<b>{'|'.join(_MONTHS)})",
+    "%a": rf"(?:{'|'.join(_WEEKDAYS)})",
     "%d": r"(?P<d>\d{2})",
     "%-d": r"(?P<d>\d{1,2})",
     "%H": r"(?P<H>\d{2})",
@@ -39,15 +51,20 @@ _DIRECTIVES = {
     "%P": r"(?P<p>am|pm)",
 }
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%Y",
-          "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y",
-          "%Y. %m. %d.", "%Y년 %m월 %d일")  # fmt: skip
-_OF_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y")
+          "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d-%b-%y", "%d-%^b-%Y", "%d-%^b-%y",
+          "%d%^b%Y", "%a %d %b %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%Y. %m. %d.", "%Y년 %m월 %d일")  # fmt: skip
+_OF_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%^b-%y")
 _TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S,%f", "%H:%M", "%H.%M.%S", "%I:%M:%S %p", "%I:%M %p", "%I:%M:%S %P",
           "%I:%M %P")  # fmt: skip
 _JOINTS = (" ", "T", ", ")
 _ZONE = re.compile(r"\d(Z| ?UTC|[+-]\d\d:?\d\d)$|:\d\d:\d\d(?:\.\d+)?([+-]\d\d)$")
 # A time of day: nearly no other texts have one in every row.
 _CLOCK = r"(?:^|[^\d.])(?:[01]\d|2[0-3])[:.][0-5]\d[:.][0-5]\d(?:\D|$)"
+_NAME = rf"(?i)(?:^|[^a-z])(?P<name>{'|'.join([*(month[:3] for month in _MONTHS), *_WEEKDAYS])})[a-z]*(?:[^a-z]|$)"
+_PARTS = r"\A(?P<a>\d\d|\d{4})[-/. ](?P<b>\d\d)[-/. ](?P<c>\d\d|\d{4})\z"
+_WEEK = r"\A\d{4}-?W\d\d(?:-?\d)?\z"
+_TIME_BEHIND = r"[ T]\d\d?:\d\d.*\z"
+_END_ZONE = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)? ?(?P<zone>Z|UTC|[+-]\d\d(?::?\d\d)?)\z"
 _NUMBERS = re.compile(r"(?:%-?[YymdHIMSf]|\d)+")
 _PADDED = re.compile(r"%([mdHI])")
 
@@ -97,9 +114,39 @@ def read_by_most(texts: pa.Array) -> np.ndarray:
     return best
 
 
-def have_clocks(texts: pa.Array) -> bool:
-    """Whether every text, `[n]`, has a time of day in it, such as 23:59:59, in whatever format."""
-    return bool(pc.all(pc.match_substring_regex(texts, _CLOCK)).as_py())
+def seem_dates(texts: pa.Array) -> bool:
+    """Whether every text, `[n]`, has a time of day, the name of a month or weekday, or a month and a day in it.
+
+    In whatever format: 23:59:59, Mon 04 Jan, 21-12-31. Names that are all the same are none of dates.
+    """
+    if pc.all(pc.match_substring_regex(texts, _CLOCK)).as_py():
+        return True
+    names = pc.extract_regex(texts, _NAME)
+    if not names.null_count:
+        return bool(pc.count_distinct(pc.utf8_lower(names.field("name"))).as_py() > 1)
+    if pc.all(pc.match_substring_regex(texts, _WEEK)).as_py():
+        return True
+    parts = pc.extract_regex(texts, _PARTS)
+    if parts.null_count:
+        return False
+    ranges = [pc.min_max(pc.cast(part, pa.int64())).as_py() for part in parts.flatten()]
+    tops = sorted(ends["max"] for ends in ranges if ends["min"] >= 1)
+    return len(tops) > 1 and tops[0] <= 12 and tops[1] <= 31
+
+
+def why_no_format(texts: pa.Array) -> str | None:
+    """Returns why no format reads dates or times, distinct texts, `[n]`, or None if they seem to be none."""
+    zones = pc.extract_regex(texts, _END_ZONE)
+    if not zones.null_count:
+        some = pc.unique(zones.field("zone")).to_pylist()
+        if len(some) > 1:
+            return f"dates or times with different zones ({', '.join(sorted(some)[:3])}); write all in one, such as UTC"
+    have_times = pc.match_substring_regex(texts, _TIME_BEHIND)
+    dates = pc.unique(pc.replace_substring_regex(texts, _TIME_BEHIND, ""))
+    if pc.any(have_times).as_py() and find_formats(dates):
+        return "dates of which some have times and some have none; give all or none one"
+    example = texts[0].as_py()
+    return f"dates or times in no known format, such as {example!r}" if seem_dates(texts) else None
 
 
 def parse(texts: pa.Array | pa.ChunkedArray, format_: str) -> np.ndarray:
@@ -126,7 +173,7 @@ def parse(texts: pa.Array | pa.ChunkedArray, format_: str) -> np.ndarray:
         if "y" in names:
             year = np.where(year < 69, 2000 + year, 1900 + year)  # as POSIX has it
         if "b" in names:
-            short = pc.utf8_slice_codeunits(fields.field("b"), 0, 3)
+            short = pc.utf8_capitalize(pc.utf8_slice_codeunits(fields.field("b"), 0, 3))
             index = pc.index_in(short, value_set=pa.array([name[:3] for name in _MONTHS]))
             month = pc.fill_null(index, 0).to_numpy(zero_copy_only=False).astype(np.int64) + 1
         else:
@@ -218,6 +265,6 @@ def _is_swapped(one: str, other: str) -> bool:
 
 @functools.cache
 def _pattern(format_: str, python: bool = False) -> str:
-    pieces = re.split(r"([.,]%f|%-?[a-zA-Z])", format_)
+    pieces = re.split(r"([.,]%f|%[-^]?[a-zA-Z])", format_)
     pattern = "".join(_DIRECTIVES.get(piece) or re.escape(piece) for piece in pieces)
     return pattern if python else rf"\A{pattern}\z"

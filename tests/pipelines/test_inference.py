@@ -257,6 +257,11 @@ def test_text_may_be_kept():
         (["3/2019", "12/2020"], "date", "%-m/%Y"),
         (["Mar 2019", "Dec 2020"], "date", "%b %Y"),
         (["Mar-19", "Dec-20"], "date", "%b-%y"),
+        (["01-JAN-20", "31-MAY-20"], "date", "%d-%^b-%y"),  # as Oracle
+        (["01JAN2020", "31MAY2020"], "date", "%d%^b%Y"),  # as SAS
+        (["1-JAN-2020", "31-MAY-2020"], "date", "%-d-%^b-%Y"),
+        (["Wed 01 Jan 2020", "Sun 31 May 2020"], "date", "%a %d %b %Y"),
+        (["JAN-20", "MAY-21"], "date", "%^b-%y"),
         (["2003-04", "2004-05", "2010-11"], "categorical", None),  # seasons
         (["1044-11", "2019-01"], "categorical", None),
         (["2011-1", "2012-4", "2013-3"], "categorical", None),  # quarters
@@ -339,13 +344,27 @@ def test_a_date_that_stands_for_none_is_a_missing_cell(format_, text):
 
 @pytest.mark.parametrize(
     "format_",
-    ["%a, %d %b %Y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", "%Y-%m-%dT%H:%M:%S+0{}:00", "%d-%b-%y %H.%M.%S {}M"],
+    [
+        "%a, %d %b %Y %H:%M:%S GMT",
+        "%a %b %d %H:%M:%S %Y",
+        "%Y-%m-%dT%H:%M:%S+0{}:00",
+        "%d-%b-%y %H.%M.%S {}M",
+        "%d %b (%a) %Y",
+        "%d-%y-%m",
+    ],
 )
 def test_dates_in_no_known_format_are_not_made_anew_as_if_they_were_identifiers(format_):
-    moments = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=17 * i, seconds=61 * i) for i in range(200)]
+    moments = [datetime.datetime(2020, 1, 1) + datetime.timedelta(hours=27 * i, seconds=61 * i) for i in range(200)]
     column = column_of([moment.strftime(format_).format(i % 2 + 1) for i, moment in enumerate(moments)])
     assert column.kind == "text"
-    assert "in no known format" in column.why
+    assert "in no known format" in column.why or "with different zones (+01:00, +02:00)" in column.why
+
+
+def test_dates_of_which_some_have_times_are_told():
+    column = column_of([*DAYS, *(f"{day} 12:30:00" for day in DAYS)])
+    assert (column.kind, "some have times" in column.why) == ("text", True)
+    column = column_of([*DAYS, *(f"{day} 12:30:00" for day in DAYS)] * 4)
+    assert (column.kind, "some have times" in column.why) == ("categorical", True)
 
 
 @pytest.mark.parametrize(
@@ -354,6 +373,8 @@ def test_dates_in_no_known_format_are_not_made_anew_as_if_they_were_identifiers(
         [f"{i * 7919 % 900 + 100}-{i % 90 + 10}-{i * 31 % 9000 + 1000}" for i in range(300)],
         [":".join(hashlib.md5(str(i).encode()).hexdigest()[j : j + 2] for j in range(0, 12, 2)) for i in range(300)],
         [f"INV-202001{i % 28 + 1:02d}-{i * 7919 % 9000:04d}" for i in range(300)],
+        [f"MAR-{i * 7919 % 9000:04d}" for i in range(300)],
+        [f"{i * 7919 % 90 + 10}-{i % 90 + 10}-{i * 31 % 9000 + 1000}" for i in range(300)],
         [f"2023-{i % 12 + 1:02d}-{i % 28 + 1:02d}-{i * 7919 % 90000:05d}" for i in range(300)],
         [f"IMG_202001{i % 28 + 1:02d}_{i * 7919 % 240000:06d}" for i in range(300)],
     ],
