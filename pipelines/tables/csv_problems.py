@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import itertools
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from pipelines.errors import AugmentError, library_message
 from pipelines.tables.dialect import BLOCK_BYTES, HEAD_BYTES, Dialect, open_text
 
 __all__ = ["NotTextError", "endless", "problem_of"]
+
+_OTHERS = 100  # rows that tell whether a first one is like them
 
 
 class NotTextError(AugmentError):
@@ -61,21 +64,23 @@ def _explain(path: pathlib.Path, where: str, dialect: Dialect, error: Exception)
     """Which line of a text is no record like the others."""
     with open_text(path, dialect) as text:
         reader = csv.reader(_bounded_lines(text), delimiter=dialect.delimiter)
-        width, first = None, 1
+        header: list[str] = []
+        first, has_rows = 1, False
         try:
             for row in reader:
                 first = reader.line_num + 1
-                if row and row[0].startswith("\ufeff") and width is None:
-                    row[0] = row[0][1:]
-                if row and width is None:
-                    width = len(row)
-                elif row and len(row) != width:
-                    return _ragged(where, reader.line_num, row, width or 0, dialect)
+                if row and not header:
+                    header = [row[0].removeprefix("\ufeff"), *row[1:]]
+                elif row and len(row) != len(header):
+                    below = [] if has_rows else [len(other) for other in itertools.islice(reader, _OTHERS) if other]
+                    return _ragged(where, first - 1, row, header, dialect, below)
+                elif row:
+                    has_rows = True
         except _LongLineError:
             return endless(where, reader.line_num + 1, BLOCK_BYTES)
         except csv.Error as problem:
             return f"{where}: the record that begins in line {first}: {problem}. Is a quote not closed?"
-        if reader.line_num <= 1 or width is None:
+        if reader.line_num <= 1 or not header:
             return f"{path.name} has a header but no rows."
     return f"{where} cannot be read as CSV: {library_message(error)}"
 
@@ -91,12 +96,23 @@ def _bounded_lines(text: IO[str]) -> Iterator[str]:
         yield line
 
 
-def _ragged(where: str, line: int, row: Sequence[str], width: int, dialect: Dialect) -> str:
+def _ragged(
+    where: str, line: int, row: Sequence[str], header: Sequence[str], dialect: Dialect, below: Sequence[int]
+) -> str:
+    """What is wrong with a row; of one below the header, `below` has the numbers of fields of those that follow."""
+    width, mark = len(header), repr(dialect.delimiter)
     first = "the header" if dialect.has_header else "the first row"
     fields = f"{where}: line {line} has {len(row)} fields, {first} has {width}."
+    if below and (width == 1 or header[0].startswith("#")):
+        return f"{fields} If {header[0][:30]!r} is a comment or a title, remove that line."
+    if below and {len(row), *below} == {width + 1}:
+        return (
+            f"{fields} So have other lines: complete {first}, by the name of the first column if that has none, or by "
+            f"{mark} at its end if the others end so."
+        )
     if width > 1 and abs(len(row) - width) < width:
-        return f"{fields} Correct or remove the line; a field with {dialect.delimiter!r} in it needs quotes."
-    return f"{fields} If fields are not separated by {dialect.delimiter!r}, say so with --delimiter."
+        return f"{fields} Correct or remove the line; a field with {mark} in it needs quotes."
+    return f"{fields} If fields are not separated by {mark}, say so with --delimiter."
 
 
 def _first_undecodable(path: pathlib.Path, dialect: Dialect) -> tuple[int, bytes, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ __all__ = [
 # Of larger numbers, differences and slopes would overflow.
 LARGEST = 1e300
 _PLAIN_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?|[+-]?[.,]\d+")
+# By the decimal mark, what is a number with the other one.
+_OTHER_NUMBER = {".": re.compile(r"[+-]?\d*,\d+"), ",": re.compile(r"[+-]?\d*\.\d+")}
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -79,7 +82,8 @@ def numbers(
         elif np.abs(values[row]) > LARGEST and not _is_infinite(cell):
             complaint = f"is beyond {LARGEST:g}, which is too large to compute with"
         number = first_row + row if isinstance(first_row, int) else first_row[row]
-        raise AugmentError(f"{where}: column {spec.name!r} {complaint} ({shorten(cell)} in row {number}).")
+        advice = _advice(cell, complaint, dialect)
+        raise AugmentError(f"{where}: column {spec.name!r} {complaint} ({shorten(cell)} in row {number}). {advice}")
     if spec.kind == "float" and spec.decimals is not None:
         values = without_noise(values, spec.decimals)
     return values
@@ -157,6 +161,19 @@ def is_null_value(text: pa.ChunkedArray, dialect: Dialect, missing: tuple[str, .
 def shorten(cell: str) -> str:
     """Returns a cell for a message: quoted, control characters escaped, not too long."""
     return repr(cell if len(cell) <= 30 else cell[:27] + "...")
+
+
+def _advice(cell: str, complaint: str, dialect: Dialect) -> str:
+    """What to do about a cell that is no number of its column."""
+    if complaint == "is not whole":
+        return "The column is of whole numbers: round it."
+    if len(cell) > 30 or not cell.isprintable():
+        return "Correct such cells, or leave them empty."
+    missing = f"say --null-value={shlex.quote(cell)} to count such cells as missing."
+    if dialect.decimal not in cell and _OTHER_NUMBER[dialect.decimal].fullmatch(cell):
+        other = "," if dialect.decimal == "." else "."
+        return f"If {other!r} is its decimal mark, say --decimal {other}; or {missing}"
+    return f"Correct it, or {missing}"
 
 
 def _given(dialect: Dialect) -> list[str]:

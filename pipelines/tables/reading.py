@@ -88,8 +88,15 @@ def read_source(
 
 
 def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: Sample) -> Source:
+    import pandas as pd
+
     check_names(list(data.columns), "the DataFrame")
-    data = data.assign(**{name: _as_text(data[name]) for name in data.columns if _is_span(data[name].dtype)})
+    data = data.copy(deep=False)
+    for name in data.columns:
+        if _is_span(data[name].dtype):
+            data[name] = _as_text(data[name])
+        elif isinstance(data[name].dtype, pd.SparseDtype):
+            data[name] = np.asarray(data[name])
     try:
         table = pa.Table.from_pandas(data, preserve_index=False)
     except pa.ArrowException as error:

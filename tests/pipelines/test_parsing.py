@@ -64,7 +64,11 @@ def test_a_null_value_that_is_a_number_counts_in_every_spelling():
     [
         (["1", "2", "abc"], "'a' is not numeric ('abc' in row 4)"),
         (["1", "1_000", "2"], "'a' is not numeric ('1_000' in row 3)"),
-        (["1,5", "2,5", "3,5"], "'a' is not numeric ('1,5' in row 2)"),
+        (
+            ["1,5", "2,5", "3,5"],
+            "'a' is not numeric ('1,5' in row 2). If ',' is its decimal mark, say --decimal ,; or say",
+        ),
+        (["1", "-"], "('-' in row 3). Correct it, or say --null-value=- to count such"),
         (["1", "x" * 99, "2"], "'a' is not numeric ('" + "x" * 27 + "...' in row 3)"),
         (["1", "inf", "2"], "'a' is infinite ('inf' in row 3)"),
         (["-Infinity", "1", "2"], "'a' is infinite ('-Infinity' in row 2)"),
@@ -87,7 +91,7 @@ def test_rows_of_a_sample_have_their_own_numbers():
 
 def test_integers_are_whole():
     np.testing.assert_array_equal(read(["1", "2.0"], "integer"), [1, 2])
-    with pytest.raises(AugmentError, match=r"'a' is not whole \('1.5' in row 2\)"):
+    with pytest.raises(AugmentError, match=r"'a' is not whole \('1.5' in row 2\). .* whole numbers: round it"):
         read(["1.5", "2"], "integer")
 
 

@@ -146,6 +146,10 @@ def test_there_is_a_record_for_the_header_and_each_row_or_the_file_is_refused(fi
         (b"x,y,x,y,x\n1,2,3,4,5\n", "column name 'x' occurs 3 times; rename all but one"),
         (b"x;y\n1;2\n3;4;5\n", "line 3 has 3 fields, the header has 2"),
         (b"5,2\n1,2\n3,4,5\n", "line 3 has 3 fields, the first row has 2"),
+        (b"# exported 2024\nx,y\n1,2\n", "If '# exported 2024' is a comment or a title, remove that line."),
+        (b"# all, of 2024\nx,y,z\n1,2,3\n", "If '# all' is a comment or a title, remove that line."),
+        (b"x,y\n1,2,\n3,4,\n", "line 2 has 3 fields, the header has 2. So have other lines: complete the header"),
+        (b"x,y\n1,2,\n3,4\n", "Correct or remove the line"),
         (b"x,y\n1,2\0\n3,4\n", "holds NUL bytes"),
         (b"x,y\n,\n,\n", "t.csv has a header but no rows"),
     ],
@@ -424,3 +428,11 @@ def test_no_fewer_rows_than_there_are_make_a_sample(long_table):
     assert source.table.num_rows == 200_000
     assert source.rows is None
     assert not source.notes
+
+
+def test_columns_of_a_data_frame_may_be_periods_under_a_number_or_sparse():
+    days = pd.PeriodIndex(["2024-01-02", "2024-01-03"], freq="D")
+    frame = pd.DataFrame({0: days, "zeros": pd.arrays.SparseArray([0.0, 1.5])})
+    source = read_source(frame)
+    assert source.table.to_pydict() == {"0": ["2024-01-02", "2024-01-03"], "zeros": [0.0, 1.5]}
+    assert frame[0].dtype == "period[D]"  # the caller's is as it was
