@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError
 from pipelines.tables.arrays import scalar
-from pipelines.tables.scientific import is_scientific
+from pipelines.tables.scientific import has_exponents
 
 __all__ = ["bare_numbers", "check_number_format", "find_number_format", "have_point_thousands", "with_marks"]
 
@@ -148,7 +148,7 @@ def check_number_format(text: str) -> None:
     Raises:
         AugmentError: With what a format looks like.
     """
-    if not is_scientific(text):
+    if not has_exponents(text):
         _Format.of(text, ".")
 
 
@@ -193,7 +193,7 @@ def _found(texts: pa.Array, others: pa.Array, decimal: str) -> _Format | None:
 
 def bare_numbers(texts: Any, format_: str, decimal: str) -> Any:
     """Returns texts, an array or a chunked one, without the marks of a format; others as they are, null as null."""
-    if is_scientific(format_):
+    if has_exponents(format_):
         return texts
     parts = _Format.of(format_, decimal)
     signed, bracketed = parts.patterns(decimal)

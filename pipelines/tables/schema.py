@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from pipelines.errors import AugmentError
 from pipelines.tables.entry_checks import (
+    FLAG,
     NUMBERS,
     OBJECT,
     SHARE,
@@ -55,6 +56,7 @@ _CHECKS = {
     "why": TEXT,
     "decimals": or_null(up_to(_MAX_DECIMALS)),
     "min_decimals": up_to(_MAX_DECIMALS),
+    "bare_point": FLAG,
     "format": or_null(_FORMAT),
     "noisy": NUMBERS,
     "levels": TEXTS,
@@ -82,8 +84,10 @@ class Column:
         decimals: Numbers: digits after the decimal point, at most, or None where values are not rounded. For times,
             digits of the seconds' fraction.
         min_decimals: Numbers: digits after the decimal point, at least.
+        bare_point: Numbers: whether those between -1 and 1 have no zero before the decimal mark, as .5 has none.
         format: Dates and times: how they are spelled, as for `datetime.strftime`, or "iso" with whatever precision.
-            Numbers: what stands around them and between thousands, such as `${,}`; see `number_formats.py`.
+            Numbers: what stands around them and between thousands, such as `${,}`; see `number_formats.py`; or how
+            they have exponents; see `scientific.py`.
         noisy: Numbers: those that arithmetic left with more digits than `decimals`, as 0.30000000000000004 for 0.3.
             They are seen without these digits, and written with them.
         levels: Ordered: the texts from lowest to highest.
@@ -99,6 +103,7 @@ class Column:
     why: str = ""
     decimals: int | None = None
     min_decimals: int = 0
+    bare_point: bool = False
     format: str | None = None
     noisy: tuple[float, ...] = ()
     levels: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Numbers that all have an exponent, as programs write them: 1.234e+02, 1.500000000000000000e+00, -7E-03.
 
-Their format is that of Python's `format`, such as `{:.3e}`.
+Their format is that of Python's `format`, such as `{:.3e}`. If small ones alone have one, as Python and R write them
+(0.25, 3.68e-05), it is `{!r}`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,32 @@ import pyarrow.compute as pc
 
 from pipelines.tables.arrays import from_texts
 
-__all__ = ["find_scientific", "in_few_digits", "is_scientific", "spelled"]
+__all__ = [
+    "SMALL_ONES",
+    "find_scientific",
+    "find_small_ones",
+    "has_exponents",
+    "in_few_digits",
+    "is_scientific",
+    "spelled",
+    "with_exponents",
+]
 
+SMALL_ONES = "{!r}"
 _FORMAT = re.compile(r"\{:\.\d\d?[eE]\}")
 _TEXT = re.compile(r"-?\d(?:\D(\d+))?([eE])[+-]\d\d+")
+_SMALL = 1e-4  # numbers below have an exponent in Python and R
 _ENOUGH = 16  # digits after the first, which tell all numbers of float64 apart
 
 
 def is_scientific(format_: str | None) -> TypeGuard[str]:
     """Whether a format is one of numbers with an exponent."""
     return format_ is not None and _FORMAT.fullmatch(format_) is not None
+
+
+def has_exponents(format_: str) -> bool:
+    """Whether a format is one of numbers all or some of which have an exponent."""
+    return format_ == SMALL_ONES or is_scientific(format_)
 
 
 def find_scientific(texts: pa.Array, decimal: str) -> str | None:
@@ -41,6 +58,23 @@ def find_scientific(texts: pa.Array, decimal: str) -> str | None:
     # The exponent has two digits unless it needs more.
     are_alike = pc.match_substring_regex(texts, rf"\A-?\d{fraction}{letter}[+-](\d\d|[1-9]\d\d)\z")
     return f"{{:.{digits}{letter}}}" if pc.all(are_alike).as_py() else None
+
+
+def find_small_ones(texts: pa.Array, decimal: str) -> str | None:
+    """Returns `SMALL_ONES` if of texts as in `find_scientific` small numbers have an exponent as in Python, or None."""
+    has_exponent = pc.match_substring_regex(texts, "[eE]")
+    is_pythons = pc.match_substring_regex(texts, r"e-0[5-9]\z|e[+-][1-9]\d\d?\z")
+    is_positional = pc.match_substring_regex(texts, rf"\A[+-]?0?{re.escape(decimal)}0000\d*[1-9]\d*\z")
+    is_so = pc.any(has_exponent).as_py() and pc.all(pc.equal(has_exponent, is_pythons)).as_py()
+    return SMALL_ONES if is_so and not pc.any(is_positional).as_py() else None
+
+
+def with_exponents(texts: pa.Array, values: np.ndarray) -> pa.Array:
+    """Returns the texts of numbers, float64 `[n]`, with exponents where numbers are small."""
+    places = np.flatnonzero((values != 0) & (np.abs(values) < _SMALL))
+    found = np.array(texts.to_pylist(), object)
+    found[places] = [repr(value) for value in values[places].tolist()]
+    return from_texts(found.tolist())
 
 
 def spelled(values: np.ndarray, format_: str, decimal: str = ".") -> pa.Array:

@@ -17,7 +17,7 @@ from pipelines.tables.date_formats import is_of_months
 from pipelines.tables.decimals import with_noise, without_noise
 from pipelines.tables.number_formats import bare_numbers, with_marks
 from pipelines.tables.schema import Column
-from pipelines.tables.scientific import in_few_digits, is_scientific, spelled
+from pipelines.tables.scientific import SMALL_ONES, in_few_digits, is_scientific, spelled, with_exponents
 
 __all__ = ["on_lattice", "parse", "spell", "ticks"]
 
@@ -61,8 +61,12 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
             found = on_lattice(column, values)
             is_noisy = np.isin(found, column.noisy) & (found != without_noise(found, column.decimals))
             text = _put(text, is_noisy, _spell_shortest(found[is_noisy], 0))
+    if column.format == SMALL_ONES:
+        text = with_exponents(text, on_lattice(column, values))
+    if column.bare_point:
+        text = pc.replace_substring_regex(text, r"\A(-?)0\.", r"\1.")
     text = text if decimal == "." else pc.replace_substring(text, ".", decimal)
-    return with_marks(text, column.format, decimal) if column.format else text
+    return with_marks(text, column.format, decimal) if column.format and column.format != SMALL_ONES else text
 
 
 def parse(column: Column, text: str, decimal: str = ".") -> float | None:

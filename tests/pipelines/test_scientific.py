@@ -121,3 +121,25 @@ def test_new_rows_are_spelled_as_the_table_is(fit_tiny, tmp_path):
     assert (pd.read_csv(tmp_path / "below.csv")["small"] < 1.5e-9).all()
     scores = pipelines.score(path, model=model)
     assert np.isfinite(scores["log_prob"]).all()
+
+
+def test_small_numbers_have_an_exponent_as_python_writes_it_where_the_table_has_one(tmp_path):
+    numbers = np.random.default_rng(0).gamma(0.1, 1, 300)
+    column = column_of(list(map(repr, numbers.tolist())), tmp_path / "t.csv")
+    assert (column.format, column.decimals) == ("{!r}", None)
+    values = [3.0099117005663494e-06, -2.65e-09, 0.25, 0.0, 0.0001]
+    assert spell(column, np.array(values)).to_pylist() == [repr(value) for value in values]
+    rounded = column_of(["9.5e-05", "0.25", "0.0", "0.0123"], tmp_path / "t.csv")
+    assert (rounded.format, rounded.decimals) == ("{!r}", 6)
+    assert spell(rounded, np.array([9.54e-05, 0.2, 1e-9])).to_pylist() == ["9.5e-05", "0.2", "0.0"]
+    assert parse(rounded, "9.5e-05") == 9.5e-05
+    for others in (["2.65e-9", "0.25", "1.5"], ["0.000095", "1e-05", "0.25"], ["0.0001", "0.25"]):
+        assert column_of(others, tmp_path / "t.csv").format is None
+
+
+def test_no_zero_is_before_the_mark_where_most_numbers_have_none(tmp_path):
+    column = column_of([".334", "-.25", "1.125", "0"], tmp_path / "t.csv")
+    assert column.bare_point
+    assert spell(column, np.array([0.255, -0.5, 0.0, 10.25])).to_pylist()[:2] == [".255", "-.5"]
+    assert spell(column, np.array([0.255, 10.25]), ",").to_pylist() == [",255", "10,25"]
+    assert not column_of([".334", "0.25", "1.125", "0"], tmp_path / "t.csv").bare_point

@@ -16,7 +16,7 @@ from pipelines.tables.kinds.moment import compact_date
 from pipelines.tables.kinds.text import find_free_text, find_identifier, numbered
 from pipelines.tables.parsing import LARGEST, numbers, shorten
 from pipelines.tables.schema import Column
-from pipelines.tables.scientific import find_scientific
+from pipelines.tables.scientific import find_scientific, find_small_ones, is_scientific
 
 __all__ = [
     "INFINITY",
@@ -70,8 +70,15 @@ def find_float(look: Look) -> Column:
     mark = look.source.dialect.decimal if look.is_text else "."
     values = values_of_texts(look, look.distinct)
     decimals, min_decimals = decimals_of(look.distinct, look.counts, mark, float(np.abs(values).max()))
-    format_ = find_scientific(look.distinct, mark) if decimals is None and look.is_text else None
-    if format_ is not None:
+    format_, bare_point = None, False
+    if look.is_text:
+        format_ = find_scientific(look.distinct, mark) if decimals is None else None
+        format_ = format_ or find_small_ones(look.distinct, mark)
+        zeros, points = (
+            pc.match_substring_regex(look.distinct, rf"\A[+-]?{zero}{re.escape(mark)}") for zero in ("0", "")
+        )
+        bare_point = pc.sum(points).as_py() > pc.sum(zeros).as_py()
+    if is_scientific(format_):
         why = f"numbers with an exponent, such as {look.distinct[0].as_py()}, {len(look.distinct):,} distinct"
     elif decimals is None:
         why = f"numbers at full precision, {len(look.distinct):,} distinct"
@@ -80,7 +87,14 @@ def find_float(look: Look) -> Column:
         why = f"numbers with {digits} decimal{'s' * (decimals != 1)}, {len(look.distinct):,} distinct"
     noisy = () if decimals is None else noisy_numbers(values, look.counts, decimals)
     return Column(
-        look.name, "float", why=why, decimals=decimals, min_decimals=min_decimals, format=format_, noisy=noisy
+        look.name,
+        "float",
+        why=why,
+        decimals=decimals,
+        min_decimals=min_decimals,
+        bare_point=bare_point,
+        format=format_,
+        noisy=noisy,
     )
 
 
