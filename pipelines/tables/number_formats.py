@@ -120,7 +120,9 @@ class _Format(NamedTuple):
         between = rf"[{_SPACES}]" if self.thousands and self.thousands in _SPACES else re.escape(self.thousands)
         grouped = rf"[1-9]\d{{0,2}}(?:{between}\d{{3}})+|" if between else ""
         digits = rf"((?:{grouped}\d+)(?:{mark}\d*)?(?:[eE][+-]?\d+)?|{mark}\d+)"
-        prefix, suffix = re.escape(self.prefix), re.escape(self.suffix)
+        any_space = rf"[{_SPACES}]?"  # 45% and 45 % stand in one column
+        prefix = self.prefix and re.escape(self.prefix.rstrip(_SPACES)) + any_space
+        suffix = self.suffix and any_space + re.escape(self.suffix.lstrip(_SPACES))
         return (
             rf"\A([+{_MINUS}-]?){prefix}([+-]?){digits}{suffix}\z",
             rf"\A()((?:\({prefix}|{prefix}\(){digits}(?:\){suffix}|{suffix}\)))\z",
@@ -185,7 +187,7 @@ def _found(texts: pa.Array, others: pa.Array, decimal: str) -> _Format | None:
     format_ = bare._replace(thousands=_thousands(texts, bare, decimal))
     format_ = format_._replace(sign=_sign(texts, format_, decimal), zero=_zero(others, bare))
     is_needed = prefix or suffix or format_.thousands or _MINUS in format_.sign
-    is_needed = is_needed or (format_.sign == "+" and len(texts) >= _MIN_VALUES)
+    is_needed = is_needed or (format_.sign in ("+", "(") and len(texts) >= _MIN_VALUES)
     if not is_needed or not _are_numbers(texts, format_, decimal):
         return None
     return format_

@@ -52,6 +52,7 @@ def column_of(cells, decimal=".", kind=None):
         (["-5°C", "7°C"], ".", "{}°C", [-5, 7]),
         (["+3.3%", "-2.2%", "+0.5%"], ".", "+{}%", [3.3, -2.2, 0.5]),
         (["+$3", "-$2"], ".", "+${}", [3, -2]),
+        (["12.50", "(12.50)", "7.25", "3.00", "(1.10)"], ".", "({})", [12.5, -12.5, 7.25, 3, -1.1]),
         (["$1,234.50", "$(12.00)", "$-"], ".", "$({,});$-", [1234.5, -12, 0]),
         (["$ 1,234", "$ (12)", "$ -"], ".", "$ ({,});$ -", [1234, -12, 0]),
         (["1.234,50 €", "(2.012,00) €", "- €"], ",", "({.}) €;- €", [1234.5, -2012, 0]),
@@ -262,3 +263,17 @@ def test_bare_points_are_between_thousands_where_they_cannot_be_decimals():
 def test_bare_points_are_before_decimals_where_they_may_be(cells, delimiter, others):
     column = infer_schema(table_of(delimiter, a=cells, b=[others] * 5))["a"]
     assert (column.kind, column.format) == ("float", None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "format_", "values"),
+    [
+        (["45%", "45 %", "12%", "-7\u00a0%", "3%"], "{}%", [45, 45, 12, -7, 3]),
+        (["$ 5", "$5", "$ 1,200"], "$ {,}", [5, 5, 1200]),
+    ],
+)
+def test_a_space_beside_a_mark_is_there_or_not_and_new_numbers_have_what_most_have(cells, format_, values):
+    column = column_of(cells)
+    assert column.format == format_
+    assert numbers(pa.chunked_array([cells]), column, Dialect(), "t.csv").tolist() == values
+    assert spell(column, np.array([values[1]], float)).to_pylist() == cells[:1]
