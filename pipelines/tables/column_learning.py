@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from pipelines.tables import parsing
 from pipelines.tables.cells import OTHER
@@ -82,7 +83,7 @@ def learn_column(
         margin = dataclasses.replace(places, low=margin.low, high=margin.high)
     if not len(spikes) and not gone:
         return ColumnEncoding(column.name, (), (), (), margin, rhythm=rhythm, endings=endings)
-    levels = [None, *spell(column, spikes, source.dialect.decimal).to_pylist(), *gone]
+    levels = [None, *_spelled(column, spikes, cells, source), *gone]
     return ColumnEncoding(
         column.name,
         tuple(levels),
@@ -92,6 +93,19 @@ def learn_column(
         rhythm=rhythm,
         endings=endings,
     )
+
+
+def _spelled(column: Column, spikes: np.ndarray, cells: Any, source: Source) -> list[str]:
+    """Frequent numbers as the column's others are spelled, or without decimals where most of their cells have none."""
+    texts: list[str] = spell(column, spikes, source.dialect.decimal).to_pylist()
+    if source.is_typed or column.kind != "float" or column.format or not column.min_decimals:
+        return texts
+    found = parsing.bare_text(parsing.plain(cells))
+    for place in np.flatnonzero(spikes == np.rint(spikes)):
+        whole = f"{spikes[place] + 0.0:.0f}"
+        if pc.sum(pc.equal(found, whole)).as_py() > pc.sum(pc.equal(found, texts[place])).as_py():
+            texts[place] = whole
+    return texts
 
 
 def _categories(

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.tables.spikes import is_spike
+
 __all__ = ["EXACT", "decimals_of", "noisy_numbers", "with_noise", "without_noise"]
 
 # Integers up to here are exact in float64; a lattice finer than this is not one any more.
@@ -47,8 +49,9 @@ def decimals_of(texts: pa.Array, counts: np.ndarray, mark: str, largest: float) 
     if most > _MAX_DECIMALS or largest * 10.0**most >= EXACT / 8:
         return None, min(fewest, 1)  # 0.0 among 0.123456789012345678
     if fewest < most:
-        counts = counts[~is_scientific.to_numpy(zero_copy_only=False)]
-        fewest = _usual_decimals(positional, digits.to_numpy(zero_copy_only=False), counts, fewest, most)
+        counts, digits = counts[~is_scientific.to_numpy(zero_copy_only=False)], digits.to_numpy(zero_copy_only=False)
+        others = (digits > 0) | ~is_spike(counts)  # a frequent 0 is written as it is, and says nothing of 12.50
+        fewest = _usual_decimals(positional.filter(pa.array(others)), digits[others], counts[others], fewest, most)
     return most, fewest
 
 

@@ -413,3 +413,10 @@ def test_classes_that_are_numbers_or_levels_lie_in_an_order():
         "spiky": (None, "0.00"),
     }
     assert encoding.num_ordered(schema) == [5, 3, 0, 0]
+
+
+@pytest.mark.parametrize("zero", ["0", "0.00"])
+def test_frequent_numbers_are_spelled_as_most_of_their_cells(zero):
+    cells = [*texts(generator().uniform(1, 400, 600)), *[zero] * 300, "0", "0.00"]
+    encoding, _, _ = learn(cells, Column("a", "float", decimals=2, min_decimals=2))
+    assert encoding.by_name["a"].levels == (None, zero)

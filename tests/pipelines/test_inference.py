@@ -88,6 +88,12 @@ def test_decimals_are_the_most_and_the_fewest_digits_after_the_point(cells, deci
     assert (column.kind, column.decimals, column.min_decimals) == ("float", decimals, min_decimals)
 
 
+def test_frequent_zeros_without_decimals_say_nothing_of_other_numbers():
+    cells = [f"{number * 0.37:.2f}" for number in range(1, 300)]
+    assert column_of([*cells, *["0"] * 130]).min_decimals == 2
+    assert column_of([*(cell.rstrip("0") for cell in cells), *["0"] * 130]).min_decimals < 2
+
+
 def test_what_arithmetic_left_of_a_few_numbers_is_known_of_each_as_it_is_most_often():
     cells = ["0.30000000000000004", "12.600000000000001", "0.25", "12.6", "12.600000000000001", "0.7", "7e-05"]
     assert column_of(cells).noisy == (0.1 + 0.2, 12.600000000000001)
