@@ -79,7 +79,7 @@ def _read_as(
         for batch in _batches(path, dialect, len(names)):
             rows, dropped = _without_blank(pa.Table.from_batches([batch]).rename_columns(names))
             blank += dropped
-            sample.add(rows)
+            sample.add(_without_space(rows) if dialect.has_space else rows)
     except (pa.ArrowInvalid, UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
         raise problem_of(path, where, dialect, error) from error
     table, positions = sample.result(schema)
@@ -116,6 +116,8 @@ def _first_record(head: bytes, dialect: Dialect, where: str) -> list[str]:
 def _names(first: Sequence[str], dialect: Dialect) -> tuple[list[str], tuple[str, ...]]:
     """The names of the columns, and those of them that are not in the header."""
     cells = list(first) if dialect.has_header else [""] * len(first)
+    if dialect.has_space:
+        cells[1:] = [cell.removeprefix(" ") for cell in cells[1:]]
     taken = set(cells)
     unnamed = []
     for i, cell in enumerate(cells):
@@ -163,6 +165,12 @@ def _without_blank(rows: pa.Table) -> tuple[pa.Table, int]:
         is_blank = pc.and_(is_blank, pc.equal(column, scalar("")))
     kept = rows.filter(pc.invert(is_blank))
     return kept, rows.num_rows - kept.num_rows
+
+
+def _without_space(rows: pa.Table) -> pa.Table:
+    """The rows without the blank that stands before each field but the first."""
+    others = [pc.replace_substring_regex(column, r"\A ", "") for column in rows.columns[1:]]
+    return pa.table([rows.column(0), *others], names=rows.column_names)
 
 
 def _head(path: pathlib.Path, where: str, compression: str | None) -> bytes:

@@ -77,6 +77,7 @@ class Dialect:
         compression: "gzip", "zstd", "bz2" or None.
         bom: Whether the file begins with a byte order mark.
         unnamed: The names given to columns that have none in the header.
+        has_space: Whether a blank stands before each field but the first, as in 39, M, 40. It is none of the field's.
         escape_formulas: Whether texts that a spreadsheet would take for formulas get an apostrophe, in what is written.
     """
 
@@ -89,7 +90,13 @@ class Dialect:
     compression: str | None = None
     bom: bool = False
     unnamed: tuple[str, ...] = ()
+    has_space: bool = False
     escape_formulas: bool = False
+
+    @property
+    def between(self) -> str:
+        """What stands between two fields that need no quotes."""
+        return self.delimiter + " " * self.has_space
 
     def header_cell(self, name: str) -> str:
         """Returns what the header says for a column: its name, or nothing if it has none there."""
@@ -108,7 +115,7 @@ class Dialect:
         Raises:
             AugmentError: If an entry is missing or is none that a dialect can have.
         """
-        check_object("the dialect", value, _DIALECT_CHECKS)
+        check_object("the dialect", value, _DIALECT_CHECKS, optional=("has_space",))
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
         ReadOptions(fields["delimiter"], fields["encoding"])
         return cls(**fields)
@@ -196,6 +203,7 @@ _DIALECT_CHECKS = {
     "compression": or_null(one_of("gzip", "zstd", "bz2")),
     "bom": FLAG,
     "unnamed": TEXTS,
+    "has_space": FLAG,
 }
 _OPTION_CHECKS = {
     "delimiter": TEXT,
@@ -235,6 +243,7 @@ def sniff(head: bytes, options: ReadOptions = ReadOptions(), *, where: str = "th
         null_values=options.all_null_values,
         end_of_line=_end_of_line(text),
         bom=bom,
+        has_space=_has_space(rows),
     )
 
 
@@ -352,6 +361,12 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
     are_numbered = len(values) > 1 and all(b - a == 1 for a, b in itertools.pairwise(values))
     are_years = all(1900 <= value <= 2100 for value in values)
     return are_numbered or are_years
+
+
+def _has_space(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether fields but each first begin with one blank. Quotes behind it would be part of the text."""
+    fields = [field for row in rows[1:] for field in row[1:]]
+    return bool(fields) and all(re.match(' (?![ "])', field) for field in fields)
 
 
 def _end_of_line(text: str) -> str:

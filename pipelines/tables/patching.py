@@ -45,7 +45,8 @@ def patch_records(file: IO[bytes], source: Source, patches: Mapping[int, Mapping
                 )
             for column, text in patch.items():
                 try:
-                    fields[column] = text.encode(encoding)
+                    is_spaced = dialect.has_space and column > 0 and not text.startswith('"')
+                    fields[column] = (" " * is_spaced + text).encode(encoding)
                 except UnicodeEncodeError as error:
                     raise AugmentError(
                         f"{text!r} cannot be written in {encoding}, the encoding of the source."

@@ -110,6 +110,8 @@ class CsvWriter:
             fields = [csv_field(name, self._dialect, alone=self._is_alone) for name in names]
             if self._mark is not None:
                 fields.append(csv_field(self._mark, self._dialect))
+            if self._dialect.has_space:
+                fields[1:] = [field if field.startswith('"') else f" {field}" for field in fields[1:]]
             text += self._dialect.delimiter.join(fields) + self._dialect.end_of_line
         self._file.write(_encoded(text, self._dialect))
 
@@ -133,6 +135,13 @@ class CsvWriter:
                 fields.append(scalar(_only_field(column, self._dialect, self._is_alone)))
         if self._mark is not None:
             fields.append(scalar("1" if is_new else "0"))
+        if self._dialect.has_space:  # none before quotes, which would be part of the text then
+            fields[1:] = [
+                pc.if_else(
+                    pc.starts_with(field, '"'), field, pc.binary_join_element_wise(scalar(" "), field, scalar(""))
+                )
+                for field in fields[1:]
+            ]
         if not any(isinstance(field, pa.Array) for field in fields):
             fields[0] = pa.repeat(fields[0], num_rows)
         lines = pc.binary_join_element_wise(*fields, scalar(self._dialect.delimiter))
@@ -257,7 +266,7 @@ def output_dialect(path: str | os.PathLike[str], dialect: Dialect) -> Dialect:
     if path.suffix.lower() in (".gz", ".zst", ".bz2"):
         path = path.with_suffix("")
     if path.suffix.lower() in (".tsv", ".tab"):
-        return dataclasses.replace(dialect, delimiter="\t")
+        return dataclasses.replace(dialect, delimiter="\t", has_space=False)
     if path.suffix.lower() == ".csv" and dialect.delimiter == "\t":
         return dataclasses.replace(dialect, delimiter=",")
     return dialect
@@ -326,7 +335,7 @@ def copy_records(file: IO[bytes], source: Source, header: str | None, cells: Ite
         if dialect.escape_formulas:
             record = escape_record(record, dialect.delimiter, encoding)
         bare = record.rstrip(b"\r\n")
-        further = "" if header is None else dialect.delimiter + (header if is_header else next(cells))
+        further = "" if header is None else dialect.between + (header if is_header else next(cells))
         is_header = False
         if recoded:
             file.write(_encoded((bare + further.encode() + (record[len(bare) :] or end)).decode(), dialect))

@@ -73,6 +73,21 @@ def test_a_first_record_of_numbers_is_no_header(text, has_header):
     assert sniff(text.encode()).has_header == has_header
 
 
+@pytest.mark.parametrize(
+    ("text", "has_space"),
+    [
+        ("a, b\n39, M\n40, \n", True),
+        ("a,b,c\n39, M, 2\n", True),
+        ("a, b\n39, M\n40,F\n", False),
+        ("a, b\n39,  7\n40, 12\n", False),  # on the right
+        ('a, b\n39, "M"\n', False),
+        ("a\n 1\n", False),
+    ],
+)
+def test_a_blank_stands_before_all_fields_or_belongs_to_some(text, has_space):
+    assert sniff(text.encode()).has_space == has_space
+
+
 def test_what_a_person_says_counts():
     options = ReadOptions(delimiter="tab", encoding="latin-1", decimal=",", null_values=("-200",), header=False)
     found = sniff(b"a;b\n1.5;2\n", options)
@@ -107,7 +122,7 @@ def test_compression_is_known_by_the_first_bytes():
 
 
 def test_a_dialect_goes_to_json_and_back():
-    dialect = Dialect("cp949", ";", ",", False, ("", "-"), "\r\n", "gzip", True, ("column_3",))
+    dialect = Dialect("cp949", ";", ",", False, ("", "-"), "\r\n", "gzip", True, ("column_3",), True)
     assert Dialect.from_json(dialect.to_json()) == dialect
 
 
@@ -122,3 +137,9 @@ def test_a_dialect_goes_to_json_and_back():
 )
 def test_amounts_say_their_decimal_mark_where_they_are_clear(text, decimal):
     assert sniff(text.encode()).decimal == decimal
+
+
+def test_a_dialect_from_before_there_were_blanks_still_reads():
+    value = Dialect().to_json()
+    del value["has_space"]
+    assert Dialect.from_json(value) == Dialect()

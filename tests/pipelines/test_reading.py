@@ -436,3 +436,9 @@ def test_columns_of_a_data_frame_may_be_periods_under_a_number_or_sparse():
     source = read_source(frame)
     assert source.table.to_pydict() == {"0": ["2024-01-02", "2024-01-03"], "zeros": [0.0, 1.5]}
     assert frame[0].dtype == "period[D]"  # the caller's is as it was
+
+
+def test_a_blank_before_each_field_is_none_of_the_text(file):
+    source = read_source(file(b"age, sex, hours\n39, M, 40\n50, ?, \n , , \n"))
+    assert source.table.to_pydict() == {"age": ["39", "50", " "], "sex": ["M", "?", ""], "hours": ["40", "", ""]}
+    assert source.dialect.between == ", "

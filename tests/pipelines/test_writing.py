@@ -641,3 +641,10 @@ print([name for name in ("pandas", "tensorflow") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_blank_stands_before_each_field_that_needs_no_quotes():
+    schema = Schema((Column("a", "integer"), Column("b", "categorical"), Column("c", "constant", value="x")))
+    batch = {"a": numeric([1, 2]), "b": texts(["M", "F, or M"], ["M", "F, or M"])}
+    data = written(schema, batch, 2, dialect=Dialect(has_space=True), mark="new")
+    assert data == b'a, b, c, new\n1, M, x, 1\n2,"F, or M", x, 1\n'
