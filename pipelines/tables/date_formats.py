@@ -12,16 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = [
-    "find_formats",
-    "fraction_digits",
-    "is_of_months",
-    "kind_of",
-    "parse",
-    "read_by_most",
-    "seem_dates",
-    "why_no_format",
-]
+__all__ = ["find_formats", "fraction_digits", "is_of_months", "kind_of", "parse", "read_by_most"]
 
 Moment = Literal["date", "time", "datetime"]
 
@@ -58,13 +49,6 @@ _TIMES = ("%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S,%f", "%H:%M", "%H.%M.%S", "%I:%M:
           "%I:%M %P")  # fmt: skip
 _JOINTS = (" ", "T", ", ")
 _ZONE = re.compile(r"\d(Z| ?UTC|[+-]\d\d:?\d\d)$|:\d\d:\d\d(?:\.\d+)?([+-]\d\d)$")
-# A time of day: nearly no other texts have one in every row.
-_CLOCK = r"(?:^|[^\d.])(?:[01]\d|2[0-3])[:.][0-5]\d[:.][0-5]\d(?:\D|$)"
-_NAME = rf"(?i)(?:^|[^a-z])(?P<name>{'|'.join([*(month[:3] for month in _MONTHS), *_WEEKDAYS])})[a-z]*(?:[^a-z]|$)"
-_PARTS = r"\A(?P<a>\d\d|\d{4})[-/. ](?P<b>\d\d)[-/. ](?P<c>\d\d|\d{4})\z"
-_WEEK = r"\A\d{4}-?W\d\d(?:-?\d)?\z"
-_TIME_BEHIND = r"[ T]\d\d?:\d\d.*\z"
-_END_ZONE = r"\d\d:\d\d(?::\d\d(?:\.\d+)?)? ?(?P<zone>Z|UTC|[+-]\d\d(?::?\d\d)?)\z"
 _NUMBERS = re.compile(r"(?:%-?[YymdHIMSf]|\d)+")
 _PADDED = re.compile(r"%([mdHI])")
 
@@ -112,41 +96,6 @@ def read_by_most(texts: pa.Array) -> np.ndarray:
                 continue
             best = is_read if is_read.sum() > best.sum() else best
     return best
-
-
-def seem_dates(texts: pa.Array) -> bool:
-    """Whether every text, `[n]`, has a time of day, the name of a month or weekday, or a month and a day in it.
-
-    In whatever format: 23:59:59, Mon 04 Jan, 21-12-31. Names that are all the same are none of dates.
-    """
-    if pc.all(pc.match_substring_regex(texts, _CLOCK)).as_py():
-        return True
-    names = pc.extract_regex(texts, _NAME)
-    if not names.null_count:
-        return bool(pc.count_distinct(pc.utf8_lower(names.field("name"))).as_py() > 1)
-    if pc.all(pc.match_substring_regex(texts, _WEEK)).as_py():
-        return True
-    parts = pc.extract_regex(texts, _PARTS)
-    if parts.null_count:
-        return False
-    ranges = [pc.min_max(pc.cast(part, pa.int64())).as_py() for part in parts.flatten()]
-    tops = sorted(ends["max"] for ends in ranges if ends["min"] >= 1)
-    return len(tops) > 1 and tops[0] <= 12 and tops[1] <= 31
-
-
-def why_no_format(texts: pa.Array) -> str | None:
-    """Returns why no format reads dates or times, distinct texts, `[n]`, or None if they seem to be none."""
-    zones = pc.extract_regex(texts, _END_ZONE)
-    if not zones.null_count:
-        some = pc.unique(zones.field("zone")).to_pylist()
-        if len(some) > 1:
-            return f"dates or times with different zones ({', '.join(sorted(some)[:3])}); write all in one, such as UTC"
-    have_times = pc.match_substring_regex(texts, _TIME_BEHIND)
-    dates = pc.unique(pc.replace_substring_regex(texts, _TIME_BEHIND, ""))
-    if pc.any(have_times).as_py() and find_formats(dates):
-        return "dates of which some have times and some have none; give all or none one"
-    example = texts[0].as_py()
-    return f"dates or times in no known format, such as {example!r}" if seem_dates(texts) else None
 
 
 def parse(texts: pa.Array | pa.ChunkedArray, format_: str) -> np.ndarray:

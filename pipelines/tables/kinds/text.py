@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipelines.tables import date_formats
 from pipelines.tables.identifier_patterns import find_pattern, find_sequence, is_uuids
 from pipelines.tables.kinds.look import MIN_ROWS, Look, count_of
 from pipelines.tables.parsing import bare_text, plain, shorten
 from pipelines.tables.schema import Column
+from pipelines.tables.unknown_dates import seem_dates, why_no_format
 
 __all__ = [
     "dictionary_order",
@@ -60,7 +60,7 @@ def find_identifier(look: Look) -> Column | None:
         sequence = find_sequence(look.text, look.source.rows, look.source.num_rows)
         if sequence:
             return numbered(look, sequence)
-    pattern = None if date_formats.seem_dates(look.distinct) else find_pattern(look.distinct)
+    pattern = None if seem_dates(look.distinct) else find_pattern(look.distinct)
     if pattern:
         why = f"every value occurs once, all such as {shorten(look.distinct[0].as_py())}"
         return Column(look.name, "identifier", why=why, identifier=pattern)
@@ -87,7 +87,7 @@ def find_free_text(look: Look) -> Column | None:
     )
     if not is_text:
         return None
-    why = date_formats.why_no_format(look.distinct)
+    why = why_no_format(look.distinct)
     if why:
         return Column(look.name, "text", why=why)
     repeated = int(look.counts[look.counts > 1].sum())
@@ -98,7 +98,7 @@ def find_free_text(look: Look) -> Column | None:
 def few_or_many(look: Look) -> str:
     """Returns what is said of a category's values."""
     if len(look.distinct) > 4:
-        return f"{date_formats.why_no_format(look.distinct) or 'texts'}, {len(look.distinct):,} distinct"
+        return f"{why_no_format(look.distinct) or 'texts'}, {len(look.distinct):,} distinct"
     order = np.argsort(-look.counts, kind="stable")
     values = ", ".join(shorten(look.distinct[int(i)].as_py())[1:-1] for i in order)
     return f"{count_of(look)}: {values}"
