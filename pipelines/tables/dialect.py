@@ -316,6 +316,8 @@ def _delimiter(text: str) -> str:
     best, found = (0.0, 0), ","
     for delimiter in _DELIMITERS:
         rows = _records(text, delimiter)
+        if len(rows) > 1 and len(rows[0]) == 1 and rows[0][0].startswith("#"):  # a comment, of which reading tells
+            rows = rows[1:]
         if rows and len(rows[0]) > 1:
             agreement = sum(len(row) == len(rows[0]) for row in rows) / len(rows)
             if len(rows) > 1 and agreement * len(rows) <= 1:  # none but the header itself

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pipelines.tables.arrays import from_texts
 
 __all__ = [
+    "SMALL",
     "SMALL_ONES",
     "find_scientific",
     "find_small_ones",
@@ -23,13 +24,12 @@ __all__ = [
     "in_few_digits",
     "is_scientific",
     "spelled",
-    "with_exponents",
 ]
 
 SMALL_ONES = "{!r}"
 _FORMAT = re.compile(r"\{:\.\d\d?[eE]\}")
 _TEXT = re.compile(r"-?\d(?:\D(\d+))?([eE])[+-]\d\d+")
-_SMALL = 1e-4  # numbers below have an exponent in Python and R
+SMALL = 1e-4  # numbers below have an exponent in Python and R
 _ENOUGH = 16  # digits after the first, which tell all numbers of float64 apart
 
 
@@ -67,14 +67,6 @@ def find_small_ones(texts: pa.Array, decimal: str) -> str | None:
     is_positional = pc.match_substring_regex(texts, rf"\A[+-]?0?{re.escape(decimal)}0000\d*[1-9]\d*\z")
     is_so = pc.any(has_exponent).as_py() and pc.all(pc.equal(has_exponent, is_pythons)).as_py()
     return SMALL_ONES if is_so and not pc.any(is_positional).as_py() else None
-
-
-def with_exponents(texts: pa.Array, values: np.ndarray) -> pa.Array:
-    """Returns the texts of numbers, float64 `[n]`, with exponents where numbers are small."""
-    places = np.flatnonzero((values != 0) & (np.abs(values) < _SMALL))
-    found = np.array(texts.to_pylist(), object)
-    found[places] = [repr(value) for value in values[places].tolist()]
-    return from_texts(found.tolist())
 
 
 def spelled(values: np.ndarray, format_: str, decimal: str = ".") -> pa.Array:

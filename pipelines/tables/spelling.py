@@ -17,7 +17,7 @@ from pipelines.tables.date_formats import is_of_months
 from pipelines.tables.decimals import with_noise, without_noise
 from pipelines.tables.number_formats import bare_numbers, with_marks
 from pipelines.tables.schema import Column
-from pipelines.tables.scientific import SMALL_ONES, in_few_digits, is_scientific, spelled, with_exponents
+from pipelines.tables.scientific import SMALL, SMALL_ONES, in_few_digits, is_scientific, spelled
 
 __all__ = ["on_lattice", "parse", "spell", "ticks"]
 
@@ -62,7 +62,9 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
             is_noisy = np.isin(found, column.noisy) & (found != without_noise(found, column.decimals))
             text = _put(text, is_noisy, _spell_shortest(found[is_noisy], 0))
     if column.format == SMALL_ONES:
-        text = with_exponents(text, on_lattice(column, values))
+        found = on_lattice(column, values)
+        is_small = (found != 0) & (np.abs(found) < SMALL)
+        text = _put(text, is_small, from_texts([repr(value) for value in found[is_small].tolist()]))
     if column.bare_point:
         text = pc.replace_substring_regex(text, r"\A(-?)0\.", r"\1.")
     text = text if decimal == "." else pc.replace_substring(text, ".", decimal)

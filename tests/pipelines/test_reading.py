@@ -147,6 +147,7 @@ def test_there_is_a_record_for_the_header_and_each_row_or_the_file_is_refused(fi
         (b"x;y\n1;2\n3;4;5\n", "line 3 has 3 fields, the header has 2"),
         (b"5,2\n1,2\n3,4,5\n", "line 3 has 3 fields, the first row has 2"),
         (b"# exported 2024\nx,y\n1,2\n", "If '# exported 2024' is a comment or a title, remove that line."),
+        (b"# exported 2024\nx;y\n1;2\n", "If '# exported 2024' is a comment or a title, remove that line."),
         (b"# all, of 2024\nx,y,z\n1,2,3\n", "If '# all' is a comment or a title, remove that line."),
         (b"x,y\n1,2,\n3,4,\n", "line 2 has 3 fields, the header has 2. So have other lines: complete the header"),
         (b"x,y\n1,2,\n3,4\n", "Correct or remove the line"),
