@@ -157,7 +157,7 @@ def write_scored(
                 table = table.append_column(name, pa.array(values))
             write_typed(output, file, table, escape_formulas=escape_formulas)
         else:
-            mark = source.dialect.delimiter
+            mark = source.dialect.between
             decimal = source.dialect.decimal
             rows = (
                 mark.join((_spell(a, 6, decimal, source), _spell(b, 2, decimal, source), str(c)))

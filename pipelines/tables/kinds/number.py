@@ -44,8 +44,11 @@ def number_or_code(look: Look) -> Column:
         date = compact_date(look)
         if date:
             return date
-        _refuse_a_few_codes(look)
-        return _codes(look, "with leading zeros")
+        few = _few_codes(look)
+        if not few:
+            return _codes(look, "with leading zeros")
+        found = _integer(look)
+        return dataclasses.replace(found, why=f"{found.why}; {few}")
     return compact_date(look) or _integer(look)
 
 
@@ -144,20 +147,18 @@ def infinity_error(look: Look, text: str) -> UnfitError:
     )
 
 
-def _refuse_a_few_codes(look: Look) -> None:
-    """Raises `UnfitError` if a few of many whole numbers, not all of one length, have leading zeros."""
+def _few_codes(look: Look) -> str:
+    """Returns what to know of a few cells with leading zeros among many whole numbers of other lengths; or nothing."""
     is_code = pc.match_substring_regex(look.distinct, _CODE).to_numpy(zero_copy_only=False)
     count = int(look.counts[is_code].sum())
     has_one_length = pc.count_distinct(pc.utf8_length(look.distinct)).as_py() == 1
     if has_one_length or (~is_code).sum() < MIN_ROWS or count > MAX_ODD_SHARE * look.present:
-        return
+        return ""
     first = look.distinct.filter(pa.array(is_code))[0].as_py()
-    raise UnfitError(
-        f"is whole numbers but for {count:,} {'cell' if count == 1 else 'cells'} with leading zeros, "
-        f"{100 * count / look.present:.2g} % ({shorten(first)} in row {look.row_of(first)})",
-        f"correct such cells, or {say(look, 'integer')} if they are numbers too, or {say(look, 'categorical')} if all "
-        "are codes",
-    )
+    cells = f"{count:,} {'cell' if count == 1 else 'cells'} with leading zeros"
+    where = f"{shorten(first)} in row {look.row_of(first)}"
+    be = "is" if count == 1 else "are"
+    return f"{cells} ({where}) {be} read as such; if all are codes, {say(look, 'categorical')}"
 
 
 def _codes(look: Look, what: str) -> Column:
