@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError, listed
@@ -21,7 +22,7 @@ from pipelines.tables.writing import output_dialect
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_columns", "part_of", "read_for", "typed_frame"]
+__all__ = ["check_columns", "options_for", "part_of", "read_for", "sample_of", "typed_frame"]
 
 
 def read_for(
@@ -48,7 +49,7 @@ def read_for(
     Raises:
         AugmentError: If it cannot be read (see `read_source`).
     """
-    options = _options(model, data, reading)
+    options = options_for(model, data, reading)
     source = read_source(data, options, name=name, may_be_empty=may_be_empty)
     return source if source.is_typed or options.decimal is not None else _with_decimal(model, source)
 
@@ -69,7 +70,10 @@ def _with_decimal(model: ModelFile, source: Source) -> Source:
     return dataclasses.replace(source, dialect=dataclasses.replace(found, decimal=usual.decimal))
 
 
-def _options(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions) -> ReadOptions:
+def options_for(
+    model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, reading: ReadOptions = ReadOptions()
+) -> ReadOptions:
+    """Returns how `read_for`, whose arguments these are, reads a table."""
     told = dataclasses.replace(model.reading, null_values=model.dialect.null_values, default_nulls=False)
     if told.delimiter is not None and isinstance(data, str | os.PathLike):
         # New rows have another delimiter in a file whose suffix says so; it is found out then.
@@ -92,6 +96,15 @@ def part_of(source: Source, start: int, rows: int) -> Source:
     if source.rows is not None:
         return dataclasses.replace(source, table=table, rows=source.rows[start : start + rows])
     return dataclasses.replace(source, table=table, first_row=source.first_row + start)
+
+
+def sample_of(source: Source, rows: int, seed: int) -> Source:
+    """Returns a uniform sample of so many rows of a source, numbered as they were, or all if there are no more."""
+    if source.table.num_rows <= rows:
+        return source
+    chosen = np.sort(np.random.default_rng(seed).permutation(source.table.num_rows)[:rows])
+    places = chosen if source.rows is None else source.rows[chosen]
+    return dataclasses.replace(source, table=source.table.take(pa.array(chosen)), rows=places)
 
 
 def typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:

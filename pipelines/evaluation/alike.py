@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipelines.tables.schema import Column, Kind
 
-__all__ = ["LEAST_ROWS", "Alike", "Rows", "read_alike"]
+__all__ = ["LEAST_ROWS", "Alike", "Rows", "as_alike", "read_alike"]
 
 LEAST_ROWS = 20  # of each table; fewer say nothing
 
@@ -154,16 +154,31 @@ def read_alike(
         else read_joined(data, reading.over(spelled), max_rows=max_rows, seed=seed + place, cluster=cluster)[0]
         for place, data in enumerate((synthetic, held_out), start=1)
     ]
+    left_out = {column.name: column.why for column in schema.columns if not column.is_modelled}
     sources = [source for source in (first, *others) if source is not None]
-    numeric = [column for column in schema.columns if column.is_numeric]
-    categorical = [column for column in schema.columns if column.is_categorical]
+    return dataclasses.replace(as_alike(schema.columns, sources), left_out=left_out)
+
+
+def as_alike(columns: Sequence[Column], sources: Sequence[Source]) -> Alike:
+    """Returns two or three tables that were read: real rows, synthetic ones, and held-out ones if there are any.
+
+    Args:
+        columns: What the columns are; those that are modelled are compared.
+        sources: The tables.
+
+    Raises:
+        AugmentError: If a table lacks a column, or has a cell that is not of the column's kind.
+    """
+    first = sources[0]
+    numeric = [column for column in columns if column.is_numeric]
+    categorical = [column for column in columns if column.is_categorical]
     if not numeric and not categorical:
         raise AugmentError(f"{first.name} has no column to compare; --type says what a column is.")
     for source in sources[1:]:
         _check_columns(source, [*numeric, *categorical], first.name)
     levels, classes = _classes(categorical, sources)
     rows = [Rows(_numbers(numeric, source), codes) for source, codes in zip(sources, classes, strict=True)]
-    left_out = {column.name: column.why for column in schema.columns if not column.is_modelled}
+    held_out = len(sources) > 2
     return Alike(
         tuple(column.name for column in numeric),
         tuple(column.name for column in categorical),
@@ -172,9 +187,9 @@ def read_alike(
         tuple(map(_endings, numeric, rows[0].numbers.T)),
         rows[0],
         rows[1],
-        rows[2] if held_out is not None else None,
-        left_out,
-        (first.name, sources[1].name, sources[2].name if held_out is not None else None),
+        rows[2] if held_out else None,
+        {},
+        (first.name, sources[1].name, sources[2].name if held_out else None),
     )
 
 

@@ -76,7 +76,8 @@ def measure_privacy(tables: Alike, seed: int) -> Privacy:
     real, held_out = space.embed(tables.real), space.embed(tables.held_out)
     to_real, index = space.neighbours(real, synthetic, min(2, len(real)))
     to_held_out, held_out_index = space.neighbours(held_out, synthetic, 1)
-    nearest_ratio = _nearest_ratio(to_real, space.neighbours(real, held_out[:_MAX_ROWS], min(2, len(real)))[0])
+    some = np.random.default_rng(seed).permutation(len(held_out))[:_MAX_ROWS]
+    nearest_ratio = _nearest_ratio(to_real, space.neighbours(real, held_out[some], min(2, len(real)))[0])
     memorised = _memorised(
         to_real[:, 0], index[:, 0], to_held_out[:, 0], held_out_index[:, 0], len(real), len(held_out)
     )

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from pipelines.engines import local
-from pipelines.matching import part_of
+from pipelines.matching import sample_of
 from pipelines.model_file import ModelFile
 from pipelines.tables.source import Source
 
@@ -52,12 +52,12 @@ class Latents:
 
 
 def latents_of(model: ModelFile, source: Source, max_rows: int, seed: int) -> Latents:
-    """Returns the first rows of a table in the latent space of a model.
+    """Returns rows of a table, of more a uniform sample of `max_rows`, in the latent space of a model.
 
     Absent numbers are Gaussian noise, as in training; rows with a value that the model does not know are left out.
     """
     rng = np.random.default_rng(seed)
-    part = part_of(source, 0, max_rows)
+    part = sample_of(source, max_rows, seed)
     rows = model.encoding.encode(part, model.schema, rng)
     rows = rows.take(np.flatnonzero((rows.classes >= 0).all(axis=1)))
     _, noise = local.Scorer(model)(rows.classes, rows.scores)

@@ -274,17 +274,24 @@ def walk_section(steps: Sequence[np.ndarray], latents: Latents, entries: tuple[i
     )
 
 
-def unlikely_section(cells: Any, log_probs: np.ndarray, names: Sequence[str], name: str, rows: np.ndarray) -> Section:
-    """The real rows with the lowest density."""
+def unlikely_section(
+    cells: Any, log_probs: np.ndarray, names: Sequence[str], name: str, rows: np.ndarray, sampled: int | None
+) -> Section:
+    """The real rows with the lowest density, of all or of a sample of so many."""
     body = [
         (f"{number}", f"{value:.2f}" if np.isfinite(value) else "ruled out", *map(printable, row))
         for number, value, row in zip(rows, log_probs, cells, strict=True)
     ]
     head = [("row", ""), ("log-density", "number"), *((printable(column), "") for column in names)]
+    texts = [
+        "Errors of entry and rare people are found here. The density is the model's, in nats, in units of the data."
+    ]
+    if sampled is not None:
+        texts.append(f"They are those of {sampled:,} rows, a uniform sample; of all rows, augment score tells.")
     return Section(
         "unlikely",
         "The least likely real rows",
-        ["Errors of entry and rare people are found here. The density is the model's, in nats, in units of the data."],
+        texts,
         tables=[Table(f"Rows of {printable(name)} as they are", head, body)],
     )
 

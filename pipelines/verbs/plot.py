@@ -41,7 +41,7 @@ def plot(
     if str(data) == "-":
         raise UsageError("a picture needs the data as a file; standard input can be read only once.")
     from pipelines.evaluation.fidelity import Marginals
-    from pipelines.matching import check_columns, read_for
+    from pipelines.matching import check_columns, read_for, sample_of
     from pipelines.model_file import find_model, read_model
     from pipelines.reporting.picture import picture
     from pipelines.tables.outputs import open_output, refuse_existing
@@ -52,7 +52,7 @@ def plot(
     refuse_existing(output, force)
     source = read_for(opened, data, reading)
     check_columns(opened, source)
-    tables = tables_for(opened, data, None, reading, min(source.num_rows, _MAX_ROWS), _MAX_ROWS, seed)
+    tables = tables_for(opened, sample_of(source, _MAX_ROWS, seed), None, seed)
     found = picture(tables, Marginals(tables, seed).shape)
     with open_output(output) as file:
         file.write(found)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,8 @@ def report(
         raise UsageError("a report needs the data as a file; standard input can be read only once.")
     say = on_progress or (lambda _: None)
     from pipelines.evaluation.evaluation import evaluate_alike
-    from pipelines.matching import check_columns, read_for
+    from pipelines.joined import read_joined
+    from pipelines.matching import check_columns, options_for, read_for, sample_of
     from pipelines.model_file import find_model, read_model
     from pipelines.reporting import sections
     from pipelines.reporting.latent import latents_of
@@ -88,7 +89,13 @@ def report(
     say("drawing rows")
     source = read_for(opened, data, reading)
     check_columns(opened, source)
-    tables = tables_for(opened, data, held_out, reading, min(source.num_rows, _MAX_ROWS), _MAX_ROWS, seed)
+    others = None
+    if held_out is not None:
+        told = options_for(opened, held_out, reading)
+        others, _ = read_joined(held_out, told, max_rows=_MAX_ROWS, seed=seed + 1)
+        check_columns(opened, others)
+    sample = sample_of(source, _MAX_ROWS, seed)
+    tables = tables_for(opened, sample, others, seed)
     evaluation = evaluate_alike(tables, target, seed, say)
     say("charts")
     pairs = sections.strongest_pairs(tables)
@@ -108,7 +115,7 @@ def report(
                 found.append(_walk(opened, latents, pairs, seed))
     say("the least likely rows")
     found += [
-        _unlikely(opened, source),
+        _unlikely(opened, sample),
         sections.made_section(
             opened,
             {
@@ -130,37 +137,26 @@ def report(
     return str(output)
 
 
-def tables_for(
-    model: ModelFile,
-    data: str | os.PathLike[str],
-    held_out: str | os.PathLike[str] | None,
-    reading: ReadOptions,
-    rows: int,
-    max_rows: int,
-    seed: int,
-) -> Alike:
-    """Returns real rows, so many new rows of a model, and held-out ones, with the kinds of columns that it knows.
+def tables_for(model: ModelFile, source: Source, held_out: Source | None, seed: int) -> Alike:
+    """Returns rows of the table a model was fitted to, as many new ones, and held-out ones.
+
+    What the columns are, the model says.
 
     Args:
         model: The model.
-        data: The table it was fitted to.
+        source: The real rows.
         held_out: Real rows that were not learnt from, or None.
-        reading: How CSVs are spelled, where they differ from those the model was fitted to.
-        rows: The number of new rows.
-        max_rows: Of longer tables, a uniform sample of so many rows.
-        seed: Of the new rows and the samples.
+        seed: Of the new rows.
     """
-    from pipelines.evaluation.alike import read_alike
-    from pipelines.tables.reading import is_parquet
-    from pipelines.verbs.generate import generate
+    from pipelines.evaluation.alike import as_alike
+    from pipelines.matching import read_for
+    from pipelines.verbs.generate import Generated, generate
 
-    kinds = {column.name: column.kind for column in model.schema.columns if column.is_modelled}
-    left_out = [column.name for column in model.schema.columns if not column.is_modelled]
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = os.path.join(folder, "new.parquet" if is_parquet(data) else "new.csv")
-        generate(model.path, rows, output=drawn, seed=seed, independent=True)  # as tests of them assume
-        told = reading.over(model.reading)
-        return read_alike(data, drawn, held_out, kinds=kinds, drop=left_out, reading=told, max_rows=max_rows, seed=seed)
+    # Independent of each other, as tests of them assume.
+    drawn = generate(model.path, source.table.num_rows, seed=seed, independent=True)
+    assert not isinstance(drawn, Generated)
+    sources = [source, dataclasses.replace(read_for(model, drawn), name="the new rows")]
+    return as_alike(model.schema.modelled, sources if held_out is None else [*sources, held_out])
 
 
 def _walk(model: ModelFile, latents: Latents, pairs: list[tuple[str, str]], seed: int) -> Section:
@@ -178,17 +174,17 @@ def _walk(model: ModelFile, latents: Latents, pairs: list[tuple[str, str]], seed
 
 
 def _unlikely(model: ModelFile, source: Source) -> Section:
-    """Of the first rows, as `score` gives them their densities."""
-    from pipelines.matching import part_of
+    """Of these rows, as `score` gives them their densities."""
     from pipelines.reporting.sections import unlikely_section
     from pipelines.scoring import log_probs
 
-    part = part_of(source, 0, _MAX_ROWS)
-    found = log_probs(model, part)
+    found = log_probs(model, source)
     lowest = np.argsort(found, kind="stable")[:_UNLIKELY]
     names = [name for name in source.table.column_names if name in model.schema.names]
     cells: list[list[Any]] = [
         ["" if cell is None else str(cell) for cell in row.values()]
-        for row in part.table.select(names).take(lowest).to_pylist()
+        for row in source.table.select(names).take(lowest).to_pylist()
     ]
-    return unlikely_section(cells, found[lowest], names, source.name, lowest + 1)
+    places = lowest if source.rows is None else source.rows[lowest]
+    sampled = len(found) if source.num_rows > len(found) else None
+    return unlikely_section(cells, found[lowest], names, source.name, places + 1, sampled)

@@ -2,21 +2,28 @@
 
 import html.parser
 import io
+import json
 import re
 
 import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import pipelines
 from pipelines.engines.local import Decoder
 from pipelines.evaluation.alike import read_alike
+from pipelines.matching import read_for, sample_of
 from pipelines.model_file import read_model
 from pipelines.models import walk
 from pipelines.reporting.charts import column
+from pipelines.reporting.latent import latents_of
 from pipelines.reporting.page import Section, Table, page
 from pipelines.reporting.svg import drawn
+from pipelines.tables.dialect import ReadOptions
+from pipelines.verbs import report
+from pipelines.verbs.report import tables_for
 
 
 class Page(html.parser.HTMLParser):
@@ -155,6 +162,57 @@ def test_one_column_of_numbers_has_a_report_and_a_picture(heights, heights_model
     pipelines.report(tmp_path / "h.csv", model=heights_model, output=tmp_path / "h.html")
     pipelines.plot(tmp_path / "h.csv", model=heights_model, output=tmp_path / "h.png")
     assert "height" in Page((tmp_path / "h.html").read_text("utf-8")).text
+
+
+def test_a_table_is_seen_as_the_model_was_told_to_see_it(fit_tiny, tmp_path):
+    """A column was left out, and what the others are was said in a schema and by options."""
+    rng = np.random.default_rng(0)
+    size, count = rng.choice(["S", "M", "L"], 300), rng.integers(100, 900, 300)
+    frame = pd.DataFrame(
+        {
+            "city": rng.choice(["Bay", "Dale"], 300),
+            "size": size,
+            "sold": [f"{number} widgets" for number in count],
+            "paid": np.where(rng.random(300) < 0.2, "-999.0", (count / 8).round(1).astype(str)),
+            "on": pd.to_datetime("2021-01-01") + pd.to_timedelta(rng.integers(0, 400, 300), "D"),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False, sep=";", date_format="%d.%m.%Y")
+    columns = [
+        {"name": "size", "kind": "ordered", "levels": ["S", "M", "L"]},
+        {"name": "sold", "kind": "integer", "format": "{} widgets"},
+        {"name": "paid", "kind": "float", "missing": ["-999.0"]},
+        {"name": "on", "kind": "date", "format": "%d.%m.%Y"},
+    ]
+    (tmp_path / "s.json").write_text(json.dumps(columns))
+    model = fit_tiny(tmp_path / "t.csv", "told", schema=tmp_path / "s.json", drop=["city"]).model
+    told = {"model": model, "reading": ReadOptions(delimiter=";")}
+    pipelines.plot(tmp_path / "t.csv", output=tmp_path / "a.png", **told)
+    pipelines.report(tmp_path / "t.csv", output=tmp_path / "a.html", held_out=tmp_path / "t.csv", **told)
+    shown = " ".join(chart["aria-label"] for chart in Page((tmp_path / "a.html").read_text("utf-8")).all("svg"))
+    assert all(f"{name}: how it is spread" in shown for name in ("size", "sold", "paid", "on"))
+    assert "city" not in shown
+    opened = read_model(model)
+    tables = tables_for(opened, read_for(opened, tmp_path / "t.csv"), None, 0)
+    is_gone = np.isnan(tables.real.numbers[:, tables.numeric.index("paid")])
+    np.testing.assert_array_equal(is_gone, frame["paid"] == "-999.0")
+    assert tables.days == (0, 0, 1)
+
+
+def test_of_a_long_sorted_table_rows_from_everywhere_are_looked_at(moons_model, monkeypatch, tmp_path):
+    """The odd rows come last; the page says which sample it looked at."""
+    monkeypatch.setattr(report, "_MAX_ROWS", 200)
+    x = np.sort(np.random.default_rng(0).uniform(-1.0, 2.0, 1_000))
+    pd.DataFrame({"x": x, "y": 0.25}).round(6).to_csv(tmp_path / "t.csv", index=False)
+    model = read_model(moons_model)
+    source = read_for(model, tmp_path / "t.csv")
+    sample = sample_of(source, 200, 0)
+    assert stats.ks_2samp([float(cell) for cell in sample.table["x"].to_pylist()], x).pvalue > 0.01
+    assert len(latents_of(model, source, 200, 0).noise) == 200
+    section = report._unlikely(model, sample)
+    assert "200 rows, a uniform sample" in section.texts[1]
+    for number, _, *cells in section.tables[0].rows:
+        assert cells[0] == source.table["x"][int(number) - 1].as_py()
 
 
 def test_what_a_table_holds_is_text_on_the_page():
