@@ -16,6 +16,7 @@ from pipelines.errors import UsageError
 from pipelines.model_file import ModelFile
 from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.column_encoding import ColumnEncoding
+from pipelines.tables.parsing import known_truth
 from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Column
 from pipelines.tables.scientific import is_scientific
@@ -168,8 +169,8 @@ def _condition(model: ModelFile, name: str, sign: str, said: str, encoding: Colu
     number = None
     known = [level for level in encoding.levels if level is not None]
     value = _known(said, known)
-    if column.kind == "boolean" and value not in known:  # true, as a data frame says True
-        value = next((level for level in known if level.lower() == value.lower()), value)
+    if column.kind == "boolean":
+        value = known_truth(value, known)
     is_missing = value == "" or value in column.missing
     if column.is_numeric and not is_missing:
         number = parse(column, value, model.dialect.decimal)

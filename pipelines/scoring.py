@@ -62,8 +62,10 @@ def log_probs(
             on_progress(block.table.num_rows)
     result = np.concatenate(found)
     for column in model.schema.constants:
-        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(source.table.column(column.name), pa.string())), "")
-        same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "")]
+        cells = source.table.column(column.name)
+        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(cells, pa.string())), "")
+        is_truth = pa.types.is_boolean(cells.type) or column.arrow_type == "bool"
+        same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "", is_truth)]
         result[~pc.is_in(text, pa.array(same, pa.string())).to_numpy()] = -np.inf
     return result
 
@@ -171,9 +173,9 @@ def _spell(value: float, decimals: int, decimal: str, source: Source) -> str:
     return csv_field(f"{value:.{decimals}f}".replace(".", decimal), source.dialect, is_missing=False)
 
 
-def _same(cell: str, constant: str) -> bool:
-    """Whether two cells hold the same number, or else the same text."""
+def _same(cell: str, constant: str, is_truth: bool) -> bool:
+    """Whether two cells hold the same number, or else the same text, in any case if one is typed as a truth value."""
     try:
         return float(cell) == float(constant)
     except ValueError:
-        return cell == constant
+        return cell.lower() == constant.lower() if is_truth else cell == constant

@@ -74,6 +74,7 @@ class Alike:
         real: The rows that the synthetic ones are like.
         synthetic: The rows that are judged.
         held_out: Real rows that neither was made from, or None.
+        places: Where each synthetic row stands in its table, `[n]` from 0, or None where that is not known.
         left_out: Why columns of the real table are not compared, by their name.
         names: What the three tables are called.
     """
@@ -86,6 +87,7 @@ class Alike:
     real: Rows
     synthetic: Rows
     held_out: Rows | None
+    places: np.ndarray | None
     left_out: Mapping[str, str]
     names: tuple[str, str, str | None]
 
@@ -179,6 +181,8 @@ def as_alike(columns: Sequence[Column], sources: Sequence[Source]) -> Alike:
     levels, classes = _classes(categorical, sources)
     rows = [Rows(_numbers(numeric, source), codes) for source, codes in zip(sources, classes, strict=True)]
     held_out = len(sources) > 2
+    new = sources[1]
+    places = np.arange(new.num_rows) if new.table.num_rows == new.num_rows else new.rows
     return Alike(
         tuple(column.name for column in numeric),
         tuple(column.name for column in categorical),
@@ -188,6 +192,7 @@ def as_alike(columns: Sequence[Column], sources: Sequence[Source]) -> Alike:
         rows[0],
         rows[1],
         rows[2] if held_out else None,
+        places,
         {},
         (first.name, sources[1].name, sources[2].name if held_out else None),
     )
@@ -235,11 +240,12 @@ def _classes(columns: Sequence[Column], sources: Sequence[Source]) -> tuple[list
     levels = []
     codes = [np.zeros((source.table.num_rows, len(columns)), np.int32) for source in sources]
     for place, column in enumerate(columns):
-        cells = [
-            pc.utf8_trim_whitespace(texts(source.table.column(column.name), column, source.dialect))
-            for source in sources
-        ]
-        known = sorted(set(pc.unique(cells[0]).to_pylist()) - {None})
+        cells = []
+        known: list[str] = []
+        for source in sources:
+            own = texts(source.table.column(column.name), column, source.dialect, known)
+            cells.append(pc.utf8_trim_whitespace(own))
+            known = known or sorted(set(pc.unique(cells[0]).to_pylist()) - {None})
         every = list(known)
         for other in cells[1:]:
             every += sorted(set(pc.unique(other).to_pylist()) - {None, *every})

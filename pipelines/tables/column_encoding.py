@@ -418,8 +418,8 @@ class ColumnEncoding:
     def _encode_categories(self, column: Column, cells: Any, source: Source, missing: np.ndarray) -> np.ndarray:
         import pyarrow.compute as pc
 
-        texts = parsing.texts(cells, column, source.dialect)
         names = [None if flag else name for name, flag in zip(self.levels, self.is_missing, strict=True)]
+        texts = parsing.texts(cells, column, source.dialect, names)
         found = pc.index_in(texts, value_set=pa.array(names, pa.string()), skip_nulls=True)
         classes = pc.fill_null(found, self.other).to_numpy().astype(np.int32)
         return self._mark_missing(column, classes, missing)

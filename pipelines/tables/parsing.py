@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "LARGEST",
     "bare_text",
     "is_null_value",
+    "known_truth",
     "missing_codes",
     "missing_mask",
     "numbers",
@@ -89,15 +91,32 @@ def numbers(
     return values
 
 
-def texts(column: pa.ChunkedArray, spec: Column, dialect: Dialect) -> pa.ChunkedArray:
+def texts(column: pa.ChunkedArray, spec: Column, dialect: Dialect, known: Sequence[str | None] = ()) -> pa.ChunkedArray:
     """Returns a column as text, spelled as in the file, null where a cell is missing.
 
     Booleans and numbers of typed columns are spelled as Arrow casts them: `true`, `7`, `0.25`.
+
+    Args:
+        column: The cells, text or typed.
+        spec: What the column is.
+        dialect: Its null values.
+        known: The texts they are compared with: where either are typed as truth values, `true` is spelled as there.
     """
     column = plain(column)
     missing = missing_mask(column, spec, dialect)
     text = column if pa.types.is_string(column.type) else pc.cast(column, pa.string())
+    if known and (pa.types.is_boolean(column.type) or spec.arrow_type == "bool"):
+        distinct = pc.unique(text)
+        meant = [None if cell is None else known_truth(cell, known) for cell in distinct.to_pylist()]
+        text = pc.take(pa.array(meant, pa.string()), pc.index_in(text, value_set=distinct))
     return pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), text)
+
+
+def known_truth(text: str, known: Sequence[str | None]) -> str:
+    """Returns the one of the known texts that a truth value is: itself, or what differs in case only, as `True`."""
+    if text in known:
+        return text
+    return next((level for level in known if level is not None and level.strip().lower() == text.lower()), text)
 
 
 def missing_mask(column: pa.ChunkedArray, spec: Column, dialect: Dialect) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Cells become classes and scores, and the same cells again."""
 
+import dataclasses
 import json
 import time
 
@@ -420,3 +421,12 @@ def test_frequent_numbers_are_spelled_as_most_of_their_cells(zero):
     cells = [*texts(generator().uniform(1, 400, 600)), *[zero] * 300, "0", "0.00"]
     encoding, _, _ = learn(cells, Column("a", "float", decimals=2, min_decimals=2))
     assert encoding.by_name["a"].levels == (None, zero)
+
+
+def test_truth_values_with_types_are_those_of_a_csv():
+    flags = generator().random(N) < 0.3
+    encoding, source, schema = learn(np.where(flags, "True", "False").tolist(), Column("a", "boolean"))
+    typed = dataclasses.replace(source, table=pa.table({"a": flags}), is_typed=True)
+    expected, found = (encoding.encode(one, schema, generator()).classes for one in (source, typed))
+    np.testing.assert_array_equal(found, expected)
+    assert (found >= 0).all()

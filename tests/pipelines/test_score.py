@@ -125,6 +125,14 @@ def test_a_number_beside_the_few_that_were_seen_is_possible(answers_model):
     assert result[0] > result[1] > result[2] > result[4]
 
 
+def test_truth_values_are_the_same_with_types_and_without(answers, answers_model, tmp_path):
+    frame = pd.read_parquet(answers)
+    frame.to_csv(tmp_path / "t.csv", index=False)  # as True and False
+    expected = pipelines.score(frame, model=answers_model)["log_prob"]
+    np.testing.assert_array_equal(pipelines.score(tmp_path / "t.csv", model=answers_model)["log_prob"], expected)
+    assert np.isfinite(expected).all()
+
+
 # Constants.
 
 
