@@ -455,7 +455,7 @@ def evaluate(
     """
     from pipelines.verbs import evaluate as verb
 
-    verb.check_bounds(bounds)
+    verb.check_bounds(bounds, has_target=options["target"] is not None, has_held_out=holdout is not None)
     with StageProgress(shown=not quiet) as progress:
         found = verb.evaluate(
             real, synthetic, held_out=holdout, reading=read_options(options), on_progress=progress, **options

@@ -13,8 +13,9 @@ __all__ = ["associations"]
 def associations(tables: Alike, rows: Rows, columns: list[int]) -> np.ndarray:
     """Returns a symmetric matrix `[P, P]`, 1 on its diagonal.
 
-    Of two numeric columns it is Pearson's correlation, in [-1, 1]; otherwise Cramér's V of their contingency table
-    (Cramér, 1946, section 21.9), in [0, 1], numbers in ten bins of the real range.
+    Of two numeric columns it is Pearson's correlation, in [-1, 1]; otherwise Cramér's V of their contingency table, in
+    [0, 1], numbers in ten bins of the real range. Of independent columns it is near 0 however many classes they have
+    (Bergsma, 2013, "A bias-correction for Cramér's V and Tschuprow's T", Journal of the Korean Statistical Society).
 
     Args:
         tables: What the columns are.
@@ -41,8 +42,9 @@ def associations(tables: Alike, rows: Rows, columns: list[int]) -> np.ndarray:
 def _cramers_v(a: np.ndarray, b: np.ndarray) -> float:
     counts = np.zeros((int(a.max()) + 1, int(b.max()) + 1))
     np.add.at(counts, (a, b), 1.0)
-    least = min(counts.shape) - 1
-    if not least:
-        return 0.0
     expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / len(a)
-    return float(np.sqrt(((counts - expected) ** 2 / expected).sum() / len(a) / least))
+    squared = ((counts - expected) ** 2 / expected).sum() / len(a)
+    more = np.array(counts.shape) - 1.0
+    chance = 1 / max(1, len(a) - 1)
+    least = (more - more**2 * chance).min()
+    return float(np.sqrt(max(0.0, squared - more.prod() * chance) / least)) if least > 0 else 0.0

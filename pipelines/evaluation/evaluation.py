@@ -116,7 +116,7 @@ def _worst(errors: Errors) -> list[dict[str, Any]]:
 def _cells(tables: Alike, row: int) -> dict[str, Any]:
     """The cells of a synthetic row that are compared; texts the real table does not have are "(new)"."""
     rows = tables.synthetic.take(np.array([row]))
-    cells: dict[str, Any] = {"row": row + 1}
+    cells: dict[str, Any] = {} if tables.places is None else {"row": int(tables.places[row]) + 1}
     for name, value in zip(tables.numeric, rows.numbers[0], strict=True):
         cells[name] = None if np.isnan(value) else float(value)
     for name, levels, code in zip(tables.categorical, tables.levels, rows.classes[0], strict=True):

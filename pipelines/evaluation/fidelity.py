@@ -222,14 +222,20 @@ def discriminate(tables: Alike, seed: int) -> Discrimination:
 
 
 def _told_apart(tables: Alike, first: Rows, second: Rows, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """The area under the curve, its error, and each row's probability to be of the first."""
+    """The area under the curve, its error, and each row's probability to be of the first.
+
+    The area is the mean of those of the folds (LeDell, Petersen and van der Laan, 2015, "Computationally efficient
+    confidence intervals for cross-validated AUC estimates"), which have the same shares of the two: where there is
+    nothing to tell, of 30 rows each, that of all rows in folds as they come is 0.43.
+    """
     features = np.vstack([tables.features(first), tables.features(second)])
     is_first = np.arange(len(features)) < len(first)
-    fold = rng.permutation(len(features)) % _FOLDS
-    probabilities = np.empty(len(features))
+    fold = np.concatenate([rng.permutation(len(side)) % _FOLDS for side in (first, second)])
+    probabilities, influence, areas = np.empty(len(features)), np.empty(len(features)), []
     for number in range(_FOLDS):
         is_out = fold == number
         model = classifier().fit(trainable(features[~is_out]), is_first[~is_out])
         probabilities[is_out] = model.predict_proba(features[is_out])[:, 1]
-    auc, influence = roc_auc(is_first, probabilities)
-    return auc, standard_error(influence), probabilities
+        area, influence[is_out] = roc_auc(is_first[is_out], probabilities[is_out])
+        areas.append(area)
+    return float(np.mean(areas)), standard_error(influence), probabilities

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ __all__ = ["Utility", "check_target", "measure_utility"]
 _REPEATS = 3
 _MAX_ROWS = 30_000  # of each table that is trained on
 _NEIGHBOURS = 5
+_TO_STOP_BY = 0.1  # of the rows, scikit-learn's default
+_FEW_ITERATIONS = 20  # where none are left to stop by: each grows a tree a class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def check_target(tables: Alike, target: str) -> None:
         raise UsageError(f"--target {target}: there is no such column; there are {', '.join(tables.columns)}.")
 
 
-def measure_utility(tables: Alike, target: str, seed: int, on_step: Callable[[], None] | None = None) -> Utility:
+def measure_utility(tables: Alike, target: str, seed: int) -> Utility:
     """Trains gradient-boosted trees on real rows, synthetic rows and both, and predicts the held-out rows.
 
     Each training is repeated with other rows to stop early by. The errors count the number of held-out rows and the
@@ -57,14 +58,12 @@ def measure_utility(tables: Alike, target: str, seed: int, on_step: Callable[[],
 
     Args:
         tables: The tables, with held-out rows.
-        target: The column to predict.
+        target: The column to predict, one of those that are compared.
         seed: Of what is drawn at random.
-        on_step: Called after each training.
 
     Raises:
-        UsageError: If there is no such column or nothing to predict it from.
+        UsageError: If there is nothing to predict it from, or too few rows have a value of it.
     """
-    check_target(tables, target)
     if len(tables.columns) < 2:
         raise UsageError(f"--target {target}: there is no other column to predict it from.")
     rng = np.random.default_rng(seed)
@@ -84,11 +83,7 @@ def measure_utility(tables: Alike, target: str, seed: int, on_step: Callable[[],
         tables_to_try["smote"] = real.joined(smote)
     values, influences, errors = {}, {}, {}
     for name, rows in tables_to_try.items():
-        found = []
-        for repeat in range(_REPEATS):
-            found.append(task.judge(rows, repeat))
-            if on_step is not None:
-                on_step()
+        found = [task.judge(rows, repeat) for repeat in range(_REPEATS)]
         repeats = np.array([value for value, _ in found])
         values[name] = repeats
         influences[name] = np.mean([influence for _, influence in found], axis=0)
@@ -139,8 +134,8 @@ class _Task:
         if len(seen) > 1:
             counts = np.unique(target, return_counts=True)[1]
             model = classifier(seed)
-            if counts.min() < 2:  # rows to stop early by could not be stratified
-                model.set_params(early_stopping=False)
+            if counts.min() < 2 or len(counts) > _TO_STOP_BY * len(target):  # rows to stop early by would lack some
+                model.set_params(early_stopping=False, max_iter=_FEW_ITERATIONS)
             probabilities[:, seen.astype(int)] = model.fit(trainable(features), target).predict_proba(self._features)
         return macro_roc_auc(self._target.astype(int), probabilities)
 

@@ -11,6 +11,7 @@ __all__ = ["FIGURES", "Grade", "Verdict", "is_worse", "spelled", "verdicts"]
 Grade = Literal["good", "fair", "poor"]
 _GRADES: tuple[Grade, ...] = ("good", "fair", "poor")
 _SURE = 2.0  # standard errors
+_MANY_COPIES = 0.5  # of the rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,7 @@ def verdicts(evaluation: Mapping[str, Any]) -> list[Verdict]:
             for name in ("memorised", "copies", "nearest_ratio", "membership")
             if privacy[name] is not None and privacy[name]["floor"] is not None
         ),
+        *_copies_alone(privacy["copies"]),
     ]
     parts = {part: [verdict for verdict in found if verdict.about.startswith(part)] for part in _PARTS}
     return found + [
@@ -181,6 +183,16 @@ def _grade(beyond: float, error: float, steps: tuple[float, float]) -> Grade:
         if beyond <= max(step, min(_SURE * error, 3 * step)):
             return grade
     return "poor"
+
+
+def _copies_alone(copies: Mapping[str, Any]) -> list[Verdict]:
+    """What can be said of copies where it is not known how many fresh rows would be."""
+    if copies["floor"] is not None or copies["value"] <= _MANY_COPIES:
+        return []
+    words = (
+        "most rows are real rows; --holdout TEST tells whether fresh rows would be, too, as in a table of few values"
+    )
+    return [Verdict("privacy.copies", "poor", words)]
 
 
 def _worst(errors: Sequence[Mapping[str, Any]]) -> str:

@@ -94,7 +94,7 @@ class _Axis:
     labels: list[str] | None
 
 
-def pair(axes: Sequence[Any], tables: Alike, names: tuple[str, str], seed: int = 0) -> None:
+def pair(axes: Sequence[Any], tables: Alike, names: tuple[str, str]) -> None:
     """Draws two columns against each other: the real rows on the first of two axes, the synthetic ones on the second.
 
     As many rows on either; classes are spread within their places.
@@ -103,7 +103,7 @@ def pair(axes: Sequence[Any], tables: Alike, names: tuple[str, str], seed: int =
     for axis, rows, colour, word in zip(
         axes, (tables.real, tables.synthetic), (REAL, SYNTHETIC), ("real", "synthetic"), strict=True
     ):
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         part = rows.sample(rng, shown)
         x, y = (_coordinates(tables, part, name, rng) for name in names)
         scatter(axis, x.values, y.values, colour)

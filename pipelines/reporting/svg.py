@@ -43,9 +43,7 @@ def style(**more: Any) -> Iterator[None]:
         yield
 
 
-def drawn(
-    draw: Callable[[Any], None], words: str, size: tuple[float, float] = (3.4, 2.3), panels: int = 1, **options: Any
-) -> Markup:
+def drawn(draw: Callable[[Any], None], words: str, size: tuple[float, float] = (3.4, 2.3), panels: int = 1) -> Markup:
     """Returns an SVG element.
 
     Args:
@@ -53,13 +51,12 @@ def drawn(
         words: What is to be seen, for people who do not see it.
         size: Width and height in inches, which are 96 pixels at most.
         panels: Axes side by side.
-        **options: Of `matplotlib.figure.Figure.subplots`.
     """
     from matplotlib.figure import Figure
 
     with style(**{"svg.hashsalt": words}):
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, panels, **options)
+        axes = figure.subplots(1, panels)
         draw(list(axes) if panels > 1 else axes)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, dpi=130, metadata={"Date": None})

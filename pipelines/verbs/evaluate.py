@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -96,13 +97,26 @@ def evaluate(
     return evaluate_alike(tables, target, seed, say)
 
 
-def check_bounds(bounds: Mapping[str, float]) -> None:
-    """Raises `UsageError` if there is no such figure."""
+def check_bounds(bounds: Mapping[str, float], *, has_target: bool, has_held_out: bool) -> None:
+    """Raises `UsageError` if there is no such figure or bound, or the figure is not measured.
+
+    Args:
+        bounds: By the keys of figures.
+        has_target: Whether models are to predict a column.
+        has_held_out: Whether there are rows that were not learnt from.
+    """
     from pipelines.evaluation.verdicts import FIGURES
 
-    for key in bounds:
+    for key, bound in bounds.items():
         if key not in FIGURES:
             raise UsageError(f"there is no figure {key!r}; there are {', '.join(FIGURES)}.")
+        if not math.isfinite(bound):
+            raise UsageError(f"the bound of {key} must be a finite number, got {bound}.")
+        is_utility = key.startswith("utility.")
+        lacks_rows = not has_held_out and (is_utility or (key.startswith("privacy.") and key != "privacy.copies"))
+        needed = [*["--holdout TEST"] * lacks_rows, *["--target COL"] * (is_utility and not has_target)]
+        if needed:
+            raise UsageError(f"{key} is not measured without {' and '.join(needed)}.")
 
 
 def failed(evaluation: Mapping[str, Any], bounds: Mapping[str, float]) -> list[str]:
@@ -113,11 +127,12 @@ def failed(evaluation: Mapping[str, Any], bounds: Mapping[str, float]) -> list[s
         bounds: By the keys of figures, such as "fidelity.c2st".
 
     Raises:
-        UsageError: If there is no such figure, or it was not measured.
+        UsageError: If there is no such figure or bound, or it was not measured.
     """
     from pipelines.evaluation.verdicts import is_worse
 
-    check_bounds(bounds)
+    measured = evaluation["target"] is not None, evaluation["held_out"] is not None
+    check_bounds(bounds, has_target=measured[0], has_held_out=measured[1])
     wrong = []
     for key, bound in bounds.items():
         part, _, name = key.partition(".")

@@ -168,8 +168,9 @@ def evaluated(monkeypatch):
         calls.append((arguments, options))
         figure = {"value": 0.7, "floor": 0.5, "error": 0.01}
         return {
-            "real": "a.csv", "synthetic": "b.csv", "held_out": None, "seed": 3, "target": None,
-            "rows": {"real": 10, "synthetic": 20, "held_out": None},
+            "real": "a.csv", "synthetic": "b.csv", "held_out": options["held_out"], "seed": 3,
+            "target": options["target"],
+            "rows": {"real": 10, "synthetic": 20, "held_out": 10 if options["held_out"] else None},
             "fidelity": {"shape": figure, "trend": figure, "c2st": figure, "columns": [], "pairs": []},
             "utility": dict.fromkeys(("metric", "gains", "trtr", "tstr", "augmented", "smote", "bootstrap")),
             "privacy": {**dict.fromkeys(("memorised", "nearest_ratio", "membership")), "copies": figure},
@@ -219,6 +220,9 @@ def test_an_evaluation_below_a_bound_ends_with_4(evaluated, bound, code):
         ("fidelity.c2st", "is not KEY=BOUND, such as fidelity.c2st=0.6"),
         ("fidelity.c2st=low", "is not KEY=BOUND"),
         ("c2st=0.6", "there is no figure 'c2st'; there are fidelity.shape"),
+        ("fidelity.c2st=nan", "the bound of fidelity.c2st must be a finite number, got nan"),
+        ("utility.tstr=1", "utility.tstr is not measured without --holdout TEST and --target COL"),
+        ("privacy.memorised=0.1", "privacy.memorised is not measured without --holdout TEST."),
     ],
 )
 def test_what_is_no_bound_is_refused_before_anything_is_measured(evaluated, bound, words):
@@ -229,6 +233,7 @@ def test_what_is_no_bound_is_refused_before_anything_is_measured(evaluated, boun
 
 
 def test_a_bound_on_what_was_not_measured_says_why(evaluated):
-    result = CliRunner().invoke(main, ["evaluate", "a.csv", "b.csv", "--fail-under", "utility.tstr=0.9"])
+    asked = ["evaluate", "a.csv", "b.csv", "--target", "t", "--holdout", "c.csv", "--fail-under", "utility.smote=0.9"]
+    result = CliRunner().invoke(main, asked)
     assert result.exit_code == 2
-    assert "utility.tstr was not measured; no --target" in result.stderr
+    assert "utility.smote was not measured; no --target" in result.stderr
