@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from pipelines import models
 from pipelines.errors import AugmentError, UsageError, same_command
 from pipelines.interruption import Interruption
 from pipelines.models import DivergedError, Progress, Trained
-from pipelines.native_logs import quiet_native_logs
+from pipelines.native_logs import quiet_tensorflow
 from pipelines.recipe import Recipe
 from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.outputs import open_output
@@ -33,9 +32,7 @@ def devices_of(device: str | None) -> list[str]:
     """
     if device is None:
         return []
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_native_logs():
+    with quiet_tensorflow():
         import tensorflow as tf
 
         there = [one for kind in ("CPU", "GPU") for one in tf.config.list_logical_devices(kind)]
@@ -102,7 +99,7 @@ def train_on_devices(
         notes = (f"going on from {checkpoint}",) if resume else ()
         on_progress(Progress(0.0, 0, float("nan"), float("nan"), notes))
     last: dict[str, Any] = {}
-    with quiet_native_logs():
+    with quiet_tensorflow():
         import tensorflow as tf
 
         recipe = models.with_parents(recipe, rows, num_classes)

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 import math
-import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import numpy as np
 
 from pipelines.errors import AugmentError, same_command
 from pipelines.interruption import Interruption
-from pipelines.native_logs import quiet_native_logs
+from pipelines.native_logs import quiet_tensorflow
 from pipelines.recipe import Recipe
 from pipelines.tables.rows import Rows
 from pipelines.tables.whole_files import write_error
@@ -129,9 +128,7 @@ def train(
     if on_progress is not None:
         notes = (f"going on from {checkpoint}",) if resume else ()
         on_progress(Progress(0.0, 0, math.nan, math.nan, notes))
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # TensorFlow then leaves Keras 3 alone, which saves seconds
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_native_logs():
+    with quiet_tensorflow():
         import safetensors.numpy
 
         import tfp_realnvp
@@ -198,9 +195,7 @@ def walk(config: Any, weights: bytes, noise: np.ndarray, classes: np.ndarray) ->
     Raises:
         AugmentError: If they are not those of a flow.
     """
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with quiet_native_logs():
+    with quiet_tensorflow():
         import safetensors.numpy
 
         import tfp_realnvp as tfr

@@ -8,7 +8,19 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-__all__ = ["quiet_native_logs"]
+__all__ = ["quiet_native_logs", "quiet_tensorflow"]
+
+
+@contextlib.contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Does as `quiet_native_logs`, for a block that imports TensorFlow, which is told how to start.
+
+    Keras 3 is left alone then, which saves seconds.
+    """
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_native_logs():
+        yield
 
 
 @contextlib.contextmanager
