@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pipelines.errors import MAX_SEED, AugmentError, UsageError, one_line, printable, same_command
 from pipelines.options import (
@@ -235,12 +236,13 @@ def generate(
     **options: Any,
 ) -> None:
     """Draw new rows from a model and write them as CSV or Parquet."""
+    from pipelines.joined import is_table
     from pipelines.model_file import find_model
     from pipelines.verbs import generate as verb
 
     model = model or (str(find_model(None)),)
     if parts is None and ("://" in output or (options["engine"] != "local" and output != "-")):
-        if output.endswith((".csv", ".parquet")):
+        if is_table(output):
             raise UsageError(f"-o {output}: parts go to a folder. Write -o rows --part-suffix .parquet")
         parts, output = output, "-"
     if parts is not None:
@@ -251,7 +253,7 @@ def generate(
     seed = verb.new_seed() if seed is None else seed
     if balance is not None:
         options |= _balance(balance)
-    for path, target in _outputs(model, output):
+    for path, target in _outputs(model, output, options["force"]):
         with RowProgress(n, shown=not quiet and target != "-") as progress:
             made = verb.generate(path, n, output=target, seed=seed, on_progress=progress, **options)
         where = "standard output" if target == "-" else target
@@ -404,8 +406,7 @@ def describe(
 
     reading = read_options(options)
     if verb.is_model(what):
-        if schema:
-            raise UsageError("--schema describes a table; for a model use --json.")
+        _refuse_table_options()
         head = verb.describe(what)
         print_output(as_json_text(head) if as_json else description_text(head))
         return
@@ -414,6 +415,20 @@ def describe(
         print_output(as_json_text(told["schema"] if schema else told))
     else:
         print_output(verb.format_columns(told))
+
+
+def _refuse_table_options() -> None:
+    """Raises `UsageError` if the command that runs, `describe`, is told how to read a table."""
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if isinstance(option, click.Option)
+        and option.name != "as_json"
+        and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"{', '.join(given)}: that is said of a table; of a model only --json is.")
 
 
 def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -544,8 +559,10 @@ def _refuse_reports(jobs: Sequence[tuple[Any, str | None]], force: bool) -> None
         refuse_existing(default_output(target or default_name(table[0])), force)
 
 
-def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:
-    """Pairs of model and output; with several models, or a folder, `<stem>.csv` in it."""
+def _outputs(models: Sequence[str], output: str, force: bool) -> list[tuple[str, str]]:
+    """Pairs of model and output; with several models, or a folder, `<stem>.csv` in it, none of which is in the way."""
+    from pipelines.tables.outputs import refuse_existing
+
     folder = pathlib.Path(output)
     if len(models) == 1 and not output.endswith("/") and not folder.is_dir():
         return [(models[0], output)]
@@ -554,4 +571,6 @@ def _outputs(models: Sequence[str], output: str) -> list[tuple[str, str]]:
     targets = [str(folder / f"{pathlib.Path(model).stem}.csv") for model in models]
     if len(set(targets)) < len(targets):
         raise UsageError("two of the models have the same name; generate from them one at a time.")
+    for target in targets:
+        refuse_existing(target, force)
     return list(zip(models, targets, strict=True))

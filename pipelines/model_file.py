@@ -222,12 +222,13 @@ def default_name(data: str | os.PathLike[str]) -> str:
     """Returns the name of the model fitted to a file or folder: its stem, without `.gz` and the like, and `.augment`.
 
     Raises:
-        UsageError: If it has none of its own, as a pattern.
+        UsageError: If it has none of its own, as a pattern or standard input.
     """
     text = os.fspath(data)
     path = pathlib.Path(text.partition("?")[0] if "://" in text else text)
-    if not path.stem or (re.search(r"[*?\[]", path.name) and not path.exists()):
-        raise UsageError(f"a model fitted to {path.name or text} needs a file name: -m FILE, or model=... in Python")
+    if text == "-" or not path.stem or (re.search(r"[*?\[]", path.name) and not path.exists()):
+        what = "standard input" if text == "-" else path.name or text
+        raise UsageError(f"a model fitted to {what} needs a file name: -m FILE, or model=... in Python")
     return (path.with_suffix("") if path.suffix.lower() in (".gz", ".zst", ".bz2") else path).stem + SUFFIX
 
 

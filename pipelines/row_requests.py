@@ -94,16 +94,20 @@ def _balanced(
     }
     if not levels:
         raise UsageError(f"all values of column {balance!r} are too rare to be balanced: the model has them as one.")
+    about = [condition for condition in others if condition.column.name == balance]
+    fitting = {level: index for level, index in levels.items() if all(index in one.fitting for one in about)}
+    if not fitting:
+        raise UsageError(f"no value of column {balance!r} that could be balanced is as the conditions on it say.")
     if source is not None:
         codes: Any = encoding.encode(model.schema[balance], source.table.column(balance), source)[0]
         counts = {level: int((codes == index).sum()) for level, index in levels.items()}
         present = {level: count for level, count in counts.items() if count}
         if not present:
             raise AugmentError(f"column {balance!r} of {source.name} has none of the model's values.")
-        return new_rows(present, strategy)
-    shares = dict.fromkeys(levels, 1)
+        return {level: rows for level, rows in new_rows(present, strategy).items() if level in fitting}
+    shares = dict.fromkeys(fitting, 1)
     if strategy not in ("auto", "not majority", "all"):
-        shares = _shares(model, balance, levels, given, others)
+        shares = _shares(model, balance, fitting, given, others)
         more = new_rows(shares, strategy)
         shares = {level: count + more[level] for level, count in shares.items()}
     return apportioned(DEFAULT_ROWS if n is None else n, shares)

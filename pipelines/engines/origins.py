@@ -44,5 +44,5 @@ def unlikely(names: Sequence[str]) -> ShortfallError:
     """Returns the error that hardly a row has what is asked of some columns."""
     return ShortfallError(
         f"hardly a row has what is asked of {listed(names)}, given what follows from what in every row of the table. "
-        "Nothing was written. Ask for less; or fit with --no-relations."
+        "Ask for less; or fit with --no-relations."
     )

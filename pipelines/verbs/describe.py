@@ -15,6 +15,7 @@ from pipelines.errors import listed, printable
 from pipelines.fit_result import handled
 from pipelines.model_file import SUFFIX, find_model, read_model
 from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.reading import SPREADSHEETS
 from pipelines.tables.relations import words
 
 if TYPE_CHECKING:
@@ -61,11 +62,11 @@ def describe(model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
 
 
 def is_model(path: str | os.PathLike[str] | None) -> bool:
-    """Whether to describe `path` as a model: it is a zip file, is named like a model, or is not there at all."""
+    """Whether to describe `path` as a model: it is named like one, or is a zip file and no spreadsheet."""
     if path is None:
         return True
     path = pathlib.Path(path)
-    return str(path) != "-" and (path.suffix == SUFFIX or not path.exists() or zipfile.is_zipfile(path))
+    return path.suffix == SUFFIX or (path.suffix.lower() not in SPREADSHEETS and zipfile.is_zipfile(path))
 
 
 def describe_data(

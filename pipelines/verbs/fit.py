@@ -134,6 +134,19 @@ def fit(
     """
     started = time.monotonic()
     check_seed(seed)
+    for name, number, least in (
+        ("max_rows", max_rows, 1),
+        ("epochs", epochs, 1),
+        ("steps", steps, 1),
+        ("patience", patience, 1),
+        ("batch_size", batch_size, 1),
+        ("couplings", couplings, 2),
+        ("width", width, 1),
+    ):
+        if number is not None and number < least:
+            raise UsageError(f"{name} must be at least {least}, got {number}.")
+    if max_time is not None and not max_time > 0:
+        raise UsageError(f"max_time must be more than 0 seconds, got {max_time}.")
     cluster = cluster_of(engine, address, workers)
     if cluster is not None and device is not None:
         raise UsageError("on a cluster TensorFlow chooses each worker's device: leave device away.")
@@ -145,9 +158,6 @@ def fit(
         )
     if len(devices) > 1 and (max_time is not None or patience is not None):
         raise UsageError("several devices train for a number of steps or epochs: leave max_time and patience away.")
-    for name, number in (("steps", steps), ("epochs", epochs)):
-        if number is not None and number < 1:
-            raise UsageError(f"{name} must be at least 1, got {number}.")
     if cluster is not None and workers is None:
         raise UsageError("say how many workers are to train together: each sees a batch of its own in a step.")
     options: dict[str, Any] = {
@@ -402,9 +412,8 @@ def _as_made(model: UnwrittenModel, rng: np.random.Generator, *, is_calibrated: 
 def _model_path(first: Any, model: str | os.PathLike[str] | None) -> pathlib.Path:
     if model is not None:
         return pathlib.Path(model)
-    if not isinstance(first, str | os.PathLike) or str(first) == "-":
-        what = "standard input" if isinstance(first, str) else "a DataFrame"
-        raise UsageError(f"a model fitted to {what} needs a file name: -m FILE, or model=... in Python")
+    if not isinstance(first, str | os.PathLike):
+        raise UsageError("a model fitted to a DataFrame needs a file name: -m FILE, or model=... in Python")
     return pathlib.Path(default_name(first))
 
 
@@ -432,8 +441,11 @@ def _schema(
 
 
 def _check(source: Source, schema: Schema) -> None:
-    if source.num_rows < MIN_ROWS:
-        rows = f"{source.num_rows} row{'s' * (source.num_rows != 1)}"
+    kept = source.table.num_rows
+    if kept < MIN_ROWS:
+        rows = f"{kept} row{'s' * (kept != 1)}"
+        if kept < source.num_rows:
+            raise UsageError(f"--max-rows {kept}: {rows} would be kept; at least {MIN_ROWS} are needed to fit a model.")
         raise AugmentError(f"{source.name} has {rows}; at least {MIN_ROWS} are needed to fit a model.")
     if len(schema.modelled) > MAX_COLUMNS:
         raise AugmentError(

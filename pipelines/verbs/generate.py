@@ -141,7 +141,8 @@ def generate(
         The rows as a DataFrame if there is neither `output` nor `parts`, else a summary.
 
     Raises:
-        ShortfallError: If too few rows fulfil the conditions; nothing is written then.
+        ShortfallError: If too few rows fulfil the conditions; nothing is written then, but to standard output, where
+            rows may have gone before.
         AugmentError: If the model, the source or the output cannot be used; the message says why.
     """
     where = (where,) if isinstance(where, str) else tuple(where)
@@ -191,16 +192,20 @@ def generate(
             frame[mark] = np.r_[np.zeros(len(frame) - total, np.int64), np.ones(total, np.int64)]
         return frame
     refuse_output(output, force)
-    batches = chain(list(islice(batches, 1)), batches)  # a shortfall shows before anything is on standard output
-    with open_output(output) as file:
-        writer = writer_after(output, file, opened, source, seed, mark)
-        first = 0
-        for batch, rows in batches:
-            writer.write(batch, first, rows)
-            first += rows
-            if on_progress is not None:
-                on_progress(rows)
-        writer.close()
+    first = 0
+    try:
+        batches = chain(list(islice(batches, 1)), batches)  # most shortfalls show before anything is on standard output
+        with open_output(output) as file:
+            writer = writer_after(output, file, opened, source, seed, mark)
+            for batch, rows in batches:
+                writer.write(batch, first, rows)
+                first += rows
+                if on_progress is not None:
+                    on_progress(rows)
+            writer.close()
+    except ShortfallError as error:
+        gone = f"Rows written before: {first:,}" if first and str(output) == "-" else "Nothing was written"
+        raise ShortfallError(f"{error} {gone}.") from error
     return made
 
 
@@ -240,7 +245,7 @@ def _batches(
         # What follows from other columns is known when these are.
         if never := [c for c in request.conditions if not c.can_hold and c.column.name not in model.encoding.computed]:
             raise ShortfallError(
-                f"no row can fulfil {_texts(never)}; {request.rows:,} were asked for. Nothing was written. Widen the "
+                f"no row can fulfil {_texts(never)}; {request.rows:,} were asked for. Widen the "
                 f"range{known_numbers(never)}."
             )
         missing, drawn, fulfilled = request.rows, 0, 0
@@ -258,7 +263,7 @@ def _batches(
                 if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
                     raise ShortfallError(
                         f"only {fulfilled:,} of {drawn:,} rows fulfil {_texts(request.conditions)}; "
-                        f"{request.rows:,} were asked for. Nothing was written. Ask for less, or widen the "
+                        f"{request.rows:,} were asked for. Ask for less, or widen the "
                         f"range{known_numbers(request.conditions)}."
                     )
                 if request.conditions:

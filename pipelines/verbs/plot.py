@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 
 from pipelines.errors import UsageError, check_seed
 from pipelines.tables.dialect import ReadOptions
@@ -50,6 +51,8 @@ def plot(
     opened = read_model(find_model(model))
     output = opened.path.with_suffix(".png") if output is None else output
     refuse_existing(output, force)
+    if pathlib.Path(output).suffix.lower() not in ("", ".png"):
+        raise UsageError(f"{output}: a picture is written as PNG. Write -o {pathlib.Path(output).with_suffix('.png')}")
     source = read_for(opened, data, reading)
     check_columns(opened, source)
     tables = tables_for(opened, sample_of(source, _MAX_ROWS, seed), None, seed)

@@ -488,6 +488,8 @@ def workplace(tmp_path_factory, model):
         ("fit good.csv -m m.augment", 2, "To replace it: augment fit good.csv -m m.augment -q --force"),
         ("fit good.csv -m gone/m.augment", 2, "the folder gone does not exist"),
         ("fit good.csv -m good.csv/m.augment", 2, "the folder good.csv does not exist"),
+        ("fit - -m folder", 2, "a model fitted to standard input needs a file name: -m FILE"),
+        ("fit good.csv --max-rows 10", 2, "--max-rows 10: 10 rows would be kept; at least 50 are needed"),
         ("fit good.csv --drop z", 2, "good.csv has no column 'z'; it has 'x', 'y'"),
         ("fit good.csv other.csv --as-one", 1, "other.csv has the columns a, b; good.csv has x, y"),
         ("fit good.csv good.csv", 2, "two datasets would be written to good.augment"),
@@ -515,7 +517,7 @@ def workplace(tmp_path_factory, model):
         ("generate -m m.augment --where x=many -o out.csv", 2, "'many' is not a value of column 'x'"),
         ("generate -m m.augment --where z=1 -o out.csv", 2, "the model has no column 'z'"),
         ("generate -m m.augment --where x>=1000 -o out.csv", 3, "no row can fulfil x>=1000; 1,000 were asked for"),
-        ("generate -m m.augment --where x>=1000", 3, "Nothing was written. Widen the range: x is -"),
+        ("generate -m m.augment --where x>=1000", 3, "1,000 were asked for. Widen the range: x is -"),
         ("generate -m m.augment --balance x -o out.csv", 2, "'x' is not a discrete column of the model"),
         ("score m.augment -m m.augment", 2, "To use a model: augment generate -m m.augment"),
         ("score good.csv -m good.csv", 2, "looks like data"),
@@ -525,7 +527,8 @@ def workplace(tmp_path_factory, model):
         ("describe gone.augment", 2, "no such model file"),
         ("describe cut.augment", 1, "cut.augment is damaged"),
         ("describe ragged.csv", 1, "ragged.csv: line 62"),
-        ("describe m.augment --schema", 2, "--schema describes a table"),
+        ("describe m.augment --schema", 2, "--schema: that is said of a table"),
+        ("describe gone.csv", 2, "gone.csv: no such file"),
     ],
 )
 def test_an_error_is_one_line_with_its_exit_code_and_nothing_is_written(workplace, line, code, said, monkeypatch):

@@ -356,6 +356,14 @@ def test_a_number_of_few_values_can_be_balanced(written, visits):
     assert set(counts) == {before.max()}
 
 
+def test_values_that_are_not_to_be_get_no_rows(written, visits):
+    counts = written(80, balance="city", where=["city!=Bay"])["city"].value_counts()
+    assert counts.to_dict() == dict.fromkeys(["Dale", "Ford", "Hill", "Mere"], 20)
+    stars = texts(visits)["stars"].value_counts()
+    counts = written(balance="stars", where=["stars>=4"], append=visits)["stars"].value_counts()
+    assert counts.to_dict() == {name: stars.max() if name >= "4" else count for name, count in stars.items()}
+
+
 def test_a_balance_can_have_conditions(written):
     table = written(200, balance="member", where=["city=Ford", "nights>8"])
     assert table["member"].value_counts().to_dict() == {"yes": 100, "no": 100}
@@ -372,6 +380,7 @@ def test_a_balance_can_have_conditions(written):
         ),
         ({"balance": "paid"}, "column 'paid' holds numbers and cannot be balanced"),
         ({"balance": "city", "where": ["city=Bay"]}, "'city' cannot be given and balanced at once"),
+        ({"balance": "stars", "where": ["stars>4", "stars<5"]}, "no value of column 'stars' that could be balanced"),
         ({"balance": "city", "strategy": 0.5}, "a ratio balances two classes; there are 5"),
         ({"balance": "member", "strategy": 0.01}, "the ratio is 0.* already"),
         ({"balance": "city", "append": "visits", "n": 5}, "leave --n away"),

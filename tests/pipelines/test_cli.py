@@ -159,6 +159,21 @@ def test_importing_the_package_loads_nothing_and_every_name_is_there():
         _ = pipelines.nothing
 
 
+def test_outputs_of_several_models_are_refused_before_any_is_written(monkeypatch, tmp_path):
+    monkeypatch.setattr(verbs["generate"], "generate", lambda *_, **__: pytest.fail("something was made"))
+    (tmp_path / "b.csv").write_text("mine")
+    result = CliRunner().invoke(main, ["generate", "-m", "a.augment", "-m", "b.augment", "-o", f"{tmp_path}/"])
+    assert result.exit_code == 2
+    assert "b.csv exists" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.tsv", "rows.parquet"])
+def test_a_uri_of_parts_is_a_folder(name, tmp_path):
+    result = CliRunner().invoke(main, ["generate", "-m", "a.augment", "-o", f"file://{tmp_path}/{name}"])
+    assert result.exit_code == 2
+    assert "parts go to a folder" in result.stderr
+
+
 @pytest.fixture
 def evaluated(monkeypatch):
     """What `evaluate` was called with; it returns two figures."""

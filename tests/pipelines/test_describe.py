@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import zipfile
 
 import pandas as pd
 import pytest
@@ -153,3 +154,16 @@ def test_a_model_is_told_from_data(table, tmp_path):
     assert not is_model("-")
     assert is_model(None)
     assert is_model(tmp_path / "gone.augment")
+    assert not is_model(tmp_path / "gone.csv")
+    with zipfile.ZipFile(tmp_path / "book.xlsx", "w") as archive:
+        archive.writestr("sheet.xml", "")
+    assert not is_model(tmp_path / "book.xlsx")
+
+
+@pytest.mark.parametrize(
+    "option", ["--type a=float", "--drop b", "--max-rows 3", "--delimiter ;", "--schema", "--header"]
+)
+def test_what_is_said_of_a_table_is_refused_of_a_model(orders_model, option):
+    result = CliRunner().invoke(main, ["describe", str(orders_model), *option.split()])
+    assert result.exit_code == 2
+    assert f"Error: {option.split()[0]}: that is said of a table" in result.stderr

@@ -281,6 +281,21 @@ class TestRefusals:
         assert "t.csv has 49 rows; at least 50 are needed" in refusal(table(rows=49), model=target)
         assert "t.csv has 1 row; at least 50 are needed" in refusal(table(rows=1), model=target)
 
+    def test_of_many_rows_too_few_may_be_kept(self, table, target):
+        assert "--max-rows 10: 10 rows would be kept; at least 50" in refusal(
+            table(), UsageError, model=target, max_rows=10
+        )
+
+    @pytest.mark.parametrize("option", ["max_rows", "epochs", "steps", "patience", "batch_size", "width"])
+    def test_sizes_are_at_least_one(self, table, target, option):
+        assert f"{option} must be at least 1, got 0" in refusal(table(), UsageError, model=target, **{option: 0})
+
+    def test_other_sizes_have_bounds_of_their_own(self, table, target):
+        assert "couplings must be at least 2, got 1" in refusal(table(), UsageError, model=target, couplings=1)
+        for seconds in (0, -1, float("nan")):
+            said = refusal(table(), UsageError, model=target, max_time=seconds)
+            assert f"max_time must be more than 0 seconds, got {seconds}" in said
+
     @pytest.mark.parametrize("columns", [1, 2, 5])
     def test_any_number_of_columns_is_enough(self, table, target, columns):
         with pytest.raises(_TrainedError):

@@ -12,10 +12,12 @@ import pytest
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.engines.local import BLOCK_ROWS
+from pipelines.errors import ShortfallError
 from pipelines.model_file import read_model
 from pipelines.tables import writing
 from pipelines.tables.inference import infer_schema
 from pipelines.tables.reading import read_source
+from pipelines.verbs import generate as generate_module
 from pipelines.verbs.generate import new_seed
 
 BOM = b"\xef\xbb\xbf"
@@ -311,6 +313,22 @@ def test_cells_that_the_model_has_no_type_for_are_refused_in_a_frame_or_parquet(
 def test_options_out_of_range_are_wrong_usage(orders_model, tmp_path, options, said):
     with pytest.raises(UsageError, match=said):
         pipelines.generate(orders_model, output=tmp_path / "out.csv", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("output", "said"), [("-", "Rows written before: 2"), ("o.csv", "Nothing was written")])
+def test_a_shortfall_says_what_was_written(orders_model, monkeypatch, tmp_path, output, said):
+    draw = generate_module._batches
+
+    def falling_short(*arguments, **options):
+        for cells, _ in draw(*arguments, **options):
+            yield {name: part.between(0, 2) for name, part in cells.items()}, 2
+        raise ShortfallError("Too few.")
+
+    monkeypatch.setattr(generate_module, "_batches", falling_short)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ShortfallError, match=rf"Too few\. {said}\."):
+        pipelines.generate(orders_model, 3, output=output, chunk_size=1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -216,3 +216,8 @@ def test_the_only_model_here_is_found_and_several_are_listed(tmp_path, monkeypat
 @pytest.mark.parametrize("name", ["t.csv", "t.CSV", "t.parquet", "t.csv.gz", "t.tsv.zst", "folder/t.csv", "t"])
 def test_a_model_is_named_after_its_table(name):
     assert default_name(name) == "t.augment"
+
+
+def test_a_model_of_standard_input_has_no_name_of_its_own():
+    with pytest.raises(UsageError, match="fitted to standard input needs a file name: -m FILE"):
+        default_name("-")

@@ -157,6 +157,11 @@ def test_a_picture_is_drawn_of_every_table(table, request, tmp_path):
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 50
 
 
+def test_a_picture_is_a_png(moons, moons_model, tmp_path):
+    with pytest.raises(pipelines.UsageError, match=r"a picture is written as PNG. Write -o .*pic\.png"):
+        pipelines.plot(moons, model=moons_model, output=tmp_path / "pic.jpg")
+
+
 def test_one_column_of_numbers_has_a_report_and_a_picture(heights, heights_model, tmp_path):
     heights.to_csv(tmp_path / "h.csv", index=False)
     pipelines.report(tmp_path / "h.csv", model=heights_model, output=tmp_path / "h.html")
