@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.evaluation.alike import Alike, Rows
+from pipelines.evaluation.alike import LEAST_ROWS, Alike, Rows
 from pipelines.evaluation.boosting import classifier, trainable
 from pipelines.evaluation.measures import Figure, roc_auc, standard_error
 
@@ -30,6 +30,8 @@ _MAX_PAIRS = 2_000
 _FOLDS = 5
 _MAX_ROWS = 20_000  # of each side that a classifier is to tell apart
 _TELLING = 5
+_SPLITS = 3
+_FAR_APART = 25.0  # percent, between quarters of the rows: classes have few rows each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,9 @@ class Marginals:
     """Shapes and trends of synthetic rows against real ones, and the same for resampled rows.
 
     The floor is the mean over pairs of bootstrap samples of the real rows, as large as the two tables; the error the
-    standard deviation over bootstrap samples of both tables.
+    standard deviation over bootstrap samples of both tables. Bootstrap samples have no class or pair of classes that
+    the real rows lack, as fresh rows have. So where classes have few rows each, the floor is the distance of halves of
+    the real rows, times the power of the tables' size that halves and quarters differ by.
 
     Args:
         tables: The tables.
@@ -80,10 +84,36 @@ class Marginals:
             again = (0, _weights(rng, rows, len(tables.synthetic)))
             floors.append(self._errors(real, again))
             spread.append(self._errors(real, (1, _weights(rng, len(ones[1]), len(ones[1])))))
+        floor = [np.mean([found[part] for found in floors], axis=0) for part in (0, 1)]
+        if tables.categorical and rows >= LEAST_ROWS:
+            floor = [np.where(np.isnan(far), near, far) for near, far in zip(floor, self._far_apart(rng), strict=True)]
         columns = [(name,) for name in tables.columns]
         pairs = [(tables.columns[a], tables.columns[b]) for a, b in self.pairs]
-        self.shape = _summary(columns, values[0], [floor[0] for floor in floors], [part[0] for part in spread])
-        self.trend = _summary(pairs, values[1], [floor[1] for floor in floors], [part[1] for part in spread])
+        self.shape = _summary(columns, values[0], floor[0], [part[0] for part in spread])
+        self.trend = _summary(pairs, values[1], floor[1], [part[1] for part in spread])
+
+    def _far_apart(self, rng: np.random.Generator) -> list[np.ndarray]:
+        """Of columns and pairs of few rows a class, the distances of fresh tables of these sizes; NaN of the others."""
+        rows, new = len(self._tables.real), len(self._tables.synthetic)
+        halves, quarters = [], []
+        for _ in range(_SPLITS):
+            quarter = rng.permutation(rows) % 4
+            first, second, *others = ((0, (quarter == number).astype(float)) for number in range(4))
+            quarters.append(self._errors(first, second))
+            halves.append(self._errors((0, first[1] + second[1]), (0, others[0][1] + others[1][1])))
+        doublings = np.log2(4 / (1 + rows / new))  # from half the rows to the harmonic mean of the sizes
+        numeric = len(self._tables.numeric)
+        with_classes = [
+            np.arange(len(self._tables.columns)) >= numeric,
+            np.array([second >= numeric for _, second in self.pairs], bool),
+        ]
+        found = []
+        for part in (0, 1):
+            of_halves, of_quarters = (np.mean([errors[part] for errors in sets], axis=0) for sets in (halves, quarters))
+            ratio = of_halves / np.maximum(of_quarters, np.finfo(float).tiny)
+            scaled = of_halves * np.clip(ratio, np.sqrt(0.5), 1.0) ** doublings
+            found.append(np.where(with_classes[part] & (of_quarters > _FAR_APART), scaled, np.nan))
+        return found
 
     def _errors(self, a: tuple[int, np.ndarray], b: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Errors of all columns and all pairs, in percent, between two tables with weights of their rows."""
@@ -114,11 +144,10 @@ class Marginals:
 
 
 def _summary(
-    names: Sequence[tuple[str, ...]], values: np.ndarray, floors: Sequence[np.ndarray], spread: Sequence[np.ndarray]
+    names: Sequence[tuple[str, ...]], values: np.ndarray, floor: np.ndarray, spread: Sequence[np.ndarray]
 ) -> Errors:
     if not len(values):
         return Errors(Figure(0.0, 0.0, 0.0), {})
-    floor = np.mean(floors, axis=0)
     error = float(np.std([part.mean() for part in spread]))
     by = {name: (float(value), float(least)) for name, value, least in zip(names, values, floor, strict=True)}
     return Errors(Figure(float(values.mean()), float(floor.mean()), error), by)

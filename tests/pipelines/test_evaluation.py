@@ -98,7 +98,6 @@ def test_each_figure_of_fresh_rows_is_within_its_error_of_its_floor(key):
 
 
 def test_the_floor_is_what_fresh_rows_have_on_average():
-    # Of bootstrap samples, which are alike a little more than tables are.
     found = [Marginals(tables(rows_of_the_world(seed)), 0) for seed in range(10, 22)]
     for part in ("shape", "trend"):
         values = np.array([getattr(marginals, part).mean.value for marginals in found])
@@ -106,6 +105,15 @@ def test_the_floor_is_what_fresh_rows_have_on_average():
         assert abs(values.mean() - floors.mean()) < 0.25 * floors.mean()
         error = found[0].shape.mean.error if part == "shape" else found[0].trend.mean.error
         assert 0.4 < values.std(ddof=1) / error < 2.0
+
+
+def test_fresh_rows_of_many_classes_are_good():
+    """Most pairs of classes are there once: bootstrap samples share them, fresh rows do not."""
+    rng = np.random.default_rng(0)
+    first, second = (pd.DataFrame(rng.integers(100, size=(2_000, 2)), columns=["a", "b"]).astype(str) for _ in "12")
+    found = Marginals(read_alike(first, second, kinds=dict.fromkeys("ab", "categorical")), 0).trend.mean
+    assert found.value == pytest.approx(found.floor, abs=5.0)  # off by 33 against bootstrap samples
+    assert found.value < found.floor + FIGURES["fidelity.trend"].steps[0]
 
 
 # Planted faults.
