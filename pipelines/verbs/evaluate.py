@@ -47,7 +47,8 @@ def evaluate(
       and total-variation distances; half the difference of Pearson's correlations or, with a text, the
       total-variation distance of contingency tables, numbers in ten bins of the real range); `c2st`, the area under
       the ROC curve of gradient-boosted trees that tell synthetic rows from held-out ones; `columns`, the worst
-      first, and the worst `pairs`; `telling_rows`, the synthetic rows that the trees are surest of.
+      first, and the worst `pairs`; `telling_rows`, the synthetic rows that the trees are surest of, each with its `row`
+      in the table, from 1, where that is known (it is not in a sample of several files).
     - `utility`, with a target: the `metric`, and what trees reach on the held-out rows after training on real rows
       (`trtr`), synthetic ones (`tstr`), both (`augmented`), real and SMOTE's (`smote`), real and bootstrapped ones
       (`bootstrap`); `gains` over `trtr`, where above 0 is better.

@@ -49,7 +49,8 @@ def report(
 
     As many new rows as the table has, 50,000 at most, are drawn and evaluated (see `pipelines.evaluate`). Then: each
     column and the strongest pairs, real against synthetic; training; how Gaussian the real rows became; the walk from
-    noise to data; the least likely real rows; and how the model was made.
+    noise to data; the least likely real rows; and how the model was made. Of a longer table, a uniform sample is
+    looked at.
 
     Args:
         data: The table the model was fitted to, a CSV or Parquet file.
