@@ -169,6 +169,17 @@ def test_one_column_of_numbers_has_a_report_and_a_picture(heights, heights_model
     assert "height" in Page((tmp_path / "h.html").read_text("utf-8")).text
 
 
+def test_columns_that_the_model_does_not_know_are_passed_over(moons, moons_model, tmp_path):
+    """And the table is spelled otherwise than new rows are."""
+    rows = pd.read_csv(moons)[::10]
+    rows.assign(city="Bay", rank=range(len(rows))).to_csv(tmp_path / "t.csv", index=False, sep=";")
+    reading = ReadOptions(delimiter=";")
+    pipelines.plot(tmp_path / "t.csv", model=moons_model, output=tmp_path / "a.png", reading=reading)
+    model = read_model(moons_model)
+    assert tables_for(model, read_for(model, tmp_path / "t.csv", reading), None, 0).columns == ("x", "y")
+
+
+@pytest.mark.slow
 def test_a_table_is_seen_as_the_model_was_told_to_see_it(fit_tiny, tmp_path):
     """A column was left out, and what the others are was said in a schema and by options."""
     rng = np.random.default_rng(0)
