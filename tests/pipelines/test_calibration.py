@@ -70,6 +70,7 @@ def test_quantiles_increase_and_are_of_a_number_and_size():
         assert not holds_quantiles(wrong)
 
 
+@pytest.mark.slow
 def test_new_rows_have_the_margins_of_the_table(visits_model):
     """Trained for 150 steps, the flow makes scores that are not Gaussian."""
     model = read_model(visits_model)

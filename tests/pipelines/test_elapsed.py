@@ -403,6 +403,7 @@ def fitted(tmp_path_factory):
     return path, path.with_suffix(".augment")
 
 
+@pytest.mark.slow
 def test_new_rows_take_as_long(fitted):
     path, model = fitted
     old, new = pd.read_csv(path), pipelines.generate(model, 4_000, seed=1)
@@ -418,6 +419,7 @@ def test_new_rows_take_as_long(fitted):
     assert pd.to_datetime(new["done"]).between("2022-01-03", pd.to_datetime(old["done"]).max()).all()
 
 
+@pytest.mark.slow
 def test_latents_go_back_to_the_same_dates(fitted, tmp_path):
     path, model = fitted
     pipelines.encode(path, model=model, output=tmp_path / "z.csv")
@@ -451,6 +453,7 @@ def test_imputed_dates_are_as_long_apart(fitted, missing, draw):
     assert days.median() < 6
 
 
+@pytest.mark.slow
 def test_rows_that_lack_the_earlier_date_are_ruled_out(fitted):
     _, model = fitted
     old = repairs(50, seed=8)

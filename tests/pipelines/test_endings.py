@@ -271,6 +271,7 @@ def fitted(tmp_path_factory):
     return path, path.with_suffix(".augment")
 
 
+@pytest.mark.slow
 def test_new_rows_have_the_endings(fitted):
     path, model = fitted
     old, new = pd.read_csv(path).dropna(), pipelines.generate(model, 6_000, seed=1).dropna()
@@ -283,6 +284,7 @@ def test_new_rows_have_the_endings(fitted):
     assert np.isfinite(pipelines.score(path, model=model)["log_prob"]).all()
 
 
+@pytest.mark.slow
 def test_missing_numbers_are_imputed_with_their_endings(fitted):
     path, model = fitted
     old = pd.read_csv(path)
@@ -294,6 +296,7 @@ def test_missing_numbers_are_imputed_with_their_endings(fitted):
         np.testing.assert_array_equal(new["price"][known], old["price"][known])
 
 
+@pytest.mark.slow
 def test_latents_go_back_to_the_same_numbers(fitted, tmp_path):
     path, model = fitted
     latents, back = tmp_path / "z.csv", tmp_path / "back.csv"

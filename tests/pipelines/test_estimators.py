@@ -109,6 +109,7 @@ def test_what_cannot_be_modelled_is_a_value_error(no_training):
         RealNVPDensity(steps=1).fit(np.random.default_rng(0).normal(size=(10, 1)))
 
 
+@pytest.mark.slow
 def test_new_rows_of_a_class_are_like_the_class():
     """Trained: the classes hold 0, 1, 2 and 4, 5, 6. Few whole numbers are discrete: no flow has to be compiled."""
     rng = np.random.default_rng(0)

@@ -364,6 +364,7 @@ class TestRefusals:
             pipelines.fit(tmp_path / "t.csv", model=target)
 
 
+@pytest.mark.slow
 def test_rare_values_of_the_target_and_columns_of_many_are_told(target):
     rng = np.random.default_rng(0)
     codes = [f"{code:05d}" for code in rng.choice(400, 300)]
@@ -387,6 +388,7 @@ def test_a_full_disk_after_training_leaves_the_old_model(table, target, monkeypa
     assert sorted(path.name for path in target.parent.iterdir()) == ["m.augment", "t.csv"]
 
 
+@pytest.mark.slow
 def test_a_fit_that_fell_back_says_so_at_once_and_in_the_end(table, target, monkeypatch):
     """The weights of one epoch are spoilt: a person hears of it when it happens, and the model remembers."""
     report = models._report

@@ -132,6 +132,7 @@ def test_null_values_are_those_of_the_model_and_what_is_said(stays, stays_model,
     assert filled["column_2"].min() > 0
 
 
+@pytest.mark.slow
 def test_namibia_may_be_spelled_as_missing_cells_usually_are(tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"country": rng.choice(["NA", "ZA", "None", ""], 400), "visits": rng.poisson(4, 400)})

@@ -215,6 +215,7 @@ def test_the_kind_and_the_format_may_be_given():
             read_schema(source_of(["$4", "$2"]), [{"name": "a", "kind": "integer", "format": format_}])
 
 
+@pytest.mark.slow
 def test_new_rows_have_the_marks(tmp_path):
     rng = np.random.default_rng(0)
     amounts = rng.lognormal(6.0, 1.0, 300)

@@ -479,6 +479,7 @@ def fitted_ties(tmp_path_factory):
     return path, model
 
 
+@pytest.mark.slow
 def test_new_rows_are_as_often_equal(fitted_ties, tmp_path):
     path, model = fitted_ties
     old, new = pd.read_csv(path), pipelines.generate(model, 6_000, seed=1)

@@ -218,6 +218,7 @@ def test_chance_is_no_relation(tmp_path):
     assert found_in(frame, tmp_path / "t.csv") == {}
 
 
+@pytest.mark.slow
 def test_missing_cells(tmp_path):
     """A sum is missing where a part is, another besides; of a part that is, the sum says what it would be."""
     rng = np.random.default_rng(4)

@@ -8,6 +8,7 @@ from sales import REGIONS, ROWS, problems, sales
 import pipelines
 
 
+@pytest.mark.slow
 def test_filled_cells_follow(sales_fit):
     """A total from its parts, a part from its total: what is there says of each of these what it must be."""
     rows = sales(700, seed=6)

@@ -184,6 +184,7 @@ def test_a_kill_while_the_model_is_written_leaves_the_training_to_go_on_from(
     assert members(target) == whole
 
 
+@pytest.mark.slow
 def test_resume_without_a_checkpoint_begins(table, target, options, whole):
     pipelines.fit(table, model=target, resume=True, **options)
     assert members(target) == whole
@@ -303,6 +304,7 @@ def test_a_fit_that_diverges_for_good_leaves_nothing_to_go_on_from(table, target
     assert names(target.parent) == ["t.csv"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_training_is_one_line_and_keeps_the_last_checkpoint(
     table, target, options, whole, monkeypatch
 ):

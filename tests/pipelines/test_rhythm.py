@@ -283,6 +283,7 @@ def moments_of(frame):
     return pd.to_datetime(frame["when"], format="%d.%m.%Y %H:%M")
 
 
+@pytest.mark.slow
 def test_new_rows_have_the_rhythm(shop):
     path, model = shop
     old, new = pd.read_csv(path), pipelines.generate(model, 6_000, seed=1)
@@ -304,6 +305,7 @@ def test_new_rows_have_the_rhythm(shop):
     assert moments_of(late).min() >= pd.Timestamp("2021-10-01")
 
 
+@pytest.mark.slow
 def test_latents_go_back_to_the_same_moments(shop, tmp_path):
     path, model = shop
     latents, back = tmp_path / "z.csv", tmp_path / "back.csv"
@@ -342,6 +344,7 @@ def test_missing_moments_are_imputed_by_their_rhythm(shop):
         assert (made.dt.hour[is_early] < 12).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_moments_are_scored(shop):
     path, model = shop
     old = pd.read_csv(path).dropna()

@@ -168,6 +168,7 @@ def test_fit_takes_a_tuple_and_comes_close_to_the_entropy():
     assert history.history["val_loss"][0] > history.history["val_loss"][-1]
 
 
+@pytest.mark.slow
 def test_fit_with_a_seed_repeats_itself():
     (a, first), (b, second) = train(steps=70), train(steps=70)
     for x, y in zip(weights_of(a), weights_of(b), strict=True):

@@ -350,6 +350,7 @@ def fit_by(clock, monkeypatch):
     return history
 
 
+@pytest.mark.slow
 def test_the_rate_of_a_run_that_is_slower_than_planned_still_comes_down(monkeypatch):
     clock = Clock(lambda _: 2.5e-3)
     history = fit_by(clock, monkeypatch)
@@ -696,6 +697,7 @@ def test_kernels_decay_and_nothing_else():
         assert 0 < sum("kernel" in name for name in names) < len(names)
 
 
+@pytest.mark.slow
 def test_shares_by_names_take_as_much_off_as_their_own_would():
     def trained(decay):
         mixed = Mixed(
