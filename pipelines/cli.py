@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from pipelines.errors import MAX_SEED, AugmentError, UsageError, one_line, printable, same_command
 from pipelines.options import (
@@ -28,6 +27,7 @@ from pipelines.options import (
     quiet_option,
     read_options,
     reading_options,
+    refuse_table_options,
 )
 from pipelines.terminal import (
     FitProgress,
@@ -406,7 +406,7 @@ def describe(
 
     reading = read_options(options)
     if verb.is_model(what):
-        _refuse_table_options()
+        refuse_table_options()
         head = verb.describe(what)
         print_output(as_json_text(head) if as_json else description_text(head))
         return
@@ -415,20 +415,6 @@ def describe(
         print_output(as_json_text(told["schema"] if schema else told))
     else:
         print_output(verb.format_columns(told))
-
-
-def _refuse_table_options() -> None:
-    """Raises `UsageError` if the command that runs, `describe`, is told how to read a table."""
-    context = click.get_current_context()
-    given = [
-        option.opts[0]
-        for option in context.command.params
-        if isinstance(option, click.Option)
-        and option.name != "as_json"
-        and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise UsageError(f"{', '.join(given)}: that is said of a table; of a model only --json is.")
 
 
 def _bounds(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:

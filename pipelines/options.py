@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from pipelines.errors import UsageError
 from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "quiet_option",
     "read_options",
     "reading_options",
+    "refuse_table_options",
 ]
 
 P = ParamSpec("P")
@@ -137,6 +140,20 @@ def read_options(options: dict[str, Any]) -> ReadOptions:
         header=options.pop("header"),
         default_nulls=options.pop("default_nulls"),
     )
+
+
+def refuse_table_options() -> None:
+    """Raises `UsageError` if the command that runs, `describe`, is told how to read a table."""
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if isinstance(option, click.Option)
+        and option.name != "as_json"
+        and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise UsageError(f"{', '.join(given)}: that is said of a table; of a model only --json is.")
 
 
 kinds_option = click.option(

@@ -234,11 +234,12 @@ def sniff(head: bytes, options: ReadOptions = ReadOptions(), *, where: str = "th
     encoding, bom = _encoding(head, options.encoding, where)
     text = decode_head(head, encoding)
     delimiter = options.delimiter or _delimiter(text)
-    rows = _records(text, delimiter)
+    records = _records(text, delimiter, len(text))
+    rows = records[:_SAMPLE_RECORDS]
     return Dialect(
         encoding=encoding,
         delimiter=delimiter,
-        decimal=options.decimal or _decimal(_records(text, delimiter, most=len(text)), delimiter),
+        decimal=options.decimal or _decimal(records, delimiter),
         has_header=_has_header(rows) if options.header is None else options.header,
         null_values=options.all_null_values,
         end_of_line=_end_of_line(text),
@@ -297,7 +298,7 @@ def _letters(text: bytes, encoding: str) -> int:
 
 
 def _records(text: str, delimiter: str, most: int = _SAMPLE_RECORDS) -> list[list[str]]:
-    """The first records that are not blank lines; the last of a text that was cut off is left out."""
+    """The first records, so many at most, that are not blank lines; the last of a text that was cut off is left out."""
     is_cut_off = len(text) >= HEAD_BYTES // 4
     rows: list[list[str]] = []
     try:

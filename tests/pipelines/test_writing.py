@@ -172,7 +172,7 @@ def test_a_field_is_read_back_as_it_was(text, dialect):
     assert by_arrow(line, dialect) == [[text, "x"]]
 
 
-@settings(max_examples=40)
+@settings(max_examples=100)
 @given(
     st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1, max_size=20),
     st.sampled_from(DIALECTS),

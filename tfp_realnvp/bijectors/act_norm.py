@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.bijectors.batches import check_last_axis, checked_rows
 from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.last_axis import check_last_axis, checked_rows
 
 __all__ = ["ActNorm"]
 

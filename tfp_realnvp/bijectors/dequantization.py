@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfp_realnvp.bijectors.fused import FusedBijector, UniqueBijector
+from tfp_realnvp.bijectors.fused import FusedBijector
+from tfp_realnvp.bijectors.unique import UniqueBijector
 
 __all__ = ["BoundedLogit", "UniformDequantization", "bits_per_dim"]
 

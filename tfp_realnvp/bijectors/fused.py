@@ -1,18 +1,16 @@
-"""Bases for bijectors: those that equal nothing but themselves, and those whose value and log-determinant come out of
-one pass.
-"""
+"""A base for bijectors whose value and log-determinant come out of one pass."""
 
 from __future__ import annotations
 
 import abc
-import itertools
 from typing import Any
 
 import tensorflow as tf
-from tensorflow_probability import bijectors as tfb
 from tensorflow_probability.python.internal import cache_util
 
-__all__ = ["FusedBijector", "UniqueBijector"]
+from tfp_realnvp.bijectors.unique import UniqueBijector
+
+__all__ = ["FusedBijector"]
 
 
 class _FreshLogDetCache(cache_util.BijectorCacheWithGreedyAttrs):
@@ -28,33 +26,6 @@ class _FreshLogDetCache(cache_util.BijectorCacheWithGreedyAttrs):
             edge.attributes.clear()
         attributes: dict[str, Any] = edge.attributes
         return attributes
-
-
-class UniqueBijector(tfb.Bijector):
-    """A `tfb.Bijector` that equals nothing but itself.
-
-    TFP's cache is shared by all bijectors that compare equal, and two sets of variables or two generators never are.
-    """
-
-    _serial_numbers = itertools.count()
-
-    def __init__(self, **kwargs: Any) -> None:
-        self._serial_number = next(UniqueBijector._serial_numbers)
-        super().__init__(**kwargs)
-
-    def _get_parameterization(self) -> int:
-        return self._serial_number
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        raise TypeError(
-            f"{self.name!r} can neither be pickled nor copied by copy.copy or copy.deepcopy: TFP would take it and its "
-            "twin for one. tfr.from_config(*tfr.to_config(flow)) is a twin with variables of its own; tfr.save writes "
-            "a file."
-        )
-
-    @classmethod
-    def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
-        return {}  # nothing has a batch shape, unless a subclass says so
 
 
 class FusedBijector(UniqueBijector):

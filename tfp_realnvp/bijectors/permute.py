@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 
-from tfp_realnvp.bijectors.batches import check_last_axis
+from tfp_realnvp.bijectors.last_axis import check_last_axis
 
 __all__ = ["Permute"]
 

@@ -51,6 +51,9 @@ class AutoregressiveCategorical(tfd.Distribution):
     (`initialize` counts it; it is not trained): which of hundreds of classes goes with which is counted in no time, and
     learnt by a network of few units hardly ever.
 
+    A class that does not exist is refused where its value is known. Within a `tf.function` it is not known when the
+    graph is built, and the log-probability of such a class is undefined.
+
     #### Examples
 
     >>> import tfp_realnvp as tfr

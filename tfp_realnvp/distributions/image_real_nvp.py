@@ -69,7 +69,8 @@ def image_real_nvp(
         num_blocks: Residual blocks of `conv_resnet`, unless there is a `conditioner`.
         use_act_norm: Whether an `ActNorm` follows each coupling, in place of the paper's batch normalisation. Call
             `tfp_realnvp.initialize` before training.
-        base: Base distribution, with event shape `event_shape` and batch shape `[]`. Default: standard Gaussian.
+        base: Base distribution, with event shape `event_shape`, batch shape `[]` and dtype `dtype`. Default: standard
+            Gaussian.
         context: How contexts are encoded, for a conditional flow; see `Flow.given`.
         dtype: Floating dtype of images, variables and densities.
         conditioner_dtype: What the networks compute in, such as "mixed_bfloat16"; see `mlp`. Default: `dtype`.
