@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.errors import listed
 from pipelines.tables.cells import OTHER
 from pipelines.tables.encoding import Encoding
 
-__all__ = ["dummies", "mostly_other", "rare_values"]
+__all__ = ["mostly_other", "rare_values"]
 
-_FLAGS = {"0", "1"}, {"0.0", "1.0"}
 _MAX_OTHER = 0.2  # of the rows
 # Of a target with at most so many values it is told which fewer rows have.
 _MAX_VALUES = 10
 _MIN_ROWS = 30
-
-
-def dummies(encoding: Encoding) -> list[str]:
-    """Returns a note of columns of which one is 1 in each row and the others are 0, or none.
-
-    Two say one thing, and that is found; of more, each is a class of its own to the model.
-
-    Args:
-        encoding: Of the table.
-    """
-    notes = []
-    for relation in encoding.relations:
-        columns = [encoding.by_name[name] for name in (*relation.inputs, relation.column)]
-        is_rest = relation.kind == "sum" and relation.numbers == (1.0, *[-1.0] * len(relation.inputs))
-        are_flags = all(column.margin is None and set(column.levels) in _FLAGS for column in columns)
-        if len(columns) > 2 and is_rest and are_flags:
-            names = listed([repr(column.name) for column in columns])
-            notes.append(f"one of {names} is 1 in each row: a single column that says which is learnt better.")
-    return notes
 
 
 def mostly_other(encoding: Encoding, classes: np.ndarray) -> list[str]:

@@ -26,7 +26,7 @@ from pipelines.interruption import Interruption
 from pipelines.joined import read_joined
 from pipelines.model_file import UnwrittenModel, default_name, write_model
 from pipelines.models import DivergedError, Progress, Trained, train
-from pipelines.tables.cautions import dummies, mostly_other, rare_values
+from pipelines.tables.cautions import mostly_other, rare_values
 from pipelines.tables.clump_search import in_clumps
 from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding
@@ -299,7 +299,6 @@ def _train_and_write(
         raise
     notes = [
         *source.notes,
-        *dummies(encoding),
         *mostly_other(encoding, learnt.classes),
         *rare_values(target, encoding, learnt.classes),
         *trained.notes,

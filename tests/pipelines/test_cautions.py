@@ -4,11 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.tables.cautions import dummies, mostly_other, rare_values
+from pipelines.tables.cautions import mostly_other, rare_values
 from pipelines.tables.dialect import Dialect
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.inference import infer_schema
-from pipelines.tables.relation_search import find_relations
 from pipelines.tables.source import Source
 
 
@@ -35,23 +34,6 @@ def test_values_of_the_target_that_are_too_rare_to_learn_are_told(values, said):
     notes = rare_values("bought", encoding, classes)
     assert [note.startswith(start) for note, start in zip(notes, said, strict=True)] == [True] * len(said)
     assert rare_values(None, encoding, classes) == rare_values("other", encoding, classes) == []
-
-
-@pytest.mark.parametrize(("regions", "told"), [(4, True), (2, False)])
-def test_dummies_of_one_category_are_told(regions, told):
-    rng = np.random.default_rng(0)
-    region = rng.integers(0, regions, 300)
-    columns = {f"region_{k}": (region == k).astype(int).astype(str) for k in range(regions)}
-    columns |= {"height": rng.normal(170, 9, 300).round(1).astype(str)}
-    source = Source(pa.table(columns), "t.csv", None, None, Dialect(), 300, 2)
-    schema = infer_schema(source)
-    encoding = Encoding.learn(source, schema, rng)
-    encoding = encoding.related(find_relations(source, schema, encoding), source, schema, rng)
-    notes = dummies(encoding)
-    assert len(notes) == told
-    assert all(
-        "'region_1'" in note and note.endswith("a single column that says which is learnt better.") for note in notes
-    )
 
 
 def test_columns_that_become_mostly_other_are_told():
