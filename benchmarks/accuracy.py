@@ -156,8 +156,8 @@ def _compared(path: str, model: Path) -> list[tuple[str, ...]]:
 
     import tfp_realnvp as tfr
     from pipelines.engines import local
-    from pipelines.model_file import read_model
-    from pipelines.tables.reading import read_source
+    from pipelines.storage.model_file import read_model
+    from pipelines.tables.files.reading import read_source
 
     opened = read_model(model)
     tensors = safetensors.numpy.load(opened.member("weights.safetensors"))

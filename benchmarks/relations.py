@@ -16,8 +16,8 @@ import scored
 from figures import aligned
 
 import pipelines
-from pipelines.model_file import read_model
-from pipelines.tables.relations import words
+from pipelines.storage.model_file import read_model
+from pipelines.tables.relations.relation import words
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from figures import aligned
 from package_tables import unpickled
 
 import pipelines
-from pipelines.tables.rhythm import Rhythm
+from pipelines.tables.dates.rhythm import Rhythm
 
 
 def tables(wheel: str) -> Iterator[tuple[str, str, str, pd.DataFrame]]:

@@ -14,7 +14,7 @@ import numpy as np
 from figures import aligned
 
 import pipelines
-from pipelines.model_file import read_model
+from pipelines.storage.model_file import read_model
 from pipelines.verbs import fit as fitting
 
 FIGURES = ("shape", "trend", "c2st", "tstr", "trtr", "memorised")

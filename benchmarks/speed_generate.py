@@ -17,7 +17,7 @@ SAMPLER_ALONE = """
 import json, sys, time
 import numpy as np
 from pipelines.engines.local import BLOCK_ROWS, Decoder
-from pipelines.model_file import read_model
+from pipelines.storage.model_file import read_model
 model = read_model(sys.argv[1])
 decoder = Decoder(model)
 noise = np.random.default_rng(0).standard_normal((BLOCK_ROWS, len(model.encoding.continuous)), np.float32)

@@ -14,8 +14,8 @@ from speed_sides import say
 CASES = ("10 million x 10",)
 ROWS, ROWS_AT_A_TIME = 10_000_000, 500_000
 READ = {
-    "ours": "from pipelines.tables.reading import read_source\n"
-    "from pipelines.tables.inference import infer_schema\n"
+    "ours": "from pipelines.tables.files.reading import read_source\n"
+    "from pipelines.tables.kinds.inference import infer_schema\n"
     "from pipelines.verbs.fit import MAX_ROWS\n"
     "began = time.perf_counter(); infer_schema(read_source(sys.argv[1], max_rows=MAX_ROWS))\n",
     "pyarrow.csv.read_csv": "import pyarrow.csv\nbegan = time.perf_counter(); pyarrow.csv.read_csv(sys.argv[1])\n",

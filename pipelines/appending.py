@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from pipelines.errors import AugmentError, UsageError, listed
 from pipelines.matching import read_for
-from pipelines.model_file import ModelFile
+from pipelines.storage.model_file import ModelFile
 from pipelines.tables.cells import Cells
-from pipelines.tables.parsing import numbers, plain
-from pipelines.tables.reading import is_parquet
+from pipelines.tables.files.reading import is_parquet
+from pipelines.tables.files.source import Source
+from pipelines.tables.files.typed import as_frame, typed_column
+from pipelines.tables.files.writing import CsvWriter, ParquetWriter, TableWriter, copy_records, csv_field, writer_for
 from pipelines.tables.schema import Schema
-from pipelines.tables.source import Source
-from pipelines.tables.typed import as_frame, typed_column
-from pipelines.tables.writing import CsvWriter, ParquetWriter, TableWriter, copy_records, csv_field, writer_for
+from pipelines.tables.texts.parsing import numbers, plain
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -127,8 +127,8 @@ def fit(
 
     A fit that was interrupted or killed goes on with the same command and --resume, and ends with the same weights.
     """
-    from pipelines.checkpoint_folder import CheckpointFolder
-    from pipelines.model_file import default_name
+    from pipelines.fitting.checkpoint_folder import CheckpointFolder
+    from pipelines.storage.model_file import default_name
     from pipelines.verbs import fit as verb
 
     options["reading"] = read_options(options)
@@ -236,8 +236,8 @@ def generate(
     **options: Any,
 ) -> None:
     """Draw new rows from a model and write them as CSV or Parquet."""
-    from pipelines.joined import is_table
-    from pipelines.model_file import find_model
+    from pipelines.folders.joined import is_table
+    from pipelines.storage.model_file import find_model
     from pipelines.verbs import generate as verb
 
     model = model or (str(find_model(None)),)
@@ -298,8 +298,8 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
 
     DATA may be a folder of tables, s3://..., or a pattern in quotes; -o is then another folder.
     """
-    from pipelines.joined import is_several
-    from pipelines.model_file import find_model
+    from pipelines.folders.joined import is_several
+    from pipelines.storage.model_file import find_model
     from pipelines.verbs import score as verb
 
     found = find_model(model)
@@ -332,7 +332,7 @@ def score(data: str, model: str | None, output: str, outliers: float, quiet: boo
 @quiet_option
 def encode(data: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
     """Write the rows of DATA in the model's latent space: discrete columns as they are, noise for the numbers."""
-    from pipelines.model_file import find_model
+    from pipelines.storage.model_file import find_model
     from pipelines.verbs import encode as verb
 
     found = find_model(model)
@@ -350,7 +350,7 @@ def encode(data: str, model: str | None, output: str, quiet: bool, **options: An
 @quiet_option
 def decode(latents: str, model: str | None, output: str, quiet: bool, **options: Any) -> None:
     """Write the rows that LATENTS, as encode makes them, stand for."""
-    from pipelines.model_file import find_model
+    from pipelines.storage.model_file import find_model
     from pipelines.verbs import decode as verb
 
     found = find_model(model)
@@ -376,7 +376,7 @@ def impute(data: str, model: str | None, output: str, quiet: bool, **options: An
 
     That a cell of a column that is not filled is missing is something to guess the others by.
     """
-    from pipelines.model_file import find_model
+    from pipelines.storage.model_file import find_model
     from pipelines.verbs import impute as verb
 
     found = find_model(model)
@@ -520,7 +520,7 @@ def _balance(text: str) -> dict[str, Any]:
 
 def _a_model_each(data: Sequence[str], model: str | None) -> list[tuple[Any, str | None]]:
     """Pairs of dataset and model file, in `model` as a folder if it is given."""
-    from pipelines.model_file import default_name
+    from pipelines.storage.model_file import default_name
 
     if model is not None and not pathlib.Path(model).is_dir():
         raise UsageError(f"{model}: with several datasets, -m or AUGMENT_MODEL is an existing folder, or use --as-one.")
@@ -534,9 +534,9 @@ def _a_model_each(data: Sequence[str], model: str | None) -> list[tuple[Any, str
 
 def _refuse_reports(jobs: Sequence[tuple[Any, str | None]], force: bool) -> None:
     """Before hours of training, not after."""
-    from pipelines.joined import is_several
-    from pipelines.model_file import default_name
-    from pipelines.tables.outputs import refuse_existing
+    from pipelines.folders.joined import is_several
+    from pipelines.storage.model_file import default_name
+    from pipelines.tables.files.outputs import refuse_existing
     from pipelines.verbs.report import default_output
 
     for table, target in jobs:
@@ -547,7 +547,7 @@ def _refuse_reports(jobs: Sequence[tuple[Any, str | None]], force: bool) -> None
 
 def _outputs(models: Sequence[str], output: str, force: bool) -> list[tuple[str, str]]:
     """Pairs of model and output; with several models, or a folder, `<stem>.csv` in it, none of which is in the way."""
-    from pipelines.tables.outputs import refuse_existing
+    from pipelines.tables.files.outputs import refuse_existing
 
     folder = pathlib.Path(output)
     if len(models) == 1 and not output.endswith("/") and not folder.is_dir():

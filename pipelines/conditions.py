@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import UsageError
-from pipelines.model_file import ModelFile
+from pipelines.storage.model_file import ModelFile
 from pipelines.tables.cells import OTHER, Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.parsing import known_truth
-from pipelines.tables.rhythm import DAYS
+from pipelines.tables.dates.rhythm import DAYS
 from pipelines.tables.schema import Column
-from pipelines.tables.scientific import is_scientific
-from pipelines.tables.spelling import on_lattice, parse, spell
+from pipelines.tables.texts.parsing import known_truth
+from pipelines.tables.texts.scientific import is_scientific
+from pipelines.tables.texts.spelling import on_lattice, parse, spell
 
 __all__ = ["Condition", "all_hold", "known_numbers", "parse_conditions", "split_conditions"]
 

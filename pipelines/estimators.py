@@ -20,8 +20,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pipelines.errors import AugmentError
 from pipelines.matching import read_for
-from pipelines.model_file import read_model
 from pipelines.scoring import log_probs
+from pipelines.storage.model_file import read_model
 from pipelines.verbs import fit as fitting
 from pipelines.verbs import generate as generating
 

@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError, listed
-from pipelines.model_file import ModelFile
-from pipelines.tables import parsing
-from pipelines.tables.dialect import Dialect, ReadOptions
-from pipelines.tables.reading import read_source
-from pipelines.tables.source import Source
-from pipelines.tables.writing import output_dialect
+from pipelines.storage.model_file import ModelFile
+from pipelines.tables.files.reading import read_source
+from pipelines.tables.files.source import Source
+from pipelines.tables.files.writing import output_dialect
+from pipelines.tables.texts import parsing
+from pipelines.tables.texts.dialect import Dialect, ReadOptions
 
 if TYPE_CHECKING:
     import pandas as pd

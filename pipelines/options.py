@@ -13,7 +13,7 @@ from pipelines.errors import UsageError
 from pipelines.tables.schema import KINDS
 
 if TYPE_CHECKING:
-    from pipelines.tables.dialect import ReadOptions
+    from pipelines.tables.texts.dialect import ReadOptions
 
 __all__ = [
     "Count",
@@ -129,7 +129,7 @@ def reading_options(command: Callable[P, R]) -> Callable[P, R]:
 
 def read_options(options: dict[str, Any]) -> ReadOptions:
     """Takes what `reading_options` added out of the options."""
-    from pipelines.tables.dialect import ReadOptions
+    from pipelines.tables.texts.dialect import ReadOptions
 
     null_values = options.pop("null_value")
     return ReadOptions(

@@ -11,8 +11,8 @@ from pipelines.balancing import apportioned, new_rows
 from pipelines.conditions import Condition, all_hold, parse_conditions, split_conditions
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError
-from pipelines.model_file import ModelFile
-from pipelines.tables.source import Source
+from pipelines.storage.model_file import ModelFile
+from pipelines.tables.files.source import Source
 
 __all__ = ["DEFAULT_ROWS", "RowRequest", "row_requests"]
 

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.archive import Archive
 from pipelines.engines import local
 from pipelines.errors import UsageError
 from pipelines.matching import check_columns, part_of
-from pipelines.model_file import ModelFile
-from pipelines.tables.outputs import open_output
-from pipelines.tables.reading import is_parquet
+from pipelines.storage.archive import Archive
+from pipelines.storage.model_file import ModelFile
+from pipelines.tables.files.outputs import open_output
+from pipelines.tables.files.reading import is_parquet
+from pipelines.tables.files.source import Source
+from pipelines.tables.files.writing import copy_records, csv_field, write_typed
 from pipelines.tables.rows import Rows
-from pipelines.tables.source import Source
-from pipelines.tables.writing import copy_records, csv_field, write_typed
 
 __all__ = ["COLUMNS", "check_scorable", "log_probs", "own_log_probs", "scores", "write_scored"]
 

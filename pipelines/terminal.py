@@ -31,7 +31,7 @@ __all__ = [
 
 def print_output(text: str) -> None:
     """Prints on standard output what was asked for."""
-    from pipelines.tables.outputs import standard_output
+    from pipelines.tables.files.outputs import standard_output
 
     with standard_output():
         click.echo(text)

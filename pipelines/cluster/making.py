@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from pipelines.cluster.session import Cluster, connected
 from pipelines.errors import AugmentError
-from pipelines.folders import Folder
-from pipelines.model_file import ModelFile, read_model
-from pipelines.parts import Part, Plan
+from pipelines.folders.location import Folder
+from pipelines.folders.parts import Part, Plan
+from pipelines.storage.model_file import ModelFile, read_model
 
 __all__ = ["PartMaker", "made", "made_on_ray"]
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import models
 from pipelines.cluster.session import Cluster, connected
 from pipelines.errors import AugmentError, UsageError
-from pipelines.models import DivergedError, Progress, Trained
+from pipelines.fitting import models
+from pipelines.fitting.models import DivergedError, Progress, Trained
+from pipelines.fitting.recipe import Recipe
+from pipelines.fitting.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.native_logs import quiet_native_logs
-from pipelines.recipe import Recipe
-from pipelines.replicas import Epoch, History, Saved, exported, packed, scaled, train_replicas, unpacked
 from pipelines.tables.rows import Rows
 
 __all__ = ["train_on_ray"]
@@ -54,7 +54,7 @@ def train_on_ray(
     storage: pathlib.Path,
     on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
-    """Builds, trains and exports a model, like `pipelines.models.train` does in one process.
+    """Builds, trains and exports a model, like `pipelines.fitting.models.train` does in one process.
 
     Args:
         rows: Rows to train on.

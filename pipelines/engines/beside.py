@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.elapsed import in_own_unit
+from pipelines.tables.dates.elapsed import in_own_unit
+from pipelines.tables.dates.rhythm import Rhythm
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.rhythm import Rhythm
 
 __all__ = ["assembled"]
 

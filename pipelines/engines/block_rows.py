@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pipelines.tables import fulfilment
-from pipelines.tables.bounds import are_inside, bounded
 from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.numbers.bounds import are_inside, bounded
+from pipelines.tables.relations import fulfilment
 
 __all__ = ["BlockRows"]
 

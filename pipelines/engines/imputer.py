@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.engines import local, quadrature
 from pipelines.engines.beside import assembled
-from pipelines.model_file import ModelFile
+from pipelines.storage.model_file import ModelFile
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.rows import Rows

@@ -13,7 +13,6 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from pipelines.archive import Archive
 from pipelines.engines import evenly
 from pipelines.engines.apart import ApartError, Process, RuntimeApart
 from pipelines.engines.block_rows import BlockRows
@@ -21,10 +20,11 @@ from pipelines.engines.origins import origins, unlikely
 from pipelines.engines.runtime import Runtime
 from pipelines.engines.signatures import signature_of
 from pipelines.errors import AugmentError, library_message
-from pipelines.model_file import ModelFile, UnwrittenModel
 from pipelines.native_logs import quiet_native_logs
-from pipelines.tables import fulfilment
+from pipelines.storage.archive import Archive
+from pipelines.storage.model_file import ModelFile, UnwrittenModel
 from pipelines.tables.cells import Cells
+from pipelines.tables.relations import fulfilment
 
 __all__ = ["BLOCK_ROWS", "Decoder", "Graph", "Sampler", "Scorer", "block_rows_for", "generator", "new_blocks"]
 

@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 
-from pipelines.tables.margins import Margin
+from pipelines.tables.numbers.margins import Margin
 
 __all__ = ["POINTS", "ROUNDS", "edges", "refined", "stratified"]
 

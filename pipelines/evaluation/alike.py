@@ -13,14 +13,14 @@ import pyarrow.compute as pc
 
 from pipelines.cluster.session import Cluster
 from pipelines.errors import AugmentError, UsageError
-from pipelines.joined import read_joined
+from pipelines.folders.joined import read_joined
 from pipelines.tables.column_encoding import step_of
-from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.endings import Endings
-from pipelines.tables.inference import infer_schema
-from pipelines.tables.parsing import numbers, texts
-from pipelines.tables.rhythm import DAYS, days_of
-from pipelines.tables.source import Source
+from pipelines.tables.dates.rhythm import DAYS, days_of
+from pipelines.tables.files.source import Source
+from pipelines.tables.kinds.inference import infer_schema
+from pipelines.tables.numbers.endings import Endings
+from pipelines.tables.texts.dialect import ReadOptions
+from pipelines.tables.texts.parsing import numbers, texts
 
 if TYPE_CHECKING:
     import pandas as pd

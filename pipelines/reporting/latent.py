@@ -9,8 +9,8 @@ from scipy import stats
 
 from pipelines.engines import local
 from pipelines.matching import sample_of
-from pipelines.model_file import ModelFile
-from pipelines.tables.source import Source
+from pipelines.storage.model_file import ModelFile
+from pipelines.tables.files.source import Source
 
 __all__ = ["Latents", "latents_of"]
 

@@ -11,11 +11,11 @@ from pipelines.errors import AugmentError, printable
 from pipelines.evaluation.alike import Alike
 from pipelines.evaluation.associations import associations
 from pipelines.evaluation.verdicts import FIGURES, Verdict, spelled
-from pipelines.model_file import ModelFile
 from pipelines.reporting import charts
 from pipelines.reporting.latent import Latents
 from pipelines.reporting.page import Drawing, Drawings, Section, Table
 from pipelines.reporting.svg import drawn
+from pipelines.storage.model_file import ModelFile
 
 __all__ = [
     "columns_section",

@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import AugmentError
-from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import Cells
-from pipelines.tables.elapsed import Elapsed
-from pipelines.tables.endings import Endings
+from pipelines.tables.dates.elapsed import Elapsed
+from pipelines.tables.dates.rhythm import Rhythm
 from pipelines.tables.entry_checks import (
     FLAGS,
     NUMBER,
@@ -26,13 +25,15 @@ from pipelines.tables.entry_checks import (
     or_null,
     up_to,
 )
-from pipelines.tables.margins import Margin
-from pipelines.tables.offsets import Offset
-from pipelines.tables.ranges import Ranges
-from pipelines.tables.rhythm import Rhythm
+from pipelines.tables.files.source import Source
+from pipelines.tables.numbers import calibration
+from pipelines.tables.numbers.endings import Endings
+from pipelines.tables.numbers.margins import Margin
+from pipelines.tables.numbers.offsets import Offset
+from pipelines.tables.numbers.ranges import Ranges
+from pipelines.tables.numbers.unseen import nearest_seen
 from pipelines.tables.schema import Column
-from pipelines.tables.source import Source
-from pipelines.tables.unseen import nearest_seen
+from pipelines.tables.texts import parsing
 
 __all__ = ["ColumnEncoding", "step_of"]
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipelines.tables import parsing
 from pipelines.tables.cells import OTHER
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
-from pipelines.tables.endings import Endings
-from pipelines.tables.margins import Margin
-from pipelines.tables.rhythm import DAYS, Rhythm
+from pipelines.tables.dates.rhythm import DAYS, Rhythm
+from pipelines.tables.files.source import Source
+from pipelines.tables.numbers.endings import Endings
+from pipelines.tables.numbers.margins import Margin
+from pipelines.tables.numbers.spikes import has_few_values, is_spike
+from pipelines.tables.numbers.unseen import unseen_shares
 from pipelines.tables.schema import Column
-from pipelines.tables.source import Source
-from pipelines.tables.spelling import spell
-from pipelines.tables.spikes import has_few_values, is_spike
-from pipelines.tables.unseen import unseen_shares
+from pipelines.tables.texts import parsing
+from pipelines.tables.texts.spelling import spell
 
 __all__ = ["FIRST_CATEGORIES", "learn_column"]
 

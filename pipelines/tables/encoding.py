@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import AugmentError
-from pipelines.tables import calibration, parsing
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.column_learning import FIRST_CATEGORIES, learn_column
-from pipelines.tables.elapsed import in_order
-from pipelines.tables.elapsed_search import since_others
-from pipelines.tables.relations import Relation
+from pipelines.tables.dates.elapsed import in_order
+from pipelines.tables.dates.elapsed_search import since_others
+from pipelines.tables.files.source import Source
+from pipelines.tables.numbers import calibration
+from pipelines.tables.relations.relation import Relation
 from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Schema
-from pipelines.tables.source import Source
+from pipelines.tables.texts import parsing
 
 __all__ = ["Encoding"]
 

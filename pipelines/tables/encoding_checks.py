@@ -8,9 +8,9 @@ import numpy as np
 
 from pipelines.errors import AugmentError
 from pipelines.tables.column_encoding import ColumnEncoding, step_of
-from pipelines.tables.elapsed import MONTH, WEEK
+from pipelines.tables.dates.elapsed import MONTH, WEEK
+from pipelines.tables.dates.rhythm import DAYS
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.rhythm import DAYS
 from pipelines.tables.schema import Column, Schema
 
 __all__ = ["check_encoding"]

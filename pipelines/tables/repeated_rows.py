@@ -8,8 +8,8 @@ import numpy as np
 
 from pipelines.tables.cells import Cells
 from pipelines.tables.encoding import Encoding
+from pipelines.tables.files.source import Source
 from pipelines.tables.schema import Schema
-from pipelines.tables.source import Source
 
 __all__ = ["groups_of_copies"]
 

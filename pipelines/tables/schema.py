@@ -210,10 +210,10 @@ def _try_out(column: Column, where: str) -> None:
     import numpy as np
     import pyarrow as pa
 
-    from pipelines.tables import date_formats
-    from pipelines.tables.identifiers import make_identifiers
-    from pipelines.tables.number_formats import check_number_format
-    from pipelines.tables.spelling import parse, spell
+    from pipelines.tables.kinds.identifiers import make_identifiers
+    from pipelines.tables.texts import date_formats
+    from pipelines.tables.texts.number_formats import check_number_format
+    from pipelines.tables.texts.spelling import parse, spell
 
     try:
         if column.identifier is not None:

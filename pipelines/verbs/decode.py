@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 from pipelines.engines import local
 from pipelines.errors import AugmentError, check_seed
 from pipelines.matching import read_for
-from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.tables import parsing
+from pipelines.storage.model_file import ModelFile, find_model, read_model
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.formulas import escaping
-from pipelines.tables.outputs import refuse_output
-from pipelines.tables.passing import passed_cells, passed_column, write_cells
+from pipelines.tables.files.formulas import escaping
+from pipelines.tables.files.outputs import refuse_output
+from pipelines.tables.files.passing import passed_cells, passed_column, write_cells
+from pipelines.tables.files.source import Source
 from pipelines.tables.schema import Column
-from pipelines.tables.source import Source
+from pipelines.tables.texts import parsing
+from pipelines.tables.texts.dialect import ReadOptions
 from pipelines.verbs.encode import NUMBER, PREFIX, nearest_classes
 
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import listed, printable
-from pipelines.fit_result import handled
-from pipelines.model_file import SUFFIX, find_model, read_model
-from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.reading import SPREADSHEETS
-from pipelines.tables.relations import words
+from pipelines.fitting.fit_result import handled
+from pipelines.storage.model_file import SUFFIX, find_model, read_model
+from pipelines.tables.files.reading import SPREADSHEETS
+from pipelines.tables.relations.relation import words
+from pipelines.tables.texts.dialect import ReadOptions
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pipelines.tables.files.source import Source
     from pipelines.tables.schema import Column, Kind
-    from pipelines.tables.source import Source
 
 __all__ = ["describe", "describe_data", "format_columns", "is_model"]
 
@@ -97,8 +97,8 @@ def describe_data(
     Raises:
         AugmentError: If it cannot be read, or a column does not fit its kind.
     """
-    from pipelines.tables.inference import infer_schema
-    from pipelines.tables.reading import read_source
+    from pipelines.tables.files.reading import read_source
+    from pipelines.tables.kinds.inference import infer_schema
 
     source = read_source(data, options, max_rows=max_rows, seed=seed)
     schema = infer_schema(source, kinds=kinds, drop=drop)
@@ -130,8 +130,8 @@ def _describe_column(column: Column, source: Source) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from pipelines.tables.parsing import bare_text, numbers, plain
-    from pipelines.tables.spikes import is_spike
+    from pipelines.tables.numbers.spikes import is_spike
+    from pipelines.tables.texts.parsing import bare_text, numbers, plain
 
     told: dict[str, Any] = {
         "name": column.name,
@@ -169,7 +169,7 @@ def _describe_column(column: Column, source: Source) -> dict[str, Any]:
 def _is_missing(cells: Any, column: Column, source: Source) -> Any:
     import pyarrow as pa
 
-    from pipelines.tables.parsing import missing_mask
+    from pipelines.tables.texts.parsing import missing_mask
 
     return pa.array(missing_mask(cells, dataclasses.replace(column, kind="categorical"), source.dialect))
 

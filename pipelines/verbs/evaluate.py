@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.cluster.session import cluster_of, connected
 from pipelines.errors import UsageError, check_seed, printable
-from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.texts.dialect import ReadOptions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,31 +14,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.checkpoint_folder import CheckpointFolder
 from pipelines.cluster.session import Cluster, cluster_of, connected
 from pipelines.cluster.training import train_on_ray
-from pipelines.devices import devices_of, on_device, train_on_devices
 from pipelines.engines.local import BLOCK_ROWS, Sampler
 from pipelines.errors import AugmentError, UsageError, check_seed, listed, same_command
-from pipelines.fingerprint import differences, fingerprint_of
-from pipelines.fit_result import FitResult, finished, handled
+from pipelines.fitting.checkpoint_folder import CheckpointFolder
+from pipelines.fitting.devices import devices_of, on_device, train_on_devices
+from pipelines.fitting.fingerprint import differences, fingerprint_of
+from pipelines.fitting.fit_result import FitResult, finished, handled
+from pipelines.fitting.models import DivergedError, Progress, Trained, train
+from pipelines.fitting.training_set import TrainingSet
+from pipelines.folders.joined import read_joined
 from pipelines.interruption import Interruption
-from pipelines.joined import read_joined
-from pipelines.model_file import UnwrittenModel, default_name, write_model
-from pipelines.models import DivergedError, Progress, Trained, train
+from pipelines.storage.model_file import UnwrittenModel, default_name, write_model
 from pipelines.tables.cautions import mostly_other, rare_values
-from pipelines.tables.clump_search import in_clumps
-from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.fulfilment import keep_attainable
-from pipelines.tables.inference import infer_schema, read_schema
-from pipelines.tables.offset_search import beside_others
-from pipelines.tables.outputs import refuse_existing
-from pipelines.tables.range_search import in_ranges
-from pipelines.tables.relation_search import find_relations
+from pipelines.tables.files.outputs import refuse_existing
+from pipelines.tables.files.source import Source
+from pipelines.tables.kinds.inference import infer_schema, read_schema
+from pipelines.tables.numbers.clump_search import in_clumps
+from pipelines.tables.numbers.offset_search import beside_others
+from pipelines.tables.numbers.range_search import in_ranges
+from pipelines.tables.relations.fulfilment import keep_attainable
+from pipelines.tables.relations.relation_search import find_relations
 from pipelines.tables.schema import Kind, Schema
-from pipelines.tables.source import Source
-from pipelines.training_set import TrainingSet
+from pipelines.tables.texts.dialect import ReadOptions
 
 if TYPE_CHECKING:
     import pandas as pd

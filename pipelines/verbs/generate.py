@@ -18,15 +18,15 @@ from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import Condition, all_hold, known_numbers
 from pipelines.engines import local
 from pipelines.errors import ShortfallError, UsageError, check_seed
-from pipelines.folders import Folder, folder_of
-from pipelines.manifest import begin, kept, read_manifest
-from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.parts import RowParts, RowPlan, new_plan
+from pipelines.folders.location import Folder, folder_of
+from pipelines.folders.manifest import begin, kept, read_manifest
+from pipelines.folders.parts import RowParts, RowPlan, new_plan
 from pipelines.row_requests import DEFAULT_ROWS, RowRequest, row_requests
+from pipelines.storage.model_file import ModelFile, find_model, read_model
 from pipelines.tables.cells import Cells
-from pipelines.tables.formulas import escaping
-from pipelines.tables.outputs import open_output, refuse_output
-from pipelines.tables.writing import to_frame
+from pipelines.tables.files.formulas import escaping
+from pipelines.tables.files.outputs import open_output, refuse_output
+from pipelines.tables.files.writing import to_frame
 
 if TYPE_CHECKING:
     import pandas as pd

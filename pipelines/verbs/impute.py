@@ -16,24 +16,24 @@ from pipelines.engines import local
 from pipelines.engines.imputer import Imputer
 from pipelines.errors import UsageError, check_seed
 from pipelines.matching import check_columns, part_of, read_for, typed_frame
-from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.tables import parsing
-from pipelines.tables.arrays import from_numpy
+from pipelines.storage.model_file import ModelFile, find_model, read_model
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.dialect import ReadOptions
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.formulas import escaping
-from pipelines.tables.outputs import open_output, refuse_output
-from pipelines.tables.passing import spelled_levels
-from pipelines.tables.patching import patch_records
-from pipelines.tables.reading import is_parquet
-from pipelines.tables.relation_solving import following, solved
+from pipelines.tables.files.formulas import escaping
+from pipelines.tables.files.outputs import open_output, refuse_output
+from pipelines.tables.files.passing import spelled_levels
+from pipelines.tables.files.patching import patch_records
+from pipelines.tables.files.reading import is_parquet
+from pipelines.tables.files.source import Source
+from pipelines.tables.files.typed import typed_column
+from pipelines.tables.files.writing import csv_field, write_typed
+from pipelines.tables.relations.relation_solving import following, solved
 from pipelines.tables.rows import Rows
 from pipelines.tables.schema import Column
-from pipelines.tables.source import Source
-from pipelines.tables.typed import typed_column
-from pipelines.tables.writing import csv_field, write_typed
+from pipelines.tables.texts import parsing
+from pipelines.tables.texts.arrays import from_numpy
+from pipelines.tables.texts.dialect import ReadOptions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import os
 import pathlib
 
 from pipelines.errors import UsageError, check_seed
-from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.texts.dialect import ReadOptions
 
 __all__ = ["plot"]
 
@@ -43,9 +43,9 @@ def plot(
         raise UsageError("a picture needs the data as a file; standard input can be read only once.")
     from pipelines.evaluation.fidelity import Marginals
     from pipelines.matching import check_columns, read_for, sample_of
-    from pipelines.model_file import find_model, read_model
     from pipelines.reporting.picture import picture
-    from pipelines.tables.outputs import open_output, refuse_existing
+    from pipelines.storage.model_file import find_model, read_model
+    from pipelines.tables.files.outputs import open_output, refuse_existing
     from pipelines.verbs.report import tables_for
 
     opened = read_model(find_model(model))

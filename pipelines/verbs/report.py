@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.errors import UsageError, check_seed, printable
-from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.texts.dialect import ReadOptions
 
 if TYPE_CHECKING:
     from pipelines.evaluation.alike import Alike
-    from pipelines.model_file import ModelFile
     from pipelines.reporting.latent import Latents
     from pipelines.reporting.page import Section
-    from pipelines.tables.source import Source
+    from pipelines.storage.model_file import ModelFile
+    from pipelines.tables.files.source import Source
 
 __all__ = ["default_output", "report", "tables_for"]
 
@@ -74,13 +74,13 @@ def report(
         raise UsageError("a report needs the data as a file; standard input can be read only once.")
     say = on_progress or (lambda _: None)
     from pipelines.evaluation.evaluation import evaluate_alike
-    from pipelines.joined import read_joined
+    from pipelines.folders.joined import read_joined
     from pipelines.matching import check_columns, options_for, read_for, sample_of
-    from pipelines.model_file import find_model, read_model
     from pipelines.reporting import sections
     from pipelines.reporting.latent import latents_of
     from pipelines.reporting.page import page
-    from pipelines.tables.outputs import open_output, refuse_existing
+    from pipelines.storage.model_file import find_model, read_model
+    from pipelines.tables.files.outputs import open_output, refuse_existing
 
     opened = read_model(find_model(model))
     output = default_output(opened.path) if output is None else output
@@ -162,7 +162,7 @@ def tables_for(model: ModelFile, source: Source, held_out: Source | None, seed: 
 
 def _walk(model: ModelFile, latents: Latents, pairs: list[tuple[str, str]], seed: int) -> Section:
     """Noise on its way, in the two columns of numbers that go together most, under the classes of real rows."""
-    from pipelines.models import walk
+    from pipelines.fitting.models import walk
     from pipelines.reporting.sections import walk_section
 
     shown = next((pair for pair in pairs if set(pair) <= set(latents.names)), latents.names[:2])

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.errors import UsageError
-from pipelines.folders import folder_of
-from pipelines.joined import is_several, is_table, tables_of
-from pipelines.manifest import begin, kept
+from pipelines.folders.joined import is_several, is_table, tables_of
+from pipelines.folders.location import folder_of
+from pipelines.folders.manifest import begin, kept
+from pipelines.folders.scored_parts import ScoredParts, new_score_plan
 from pipelines.matching import read_for, typed_frame
-from pipelines.model_file import ModelFile, find_model, read_model
-from pipelines.scored_parts import ScoredParts, new_score_plan
 from pipelines.scoring import check_scorable, scores, write_scored
-from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.formulas import escaping
-from pipelines.tables.outputs import refuse_output
+from pipelines.storage.model_file import ModelFile, find_model, read_model
+from pipelines.tables.files.formulas import escaping
+from pipelines.tables.files.outputs import refuse_output
+from pipelines.tables.texts.dialect import ReadOptions
 
 if TYPE_CHECKING:
     import pandas as pd

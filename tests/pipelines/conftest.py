@@ -17,7 +17,7 @@ from sales import sales
 from stock import stock_frame
 
 import pipelines
-from pipelines.model_file import read_model, write_model
+from pipelines.storage.model_file import read_model, write_model
 
 MOONS = pathlib.Path(__file__).parents[2] / "data" / "moons.csv"
 TINY = {"steps": 20, "couplings": 2, "width": 8}

@@ -14,9 +14,9 @@ from scipy import stats
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.engines import local
-from pipelines.model_file import read_model
+from pipelines.storage.model_file import read_model
 from pipelines.tables.cells import OTHER
-from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.texts.dialect import ReadOptions
 from pipelines.verbs.describe import describe_data
 from pipelines.verbs.generate import ShortfallError
 

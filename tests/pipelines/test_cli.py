@@ -12,7 +12,7 @@ import pipelines
 import pipelines.cli
 from pipelines.cli import _balance, main
 from pipelines.options import Duration
-from pipelines.tables.dialect import ReadOptions
+from pipelines.tables.texts.dialect import ReadOptions
 from pipelines.terminal import FitProgress
 
 verbs = {name: importlib.import_module(f"pipelines.verbs.{name}") for name in ("evaluate", "fit", "generate", "score")}

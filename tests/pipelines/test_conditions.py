@@ -9,7 +9,7 @@ import pytest
 import pipelines
 from pipelines import UsageError
 from pipelines.conditions import all_hold, known_numbers, parse_conditions, split_conditions
-from pipelines.model_file import read_model
+from pipelines.storage.model_file import read_model
 from pipelines.tables.cells import Cells
 
 

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pipelines.estimators import RealNVPDensity, RealNVPSampler
-from pipelines.models import Trained
+from pipelines.fitting.models import Trained
 from pipelines.verbs import fit as fitting
 
 

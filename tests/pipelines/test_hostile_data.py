@@ -15,9 +15,9 @@ import pipelines
 from pipelines import AugmentError
 from pipelines.cli import main
 from pipelines.errors import listed, one_line, printable
-from pipelines.tables.dialect import ReadOptions
-from pipelines.tables.inference import infer_schema
-from pipelines.tables.reading import read_source
+from pipelines.tables.files.reading import read_source
+from pipelines.tables.kinds.inference import infer_schema
+from pipelines.tables.texts.dialect import ReadOptions
 from pipelines.verbs.describe import describe_data
 
 # Colours, a title, a cleared screen, a C1 control, right-to-left override, zero width, line ends that are none.

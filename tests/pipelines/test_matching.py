@@ -11,8 +11,8 @@ import pipelines
 from pipelines import AugmentError
 from pipelines.cli import main
 from pipelines.matching import read_for
-from pipelines.model_file import read_model
-from pipelines.tables.dialect import ReadOptions
+from pipelines.storage.model_file import read_model
+from pipelines.tables.texts.dialect import ReadOptions
 
 
 def column_of(head, name):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines import AugmentError, UsageError
-from pipelines.tables.outputs import open_output, refuse_existing
+from pipelines.tables.files.outputs import open_output, refuse_existing
 
 # Whole or not at all.
 

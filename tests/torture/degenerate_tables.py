@@ -283,8 +283,8 @@ def _values(texts: pd.Series) -> np.ndarray | None:
 def _not_decoded(path: pathlib.Path, model: pathlib.Path, real: pd.DataFrame) -> str | None:
     """Whether a row that is encoded and decoded is another one; scores are compared, as float32 holds no more."""
     import pipelines
-    from pipelines.model_file import read_model
-    from pipelines.tables.reading import read_source
+    from pipelines.storage.model_file import read_model
+    from pipelines.tables.files.reading import read_source
 
     latents, back = path.with_name("z.csv"), path.with_name("back.csv")
     pipelines.encode(path, model=model, output=latents, force=True)

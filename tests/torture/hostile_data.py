@@ -21,20 +21,20 @@ from tally import Tally
 from watched import watched
 
 from pipelines.errors import AugmentError, printable
-from pipelines.model_file import read_model
+from pipelines.storage.model_file import read_model
 from pipelines.tables.cells import Cells
-from pipelines.tables.csv_records import check_records, is_recoded, records
-from pipelines.tables.dialect import Dialect, ReadOptions
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.fulfilment import related
-from pipelines.tables.inference import infer_schema
-from pipelines.tables.margins import Margin
-from pipelines.tables.parsing import missing_mask
-from pipelines.tables.reading import read_source
-from pipelines.tables.relation_search import find_relations
+from pipelines.tables.files.csv_records import check_records, is_recoded, records
+from pipelines.tables.files.reading import read_source
+from pipelines.tables.files.source import Source
+from pipelines.tables.files.writing import writer_for
+from pipelines.tables.kinds.inference import infer_schema
+from pipelines.tables.numbers.margins import Margin
+from pipelines.tables.relations.fulfilment import related
+from pipelines.tables.relations.relation_search import find_relations
 from pipelines.tables.schema import Column, Schema
-from pipelines.tables.source import Source
-from pipelines.tables.writing import writer_for
+from pipelines.tables.texts.dialect import Dialect, ReadOptions
+from pipelines.tables.texts.parsing import missing_mask
 from pipelines.verbs.describe import describe_data, format_columns
 
 __all__ = ["run"]

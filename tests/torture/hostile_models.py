@@ -247,7 +247,7 @@ class User:
 
     def use(self, path: pathlib.Path, rng: random.Random, sound: set[bytes], *, with_graphs: bool) -> None:
         """Reads, describes, decodes, writes, reads again and encodes; or runs the graphs that are not `sound`."""
-        from pipelines.model_file import read_model
+        from pipelines.storage.model_file import read_model
         from pipelines.terminal import description_text
         from pipelines.verbs.describe import describe
 
@@ -275,9 +275,9 @@ class User:
 
         from pipelines.conditions import all_hold, parse_conditions
         from pipelines.matching import read_for
-        from pipelines.tables.bounds import are_inside
-        from pipelines.tables.fulfilment import related
-        from pipelines.tables.writing import CsvWriter, ParquetWriter, to_frame
+        from pipelines.tables.files.writing import CsvWriter, ParquetWriter, to_frame
+        from pipelines.tables.numbers.bounds import are_inside
+        from pipelines.tables.relations.fulfilment import related
 
         rows, noise = 40, np.random.default_rng(rng.getrandbits(32))
         sizes = opened.encoding.num_classes

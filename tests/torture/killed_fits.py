@@ -22,7 +22,7 @@ from tally import Tally
 AUGMENT = [
     sys.executable,
     "-c",
-    "import sys; from pipelines import models; models._SECONDS_PER_CHECKPOINT = 0.2; "
+    "import sys; from pipelines.fitting import models; models._SECONDS_PER_CHECKPOINT = 0.2; "
     "from pipelines.cli import main; sys.argv[0] = 'augment'; main()",
 ]
 OPTIONS = ["--steps", "1500", "--couplings", "2", "--width", "16", "--batch-size", "64"]

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables import date_formats
-from pipelines.tables.identifier_patterns import find_pattern, find_sequence, is_uuids
+from pipelines.tables.kinds.identifier_patterns import find_pattern, find_sequence, is_uuids
 from pipelines.tables.kinds.look import Look, UnfitError, count_of, drop_it, is_binary, quote, say
 from pipelines.tables.kinds.moment import compact_date, find_moment, moment_of, typed_moment
 from pipelines.tables.kinds.number import (
@@ -24,9 +23,10 @@ from pipelines.tables.kinds.number import (
     values_of_texts,
 )
 from pipelines.tables.kinds.text import dictionary_order, find_constant, numbered
-from pipelines.tables.number_formats import find_number_format
-from pipelines.tables.parsing import shorten
 from pipelines.tables.schema import Column, Kind
+from pipelines.tables.texts import date_formats
+from pipelines.tables.texts.number_formats import find_number_format
+from pipelines.tables.texts.parsing import shorten
 
 __all__ = ["as_given"]
 

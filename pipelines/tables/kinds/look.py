@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables.number_formats import bare_numbers
-from pipelines.tables.parsing import bare_text, is_null_value, plain, shorten
+from pipelines.tables.files.source import Source
 from pipelines.tables.schema import Column
-from pipelines.tables.source import Source
+from pipelines.tables.texts.number_formats import bare_numbers
+from pipelines.tables.texts.parsing import bare_text, is_null_value, plain, shorten
 
 __all__ = [
     "MAX_ODD_SHARE",

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables import date_formats
 from pipelines.tables.kinds.look import Look, with_missing
 from pipelines.tables.schema import Column, Kind
+from pipelines.tables.texts import date_formats
 
 __all__ = ["compact_date", "find_moment", "moment_of", "typed_moment"]
 

@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables.decimals import EXACT, decimals_of, noisy_numbers
-from pipelines.tables.identifier_patterns import find_sequence
+from pipelines.tables.kinds.identifier_patterns import find_sequence
 from pipelines.tables.kinds.look import MAX_ODD_SHARE, MIN_ROWS, Look, UnfitError, count_of, drop_it, quote, say
 from pipelines.tables.kinds.moment import compact_date
 from pipelines.tables.kinds.text import find_free_text, find_identifier, numbered
-from pipelines.tables.parsing import LARGEST, numbers, shorten
 from pipelines.tables.schema import Column
-from pipelines.tables.scientific import find_scientific, find_small_ones, is_scientific
+from pipelines.tables.texts.decimals import EXACT, decimals_of, noisy_numbers
+from pipelines.tables.texts.parsing import LARGEST, numbers, shorten
+from pipelines.tables.texts.scientific import find_scientific, find_small_ones, is_scientific
 
 __all__ = [
     "INFINITY",

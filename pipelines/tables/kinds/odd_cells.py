@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.tables import date_formats
-from pipelines.tables.dialect import MISSING
 from pipelines.tables.kinds.look import MAX_ODD_SHARE, MIN_ROWS, Look, UnfitError, quote, with_missing
 from pipelines.tables.kinds.moment import find_moment
 from pipelines.tables.kinds.number import INFINITY, infinity_error, number_or_code
-from pipelines.tables.parsing import shorten
 from pipelines.tables.schema import Column
+from pipelines.tables.texts import date_formats
+from pipelines.tables.texts.dialect import MISSING
+from pipelines.tables.texts.parsing import shorten
 
 __all__ = ["without_odd_cells"]
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from pipelines.tables.identifier_patterns import find_pattern, find_sequence, is_uuids
+from pipelines.tables.kinds.identifier_patterns import find_pattern, find_sequence, is_uuids
 from pipelines.tables.kinds.look import MIN_ROWS, Look, count_of
-from pipelines.tables.parsing import bare_text, plain, shorten
 from pipelines.tables.schema import Column
-from pipelines.tables.unknown_dates import seem_dates, why_no_format
+from pipelines.tables.texts.parsing import bare_text, plain, shorten
+from pipelines.tables.texts.unknown_dates import seem_dates, why_no_format
 
 __all__ = [
     "dictionary_order",

@@ -1,0 +1,1 @@
+"""Tables in folders of files: written in numbered parts, and read as one."""

@@ -1,0 +1,1 @@
+"""Columns of dates as numbers and classes: what comes again, and what begins before it ends."""

@@ -1,0 +1,1 @@
+"""Files and data frames: what is in them becomes tables, and new ones appear whole."""

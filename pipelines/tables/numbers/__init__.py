@@ -1,0 +1,1 @@
+"""Columns of numbers as Gaussian scores and classes, and back."""

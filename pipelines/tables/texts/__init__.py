@@ -1,0 +1,1 @@
+"""Cells as texts: what values they are, and how new values are spelled like them."""
