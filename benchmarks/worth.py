@@ -1,10 +1,10 @@
 """Measures how many real rows a model's new rows are worth to a classifier or regression that learns from them.
 
-    python benchmarks/worth.py MODEL --data FOLDER --score SCORE.py --draws 8
+    python benchmarks/worth.py MODEL --data FOLDER --draws 8
 
-MODEL is one of FOLDER/train.csv. What SCORE.py prints as `tstr` (`python benchmarks/tables.py --help` says what that
-is), mean and standard deviation, for shares of the real rows, drawn anew and in an order drawn anew each time, beside
-as many new rows as there are real ones and ten times as many.
+MODEL is one of FOLDER/train.csv. What `score.py` prints as `tstr`, mean and standard deviation, for shares of the real
+rows, drawn anew and in an order drawn anew each time, beside as many new rows as there are real ones and ten times as
+many.
 """
 
 import argparse
@@ -39,7 +39,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--score", type=Path, required=True, metavar="SCORE.py")
     parser.add_argument("--draws", type=int, default=8, help="of each (8)")
     options = parser.parse_args()
     table = pd.read_csv(options.data / "train.csv", dtype=str, keep_default_na=False)
@@ -55,7 +54,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 output = Path(folder) / "rows.csv"
                 write(rows, output, seed)
-                found.append(scored.score(options.score, options.data, output)["tstr"])
+                found.append(scored.score(options.data, output)["tstr"])
         shown.append((f"{kind} rows", f"{rows:,}", f"{np.mean(found):.4f} ± {np.std(found):.4f}"))
     print(aligned(shown))
 
