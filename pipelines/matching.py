@@ -8,7 +8,6 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import AugmentError, listed
@@ -102,9 +101,7 @@ def sample_of(source: Source, rows: int, seed: int) -> Source:
     """Returns a uniform sample of so many rows of a source, numbered as they were, or all if there are no more."""
     if source.table.num_rows <= rows:
         return source
-    chosen = np.sort(np.random.default_rng(seed).permutation(source.table.num_rows)[:rows])
-    places = chosen if source.rows is None else source.rows[chosen]
-    return dataclasses.replace(source, table=source.table.take(pa.array(chosen)), rows=places)
+    return source.only(np.sort(np.random.default_rng(seed).permutation(source.table.num_rows)[:rows]))
 
 
 def typed_frame(model: ModelFile, source: Source) -> pd.DataFrame:

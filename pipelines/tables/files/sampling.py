@@ -63,7 +63,10 @@ class Sample:
             return
         keys, positions = np.concatenate(self._keys), np.concatenate(self._positions)
         least = np.sort(np.argpartition(keys, self._max_rows - 1)[: self._max_rows])
-        table = pa.concat_tables(self._tables).take(pa.array(least)).combine_chunks()
+        is_least = np.zeros(self._kept, bool)
+        is_least[least] = True
+        # Unlike `take`, `filter` and `combine_chunks` leave several chunks where one could not hold the text (2 GiB).
+        table = pa.concat_tables(self._tables).filter(pa.array(is_least)).combine_chunks()
         self._tables, self._keys, self._positions = [table], [keys[least]], [positions[least]]
         self._kept = self._max_rows
         self._largest = keys[least].max()

@@ -58,6 +58,18 @@ class Source:
             return self.places
         return self.first_row if self.rows is None else self.rows + self.first_row
 
+    def only(self, rows: np.ndarray) -> Source:
+        """Returns some of the rows, numbered as they were.
+
+        Args:
+            rows: Which, `[m]`, in rising order.
+        """
+        is_kept = np.zeros(self.table.num_rows, bool)
+        is_kept[rows] = True
+        # Unlike `take`, `filter` leaves several chunks where one could not hold the text (2 GiB).
+        table = self.table.filter(pa.array(is_kept))
+        return dataclasses.replace(self, table=table, rows=rows if self.rows is None else self.rows[rows])
+
 
 def check_names(names: Sequence[Any], where: str) -> None:
     """Raises `AugmentError` if two columns of a table that messages call `where` have the same name."""

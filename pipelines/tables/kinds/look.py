@@ -32,6 +32,8 @@ __all__ = [
 MIN_ROWS = 20
 # Up to this share of cells, what does not fit a column is an exception; beyond, it is what the column is.
 MAX_ODD_SHARE = 0.02
+# Of a column with more than that the beginning is looked at; as one array Arrow could not hold all of it.
+_MAX_BYTES = 1 << 30
 # Longer texts are not repeated in a command that a person is to type.
 _MAX_TYPED = 80
 
@@ -120,6 +122,8 @@ def look_at(name: str, source: Source) -> Look:
     if pa.types.is_nested(column.type) or is_binary(column.type):
         nothing = pa.chunked_array([pa.nulls(len(column), pa.string())])
         return Look(name, column, nothing, pa.array([], pa.string()), np.array([], np.int64), (), 0, source)
+    if column.nbytes > _MAX_BYTES:
+        column = column.slice(0, max(1, len(column) * _MAX_BYTES // column.nbytes))
     text = bare_text(column)
     if pa.types.is_floating(column.type):
         text = pc.if_else(pc.is_null(column, nan_is_null=True), "", text)

@@ -48,10 +48,8 @@ def find_relations(source: Source, schema: Schema, encoding: Encoding) -> tuple[
     """
     most = min(_MAX_ROWS, max(_PROBE_ROWS, _MAX_CELLS // len(encoding.columns)))
     rows = _evenly(source.table.num_rows, most)
-    if len(rows) < source.table.num_rows:
-        numbered = rows if source.rows is None else source.rows[rows]
-        source = dataclasses.replace(source, table=source.table.take(rows), rows=numbered)
-    return _Search(encoding.cells(source, schema), schema, encoding).found()
+    some = source.only(rows) if len(rows) < source.table.num_rows else source
+    return _Search(encoding.cells(some, schema), schema, encoding).found()
 
 
 class _Search:

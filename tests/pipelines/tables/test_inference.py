@@ -639,6 +639,14 @@ def test_a_schema_that_is_not_the_tables_is_explained(entries, said):
     assert said in str(caught.value)
 
 
+def test_of_a_column_of_very_much_text_the_beginning_is_looked_at(monkeypatch):
+    monkeypatch.setattr("pipelines.tables.kinds.look._MAX_BYTES", 20_000)
+    texts = [f"{word} and some words more" for word in ("lorem", "ipsum", "dolor")] * 300
+    assert column_of([*texts, *["NA"] * 90]).missing == column_of(texts).missing
+    monkeypatch.undo()
+    assert column_of([*texts, *["NA"] * 90]).missing == ("NA",)
+
+
 def test_a_schema_goes_to_json_and_back():
     source = source_of({"a": [str(i) for i in range(100)], "b": ["x", "y"] * 50})
     schema = infer_schema(source)
