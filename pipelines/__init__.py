@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import AugmentError, UsageError
 
 if TYPE_CHECKING:
+    from pipelines.tables.texts.dialect import ReadOptions
     from pipelines.verbs.decode import decode
     from pipelines.verbs.describe import describe
     from pipelines.verbs.encode import encode
@@ -28,6 +29,7 @@ __all__ = [
     "AugmentError",
     "FitResult",
     "Progress",
+    "ReadOptions",
     "ShortfallError",
     "UsageError",
     "decode",
@@ -42,7 +44,7 @@ __all__ = [
     "score",
 ]
 
-_HOMES = {"FitResult": "fit", "Progress": "fit", "ShortfallError": "generate"}
+_HOMES = {"FitResult": "fit", "Progress": "fit", "ReadOptions": "fit", "ShortfallError": "generate"}
 
 
 def __dir__() -> list[str]:

@@ -64,7 +64,8 @@ def main() -> None:
     augment fit data/moons.csv
     augment generate --n 10000 -o out.csv
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked, 4 worse than --fail-under.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 fewer rows than asked, 4 worse than --fail-under, 130 and 143 a fit
+    that was told to stop.
     """  # noqa: D301 - click wants the character
     # Else Python looks through all of TensorFlow for garbage, again and again while it is imported, for a third of that
     # time, and once more before it ends, for a second.
@@ -78,7 +79,8 @@ def main() -> None:
               "for several datasets, folder). Default: <stem>.augment in this folder.")  # fmt: skip
 @click.option("--as-one", is_flag=True, help="Join all DATA, of one schema, into one model. So are those of a folder.")
 @cluster_options
-@click.option("--target", metavar="COL", help="The column that matters most, for the reports.")
+@click.option("--target", metavar="COL", help="The column that matters most: its rare values are kept apart, and "
+              "report --holdout predicts it.")  # fmt: skip
 @kinds_option
 @click.option("--schema", type=click.Path(), metavar="FILE", help="Kinds of all columns, as describe --schema writes.")
 @drop_option
@@ -87,7 +89,10 @@ def main() -> None:
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of everything random.")
 @click.option("--max-time", type=Duration(), help="Time for training, compilation included: 90s, 10m, 2h.")
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Passes over the rows. Default: 20 or 100, but 1,000 to 4,000 steps."
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Passes over the rows. Default: 20 or 100, but at least 1,000 steps (3,000 rows of two numbers: 4,000) and at "
+    "most 4,000, up to the end of a pass.",
 )
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of --epochs.")
 @click.option(
@@ -106,7 +111,7 @@ def main() -> None:
     help="Whether columns that follow from others in every row, as a total from its parts, do so in new rows.",
 )
 @click.option("--device", metavar="NAME", help="What trains: cpu, gpu, gpu:1; or several that take each step together, "
-              "gpu:0,gpu:1, or gpus. Default: a GPU if there is one.")  # fmt: skip
+              "gpu:0,gpu:1, or gpus (without --max-time and --patience). Default: a GPU if there is one.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on where a fit that was killed had come to; without one, begin.")
 @force_option
 @quiet_option
@@ -197,7 +202,7 @@ def fit(
 @model_option(multiple=True)
 @click.option("-n", "--n", type=Count(), help="Number of new rows. Default: 1000.")
 @click.option("-o", "--output", type=click.Path(), default="-", help="File, .csv or .parquet; - is standard output. "
-              "With several models, or --engine ray, a folder.")  # fmt: skip
+              "With several models an existing folder, with --engine ray a folder.")  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), help="The same seed gives the same rows. Default: a fresh one."
 )
@@ -553,7 +558,7 @@ def _outputs(models: Sequence[str], output: str, force: bool) -> list[tuple[str,
     if len(models) == 1 and not output.endswith("/") and not folder.is_dir():
         return [(models[0], output)]
     if not folder.is_dir():
-        raise UsageError(f"-o {output}: with several models, -o is an existing folder.")
+        raise UsageError(f"-o {output}: with several models, -o is an existing folder, such as -o . for this one.")
     targets = [str(folder / f"{pathlib.Path(model).stem}.csv") for model in models]
     if len(set(targets)) < len(targets):
         raise UsageError("two of the models have the same name; generate from them one at a time.")

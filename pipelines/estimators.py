@@ -36,7 +36,7 @@ class RealNVPDensity(DensityMixin, BaseEstimator):
 
     Args:
         max_time: Seconds for training, or None.
-        epochs: Passes over the rows. Default: 20 or 100, by the kinds of columns, but 1,000 to 4,000 steps.
+        epochs: Passes over the rows. Default: as `pipelines.fit` has it, by the kinds of columns and the rows.
         steps: Optimizer steps, instead of `epochs`.
         random_state: Seed, `RandomState` or None for a fresh seed. An integer repeats a fit with `steps`.
         kinds: The kinds of some columns by name (see `pipelines.fit`). Columns of arrays are called x0, x1, ...
@@ -157,7 +157,7 @@ class RealNVPSampler(BaseOverSampler):
             rows by class, or a function of `y` that returns one.
         random_state: Seed, `RandomState` or None for a fresh seed.
         max_time: Seconds for training, or None.
-        epochs: Passes over the rows. Default: 20 or 100, by the kinds of columns, but 1,000 to 4,000 steps.
+        epochs: Passes over the rows. Default: as `pipelines.fit` has it, by the kinds of columns and the rows.
         steps: Optimizer steps, instead of `epochs`.
         kinds: The kinds of some columns by name (see `pipelines.fit`). Columns of arrays are called x0, x1, ...
 

@@ -75,7 +75,8 @@ class Count(click.ParamType[int]):
 def cluster_options(command: Callable[P, R]) -> Callable[P, R]:
     """The options that say who does the work."""
     for option in (
-        click.option("--workers", type=click.IntRange(min=1), help="Cores of the cluster. Default: all; fit has none."),
+        click.option("--workers", type=click.IntRange(min=1), help="Cores of the cluster to use. Default: all; "
+                     "fit must be told."),
         click.option("--address", metavar="ADDR", help="Of the Ray cluster; auto is the one this machine belongs to. "
                      "Default: one that is started here for as long as it takes."),
         click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
@@ -166,7 +167,7 @@ kinds_option = click.option(
 )
 drop_option = click.option("--drop", multiple=True, metavar="COL", help="Column to leave out. May be repeated.")
 max_rows_option = click.option(
-    "--max-rows", type=click.IntRange(min=1), default=1_000_000, help="Of more rows, a uniform sample is learnt from."
+    "--max-rows", type=click.IntRange(min=1), default=1_000_000, help="Of more rows, a uniform sample is taken."
 )
 held_out_option = click.option(
     "--holdout",

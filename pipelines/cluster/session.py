@@ -50,7 +50,9 @@ def cluster_of(engine: str, address: str | None, workers: int | None) -> Cluster
             import pydantic  # noqa: F401 (which Ray Train needs)
             import ray  # noqa: F401
         except ImportError as error:
-            raise UsageError("the engine ray needs Ray: pip install 'tfp-realnvp[ray]'") from error
+            raise UsageError(
+                "the engine ray needs Ray: in a checkout, pip install -c constraints.txt '.[ray]'"
+            ) from error
         return Cluster(address, workers)
     if address is not None or workers is not None:
         raise UsageError("an address and a number of workers go with the engine ray, which is not asked for.")

@@ -100,8 +100,9 @@ def fit(
         max_rows: Of more rows, a uniform sample of this many is learnt from.
         seed: Seed of everything random: held-out rows, weights, order of the rows.
         max_time: Seconds for training, compilation included, or None.
-        epochs: Passes over the rows. Default: 20, or 100 if most columns are numbers, but 1,000 to 4,000 steps, so
-            that many more for a table of a few hundred rows and fewer than one for one of millions.
+        epochs: Passes over the rows. Default: 20, or 100 if most columns are numbers, but at least 1,000 steps (4,000
+            for two columns of numbers with 3,000 rows to learn from) and at most 4,000, up to the end of a pass:
+            millions of rows get one.
         steps: Number of optimizer steps, which overrides `epochs`.
         patience: Epochs without a better held-out likelihood before stopping; where rows are few, those of up to
             10 passes, about 40 steps, count as one. Default: the whole schedule is run, as its low rates at the end
