@@ -47,6 +47,7 @@ _CHECKS = {
     "other_count": up_to(1 << 53),
     "unseen": list_of(SHARE),
     "made": NUMBERS,
+    "own": NUMBERS,
     "rhythm": or_null(OBJECT),
     "elapsed": or_null(OBJECT),
     "endings": or_null(OBJECT),
@@ -71,6 +72,7 @@ class ColumnEncoding:
             going back, a class is its own number.
         made: Quantiles of the scores that the flow makes, which new rows' numbers are calibrated by (see
             `calibration.py`); empty if they are not.
+        own: Quantiles of the table's scores, which those take the place of; empty if they are too few to tell.
         rhythm: Of dates, which days (of the week or month), hours and minutes there are, if these are told apart: they
             are further classes then, and the margin is that of the time beside them (see `rhythm.py`).
         elapsed: Of dates, which other column's they are close behind, if they are learnt as the time since (see
@@ -91,6 +93,7 @@ class ColumnEncoding:
     other_count: int = 0
     unseen: tuple[float, ...] = ()
     made: tuple[float, ...] = ()
+    own: tuple[float, ...] = ()
     rhythm: Rhythm | None = None
     elapsed: Elapsed | None = None
     endings: Endings | None = None
@@ -447,6 +450,7 @@ class ColumnEncoding:
             "other_count": self.other_count,
             "unseen": list(self.unseen),
             "made": list(self.made),
+            "own": list(self.own),
             **({} if self.rhythm is None else {"rhythm": self.rhythm.to_json()}),
             **({} if self.elapsed is None else {"elapsed": self.elapsed.to_json()}),
             **({} if self.endings is None else {"endings": self.endings.to_json()}),
@@ -465,7 +469,7 @@ class ColumnEncoding:
         Raises:
             AugmentError: If an entry is missing or is none that an encoding can have.
         """
-        optional = ("unseen", "made", "rhythm", "elapsed", "endings", "offset", "ranges")  # a model may be older
+        optional = ("unseen", "made", "own", "rhythm", "elapsed", "endings", "offset", "ranges")  # a model may be older
         check_object(where, entries, _CHECKS, optional)
         try:
             margin = None if entries["margin"] is None else Margin.from_json(entries["margin"])
@@ -476,9 +480,9 @@ class ColumnEncoding:
             ranges = None if entries.get("ranges") is None else Ranges.from_json(entries["ranges"])
         except AugmentError as error:
             raise AugmentError(f"{where}: {error}") from error
-        made = tuple(map(float, entries.get("made", ())))
-        if made and not (margin is not None and calibration.holds_quantiles(made)):
-            raise AugmentError(f"{where}: what the flow makes of it has no such quantiles")
+        made, own = (tuple(map(float, entries.get(key, ()))) for key in ("made", "own"))
+        if any(some and not (margin is not None and calibration.holds_quantiles(some)) for some in (made, own)):
+            raise AugmentError(f"{where}: neither what the flow makes of it nor its own scores have such quantiles")
         return cls(
             name=entries["name"],
             levels=tuple(entries["levels"]),
@@ -488,6 +492,7 @@ class ColumnEncoding:
             other_count=entries["other_count"],
             unseen=tuple(map(float, entries.get("unseen", ()))),
             made=made,
+            own=own,
             rhythm=rhythm,
             elapsed=elapsed,
             endings=endings,

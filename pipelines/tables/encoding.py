@@ -27,6 +27,7 @@ __all__ = ["Encoding"]
 # Categories that are told apart: of a column, so that pairs of columns have tables of at most 2**20 cells, as
 # `AutoregressiveCategorical` needs them; and of all columns together, but for the first ones of each.
 _MAX_CATEGORIES, _MAX_CATEGORIES_IN_ALL = 1_000, 10_000
+_MAX_ROWS_OF_QUANTILES = 200_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,20 @@ class Encoding:
             columns.append(dataclasses.replace(column, margin=margin))
         return dataclasses.replace(self, columns=tuple(columns))
 
+    def learn_own(self, rows: Rows) -> Encoding:
+        """Returns the encoding that knows the quantiles of a table's scores, where they are of numbers.
+
+        Args:
+            rows: Of the table; of many, an even selection is looked at.
+        """
+        some = rows.take(slice(None, None, 1 + len(rows.scores) // _MAX_ROWS_OF_QUANTILES))
+        own = {
+            column.name: calibration.quantiles_of(some.scores[some.is_present[:, d], d])
+            for d, column in enumerate(self.continuous)
+        }
+        columns = [dataclasses.replace(column, own=own.get(column.name, ())) for column in self.columns]
+        return dataclasses.replace(self, columns=tuple(columns))
+
     def learn_made(self, classes: np.ndarray, scores: np.ndarray) -> Encoding:
         """Returns the encoding that knows the quantiles of what a flow made, where that is a number.
 
@@ -114,8 +129,10 @@ class Encoding:
         return dataclasses.replace(self, columns=tuple(columns))
 
     def calibrated(self, scores: np.ndarray) -> np.ndarray:
-        """Returns scores, float64 `[n, D]`, whose margins are Gaussian, of those that the flow made."""
-        columns = [calibration.gaussian(scores[:, d], column.made) for d, column in enumerate(self.continuous)]
+        """Returns scores, float64 `[n, D]`, whose margins are the table's, of those that the flow made."""
+        columns = [
+            calibration.calibrated(scores[:, d], column.made, column.own) for d, column in enumerate(self.continuous)
+        ]
         return np.stack(columns, axis=1) if columns else scores.astype(np.float64)
 
     @functools.cached_property

@@ -210,6 +210,7 @@ SINCE, ID = column("since"), column("id")
         lambda head: PAID(head)["margin"].update(values=[0.0, 5e-324], scores=[0.0, 1e308]),
         lambda head: PAID(head).update(margin=None),
         lambda head: PAID(head).update(made=[0.0]),
+        lambda head: PAID(head).update(own=[0.0]),
         lambda head: PAID(head)["made"].reverse(),
         lambda head: PAID(head).update(made=[1e300 * quantile for quantile in PAID(head)["made"]]),
         lambda head: CITY(head).update(made=PAID(head)["made"]),

@@ -4,14 +4,19 @@ import dataclasses
 import statistics
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipelines.engines.local import Sampler
 from pipelines.storage.model_file import read_model
 from pipelines.tables.encoding import Encoding
-from pipelines.tables.numbers.calibration import gaussian, holds_quantiles, quantiles_of
+from pipelines.tables.files.reading import read_source
+from pipelines.tables.kinds.inference import infer_schema
+from pipelines.tables.numbers.calibration import calibrated, holds_quantiles, quantiles_of
+from pipelines.tables.numbers.margins import Margin
 
 ROWS = 20_000
+SHARES = [statistics.NormalDist().cdf(score) for score in np.arange(-2.5, 2.6, 0.25)]
 MADE = {
     "narrow": lambda z: 0.6 * z + 0.3,
     "skewed": lambda z: np.exp(0.3 * z),
@@ -39,23 +44,54 @@ def test_other_rows_of_the_same_flow_become_gaussian(name):
     quantiles = quantiles_of(MADE[name](normals(0)).astype(np.float32))
     others = MADE[name](normals(1))
     assert distance(others) > 0.1
-    assert distance(gaussian(others, quantiles)) < 0.02  # twice what 20,000 rows differ by from as many others
+    assert distance(calibrated(others, quantiles)) < 0.02  # twice what 20,000 rows differ by from as many others
 
 
 @pytest.mark.parametrize("name", MADE)
 def test_it_is_increasing_and_a_shift_beyond_the_quantiles(name):
     quantiles = quantiles_of(MADE[name](normals(0)))
     places = np.linspace(quantiles[0] - 3, quantiles[-1] + 3, 1000)
-    found = gaussian(places, quantiles)
+    found = calibrated(places, quantiles)
     assert (np.diff(found) > 0).all()
     assert found[0] == pytest.approx(-2.5 - 3)
     assert found[-1] == pytest.approx(2.5 + 3)
 
 
+def test_with_the_table_s_quantiles_far_numbers_are_as_far_as_the_table_s():
+    """The knots of a margin are few: where numbers are far apart, its scores of them are Gaussian only nearly."""
+    rng = np.random.default_rng(0)
+    numbers = rng.standard_t(3, 2_000)
+    margin = Margin.learn(numbers, 0, rng)
+    scores = margin.encode(numbers)
+    made = 0.6 * scores + 0.3
+    far = {}
+    for own in ((), quantiles_of(scores)):
+        new = margin.decode(calibrated(made, quantiles_of(made), own))
+        far[bool(own)] = np.abs(np.quantile(new, [0.01, 0.99]) - np.quantile(numbers, [0.01, 0.99])).max()
+    assert far[True] < 0.1 < 0.5 < far[False]
+
+
+def test_what_a_table_has_is_learnt_where_cells_are_numbers():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"a": rng.standard_normal(3_000), "b": rng.standard_normal(3_000), "c": ["x", "y", "z"] * 1_000}
+    )
+    frame.loc[:2_499, "b"] = np.nan
+    source = read_source(frame)
+    schema = infer_schema(source)
+    encoding = Encoding.learn(source, schema, rng)
+    encoding = encoding.learn_own(encoding.encode(source, schema, rng))
+    assert [len(column.own) for column in encoding.columns] == [21, 0, 0]  # 500 numbers are too few
+    assert encoding.columns[0].own == pytest.approx(np.arange(-2.5, 2.6, 0.25), abs=0.3)
+    assert [column.own for column in Encoding.from_json(encoding.to_json()).columns] == [
+        column.own for column in encoding.columns
+    ]
+
+
 def test_what_cannot_tell_leaves_scores_alone():
     for made in (normals(0, rows=999), np.zeros(ROWS), np.full(ROWS, np.nan)):
         assert quantiles_of(made) == ()
-    np.testing.assert_array_equal(gaussian(np.float32([-1, 7]), ()), [-1.0, 7.0])
+    np.testing.assert_array_equal(calibrated(np.float32([-1, 7]), ()), [-1.0, 7.0])
 
 
 def test_a_score_that_is_no_number_says_nothing():
@@ -74,16 +110,17 @@ def test_quantiles_increase_and_are_of_a_number_and_size():
 def test_new_rows_have_the_margins_of_the_table(visits_model):
     """Trained for 150 steps, the flow makes scores that are not Gaussian."""
     model = read_model(visits_model)
-    raw, calibrated = (Sampler(one).block(3, 0) for one in (uncalibrated(model), model))
+    raw, mapped = (Sampler(one).block(3, 0) for one in (uncalibrated(model), model))
     for column in model.encoding.continuous:
         assert holds_quantiles(column.made)
         distances = []
-        for cells in (raw, calibrated):
+        for cells in (raw, mapped):
             part = cells[column.name]
             numbers = part.values if part.codes is None else part.values[part.codes == column.levels.index(None)]
             spread = column.margin.spread(numbers, np.random.default_rng(0))
-            distances.append(distance(column.margin.encode(spread)))
-        assert distances[1] < 0.01  # 0.0055 was measured, of blocks of 9,296 numbers and more
+            below = np.searchsorted(np.sort(column.margin.encode(spread)), column.own) / len(spread)
+            distances.append(np.abs(below - SHARES).max())
+        assert distances[1] < 0.01  # of blocks of 9,296 numbers and more
         assert distances[1] < distances[0]
 
 
@@ -92,5 +129,7 @@ def test_an_older_model_is_not_calibrated(visits_model):
     scores = np.random.default_rng(0).standard_normal((10, len(model.encoding.continuous))).astype(np.float32)
     np.testing.assert_array_equal(uncalibrated(model).encoding.calibrated(scores), scores)
     assert (model.encoding.calibrated(scores) != scores).mean() > 0.9
-    entries = [{key: value for key, value in entry.items() if key != "made"} for entry in model.encoding.to_json()]
-    assert {column.made for column in Encoding.from_json(entries).columns} == {()}
+    entries = [
+        {key: value for key, value in entry.items() if key not in ("made", "own")} for entry in model.encoding.to_json()
+    ]
+    assert {column.made + column.own for column in Encoding.from_json(entries).columns} == {()}
