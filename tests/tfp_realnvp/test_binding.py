@@ -103,6 +103,24 @@ def test_a_composition_given_a_context_is_each_row_given_its_own(make_coupling, 
     assert {v.ref() for v in bound.trainable_variables} == {v.ref() for v in bijector.trainable_variables}
 
 
+@pytest.mark.parametrize("wrap", COMPOSITIONS.values(), ids=COMPOSITIONS.keys())
+@pytest.mark.parametrize("context", [FeatureContext(2), ClassContext(4, seed=0)], ids=["features", "classes"])
+def test_of_events_that_are_rows_each_row_is_given_its_context(make_coupling, wrap, context):
+    bijector = wrap(make_coupling([True, False], context=context))
+    contexts = [3, 0, 2] if isinstance(context, ClassContext) else normal(3, 2)
+    for given_as in (contexts, tf.Variable(contexts, dtype=context.dtype)):
+        bound = given(bijector, given_as)
+        assert [bound.experimental_batch_shape(ndims).as_list() for ndims in (1, 2, 3)] == [[3], [], []]
+        np.testing.assert_array_equal(bound.experimental_batch_shape_tensor(2), [])
+        rows = tfd.Independent(tfd.MultivariateNormalDiag(tf.zeros([3, 2])), 1)
+        flow = tfd.TransformedDistribution(rows, bound)
+        assert (flow.batch_shape, flow.event_shape) == ([], [3, 2])
+        x = tf.identity(flow.sample(5, seed=(0, 1)))
+        assert x.shape == [5, 3, 2]
+        by_rows = tfd.TransformedDistribution(tfd.MultivariateNormalDiag(tf.zeros([2])), bound)
+        assert_close(flow.log_prob(x), tf.reduce_sum(by_rows.log_prob(x), axis=-1))
+
+
 def test_what_occurs_twice_is_bound_once(make_coupling):
     coupling = make_coupling([True, False, False], context=FeatureContext(2))
     bound = given(tfb.Chain([coupling, tfb.Permute([2, 1, 0]), coupling]), normal(2))

@@ -326,7 +326,8 @@ class BoundCoupling(FusedBijector):
         return self._coupling.transform_event(y, tf.convert_to_tensor(self._context), inverse=True)
 
 
-def _context_rank(bound: BoundCoupling, _: Any = None) -> int:
+def _context_rank(bound: BoundCoupling, x_event_ndims: int) -> int:
+    """How many last axes of a context belong to an event of `x_event_ndims` dimensions: the further ones are rows'."""
     shape = bound.coupling.context_shape
     assert shape is not None  # or it could not have been bound
-    return int(shape.rank)
+    return int(shape.rank + x_event_ndims - bound.forward_min_event_ndims)
