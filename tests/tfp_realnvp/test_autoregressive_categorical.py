@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from tensorflow_probability import distributions as tfd
 
 from tfp_realnvp import (
     AutoregressiveCategorical,
@@ -644,3 +645,28 @@ def test_the_strongest_parent_that_is_seen_is_asked():
     assert np.isfinite(weak).all()
     first = distribution.network(np.array([[0, 1, 1]], np.int32), is_first=tf.constant([True, False, True]))
     assert np.exp(first[0, 2]) == pytest.approx(0.5, abs=0.01)  # of the first column only: 100 of its 200 rows
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda pets: pets.copy(name="twin"),
+        lambda pets: pets[...].copy(),
+        lambda pets: tfd.Independent(pets, 0)[...].distribution,
+    ],
+    ids=["copy", "slice", "part"],
+)
+def test_a_copy_shares_the_variables(copied):
+    pets, classes = random_categorical(), all_vectors(SIZES)
+    twin = copied(pets)
+    assert {v.ref() for v in twin.variables} == {v.ref() for v in pets.variables}
+    np.testing.assert_array_equal(twin.log_prob(classes), pets.log_prob(classes))
+
+
+def test_what_a_copy_cannot_be_is_refused():
+    pets = random_categorical()
+    with pytest.raises(ValueError, match="shares its network: it cannot have another width"):
+        pets.copy(width=32)
+    for slices in (tf.newaxis, 0, (..., tf.newaxis)):
+        with pytest.raises(ValueError, match=r"is one distribution, of batch shape \[\]"):
+            pets[slices]

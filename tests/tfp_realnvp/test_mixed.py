@@ -282,3 +282,11 @@ def test_a_flow_that_cannot_be_given_the_classes_is_refused(context, found):
     flow = real_nvp(3, num_couplings=2, hidden_units=[4], context=context)
     with pytest.raises(ValueError, match=rf"'flow' {found}: build it with context=ClassContext\(\[3, 2\]\)"):
         Mixed(AutoregressiveCategorical(SIZES), flow)
+
+
+def test_it_is_one_distribution_whose_copies_share_the_variables():
+    mixed = random_mixed()
+    for twin in (mixed.copy(), mixed[...]):
+        assert {v.ref() for v in twin.variables} == {v.ref() for v in mixed.variables}
+    with pytest.raises(ValueError, match=r"is one distribution, of batch shape \[\]"):
+        mixed[tf.newaxis]

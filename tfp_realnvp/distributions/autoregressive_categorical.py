@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.internal import reparameterization, samplers
 
 from tfp_realnvp.classes import check_classes
@@ -21,6 +20,7 @@ from tfp_realnvp.conditioners.layers import (
     settled_seed,
 )
 from tfp_realnvp.distributions.class_heads import ClassHeads
+from tfp_realnvp.distributions.unbatched import Unbatched
 from tfp_realnvp.embedding import embed
 from tfp_realnvp.orders import checked_orders, initial_embeddings
 from tfp_realnvp.parents import checked_parents
@@ -31,7 +31,7 @@ __all__ = ["AutoregressiveCategorical"]
 _CANONICAL_SHARE = 0.5
 
 
-class AutoregressiveCategorical(tfd.Distribution):
+class AutoregressiveCategorical(Unbatched):
     """A distribution over vectors `[C]` of classes whose conditionals are neural networks.
 
     In the order of the columns
@@ -132,21 +132,23 @@ class AutoregressiveCategorical(tfd.Distribution):
             name=name,
         )
 
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
-        return {}
-
     def _event_shape(self) -> tf.TensorShape:
         return tf.TensorShape([len(self.num_classes)])
 
     def _event_shape_tensor(self) -> tf.Tensor:
         return tf.constant([len(self.num_classes)], tf.int32)
 
-    def _batch_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([])
+    def copy(self, **overrides: Any) -> AutoregressiveCategorical:
+        """Returns one that shares the variables, as the copy of a flow does; only the name can be another.
 
-    def _batch_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([], tf.int32)
+        Raises:
+            ValueError: If something else is to change.
+        """
+        if others := sorted(overrides.keys() - {"name"}):
+            raise ValueError(f"a copy of {self.name!r} shares its network: it cannot have another {', '.join(others)}.")
+        twin: AutoregressiveCategorical = super().copy(**overrides)
+        twin.network = self.network
+        return twin
 
     def initialize(self, classes: Any) -> None:
         """Sets each column's softmax to its frequencies in `classes`, `[n, C]`.

@@ -10,11 +10,12 @@ from tensorflow_probability.python.internal import reparameterization, samplers
 
 from tfp_realnvp.binding import context_specs, given
 from tfp_realnvp.distributions.autoregressive_categorical import AutoregressiveCategorical
+from tfp_realnvp.distributions.unbatched import Unbatched
 
 __all__ = ["Mixed"]
 
 
-class Mixed(tfd.Distribution):
+class Mixed(Unbatched):
     """A distribution over pairs of classes `[C]`, int32, and real numbers `[D]`.
 
         log_prob((d, x)) = log p(d) + log p(x | d)
@@ -60,21 +61,11 @@ class Mixed(tfd.Distribution):
             name=name,
         )
 
-    @classmethod
-    def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
-        return {}
-
     def _event_shape(self) -> tuple[tf.TensorShape, tf.TensorShape]:
         return (self.discrete.event_shape, self.continuous.event_shape)
 
     def _event_shape_tensor(self) -> tuple[tf.Tensor, tf.Tensor]:
         return (self.discrete.event_shape_tensor(), self.continuous.event_shape_tensor())
-
-    def _batch_shape(self) -> tf.TensorShape:
-        return tf.TensorShape([])
-
-    def _batch_shape_tensor(self) -> tf.Tensor:
-        return tf.constant([], tf.int32)
 
     def _log_prob(self, value: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         d, x = value
