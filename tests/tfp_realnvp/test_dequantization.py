@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp import BoundedLogit, UniformDequantization, bits_per_dim
+from tfp_realnvp import BoundedLogit, Flow, UniformDequantization, bits_per_dim
 from tfp_realnvp.testing import assert_log_det_matches_autodiff, assert_round_trip
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -76,6 +76,44 @@ def test_the_density_of_dequantised_integers_is_a_lower_bound_on_their_probabili
     assert (draws.mean(axis=0) <= exact + 5 * standard_error).all()  # a false alarm in a million
     ratio = np.exp(draws - exact)
     assert (np.abs(ratio.mean(axis=0) - 1) <= 5 * ratio.std(axis=0) / math.sqrt(len(draws))).all()
+
+
+def _sampled(flow):
+    samples = flow.sample(50_000, seed=(0, 1))
+    return samples, flow.log_prob(samples)
+
+
+@pytest.mark.parametrize("is_compiled", [False, True], ids=["eager", "function"])
+@pytest.mark.parametrize(
+    "draw",
+    [_sampled, lambda flow: flow.experimental_sample_and_log_prob(50_000, seed=(0, 1))],
+    ids=["sampled", "sampled_with"],
+)
+@pytest.mark.parametrize(
+    "bijector",
+    [UniformDequantization(seed=0), tfb.Chain([tfb.Chain([UniformDequantization(seed=0)]), tfb.Shift(0.0)])],
+    ids=["alone", "chain"],
+)
+def test_samples_have_the_density_of_any_integers(bijector, draw, is_compiled):
+    # What they were rounded from has more on average: log p(x) given 0 <= x < 1 has the mean -0.03.
+    normal = tfd.Normal(0.5, 0.3)
+    flow = Flow(normal, bijector)
+    samples, log_prob = (tf.function(draw, autograph=False) if is_compiled else draw)(flow)
+    draws = log_prob.numpy()[samples.numpy() == 0].astype(np.float64)
+    noise = np.random.default_rng(0).uniform(size=100_000).astype(np.float32)
+    expected = np.asarray(normal.log_prob(noise), np.float64)
+    error = math.hypot(draws.std() / math.sqrt(len(draws)), expected.std() / math.sqrt(len(expected)))
+    assert abs(draws.mean() - expected.mean()) <= 5 * error  # a false alarm in a million
+    assert draws.mean() < math.log(float(normal.cdf(1.0) - normal.cdf(0.0))) - 5 * error
+
+
+def test_a_dequantized_flow_does_not_pass_for_an_affine_one():
+    flow = Flow(tfd.Normal(0.7, 1.0), UniformDequantization())
+    for moment in (flow.mean, flow.mode, flow.stddev, flow.entropy):
+        with pytest.raises(NotImplementedError):
+            moment()
+    assert flow.reparameterization_type == tfd.NOT_REPARAMETERIZED
+    assert Flow(tfd.Normal(0.7, 1.0), BoundedLogit()).reparameterization_type == tfd.FULLY_REPARAMETERIZED
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

@@ -24,6 +24,10 @@ class UniformDequantization(UniqueBijector):
 
     With `num_levels`, samples beyond `0, …, num_levels - 1` become the nearest of these.
 
+    TFP's cache keeps what a sample was rounded from for as long as the sample is held, and its density is on average
+    above the bound. `Flow` and what is made of it do without; of a `tfd.TransformedDistribution` ask for the `log_prob`
+    of `tf.identity(samples)`.
+
     It is a bijection between integers and unit intervals only: `forward(inverse(y)) == y`, the other way
     round holds up to the noise. The log-determinant is zero.
 
@@ -56,7 +60,7 @@ class UniformDequantization(UniqueBijector):
         self._noise_state = self._generator.state  # tf.Module finds variables, but not in a Generator
         super().__init__(
             forward_min_event_ndims=0,
-            is_constant_jacobian=True,
+            is_constant_jacobian=False,  # or TFP would take it for affine, and round the mean
             validate_args=validate_args,
             parameters=parameters,
             name=name,

@@ -8,7 +8,9 @@ import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 from tensorflow_probability.python.distributions import transformed_distribution
+from tensorflow_probability.python.internal import reparameterization
 
+from tfp_realnvp.bijectors.dequantization import UniformDequantization
 from tfp_realnvp.binding import given
 
 __all__ = ["Flow"]
@@ -21,6 +23,9 @@ class Flow(transformed_distribution._TransformedDistribution):
 
     `flow.given(context)` is the distribution for a context; `flow.log_prob(x, context=c)`, `prob`, `sample` and
     `experimental_sample_and_log_prob` with a context are short for it. Without one, a conditional flow raises.
+
+    Of a flow that ends in `UniformDequantization`, the log-density of samples is, as that of all integers, estimated
+    with noise drawn anew, and samples have no gradients.
 
     Args:
         distribution: The base distribution, of noise.
@@ -43,6 +48,9 @@ class Flow(transformed_distribution._TransformedDistribution):
             "name": name,
         }
         super().__init__(distribution, bijector, validate_args=validate_args, parameters=parameters, name=name)
+        self._is_dequantized = _is_dequantized(bijector)
+        if self._is_dequantized:
+            self._reparameterization_type = reparameterization.NOT_REPARAMETERIZED
 
     @classmethod
     def _parameter_properties(cls, dtype: Any, num_classes: int | None = None) -> dict[str, Any]:
@@ -95,6 +103,22 @@ class Flow(transformed_distribution._TransformedDistribution):
             sample_shape, seed=seed, name=name, **kwargs
         )
         return samples, log_prob
+
+    def _log_prob(self, y: tf.Tensor, **kwargs: Any) -> tf.Tensor:
+        # What a sample was rounded from is in TFP's cache, and its density is above the mean over the noise.
+        return super()._log_prob(tf.identity(y) if self._is_dequantized else y, **kwargs)
+
+    def _sample_and_log_prob(self, sample_shape: Any, seed: Any, **kwargs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        if self._is_dequantized:
+            samples = self.sample(sample_shape, seed=seed, **kwargs)
+            return samples, self.log_prob(samples, **kwargs)
+        samples, log_prob = super()._sample_and_log_prob(sample_shape, seed, **kwargs)
+        return samples, log_prob
+
+
+def _is_dequantized(bijector: tfb.Bijector) -> bool:
+    parts = tf.nest.flatten(getattr(bijector, "bijectors", []))
+    return isinstance(bijector, UniformDequantization) or any(map(_is_dequantized, parts))
 
 
 def _check_name(name: Any) -> None:
