@@ -46,6 +46,10 @@ class Context(tf.Module, abc.ABC):
     def arguments(self) -> dict[str, Any]:
         """The constructor's arguments, but for what only sets the start: with the variables, all there is to save."""
 
+    def for_flow(self, dtype: Any) -> Context:
+        """Returns the context for a flow of floating dtype `dtype`: itself, unless its dtype goes by the flow's."""
+        return self
+
     @abc.abstractmethod
     def check(self, context: np.ndarray) -> None:
         """Raises `ValueError` if values, `[..., *shape]`, are not contexts."""
@@ -61,7 +65,8 @@ class FeatureContext(Context):
         num_features: Number of features.
         mean: `[num_features]`, or None for zeros.
         scale: `[num_features]`, positive, or None for ones.
-        dtype: Floating dtype of contexts.
+        dtype: Floating dtype of contexts. Default: float64 in float64 flows of `real_nvp` and `image_real_nvp`, else
+            float32, in which large numbers, such as seconds since 1970, can be the same.
         name: Name of the module.
 
     Raises:
@@ -74,16 +79,16 @@ class FeatureContext(Context):
         *,
         mean: Any = None,
         scale: Any = None,
-        dtype: Any = tf.float32,
+        dtype: Any = None,
         name: str = "feature_context",
     ) -> None:
         super().__init__(name=name)
         if num_features < 1:
             raise ValueError(f"num_features must be at least 1, got {num_features}.")
-        self._dtype = tf.as_dtype(dtype)
-        numpy_dtype = self._dtype.as_numpy_dtype
-        self.mean = np.zeros(num_features, numpy_dtype) if mean is None else np.array(mean, numpy_dtype)
-        self.scale = np.ones(num_features, numpy_dtype) if scale is None else np.array(scale, numpy_dtype)
+        self._has_own_dtype = dtype is not None
+        self._dtype = tf.as_dtype(dtype or tf.float32)
+        self.mean = np.zeros(num_features) if mean is None else np.array(mean, np.float64)
+        self.scale = np.ones(num_features) if scale is None else np.array(scale, np.float64)
         if self.mean.shape != (num_features,) or self.scale.shape != (num_features,) or not (self.scale > 0).all():
             raise ValueError(
                 f"mean and scale must have shape [{num_features}] and the scale must be positive, "
@@ -91,7 +96,7 @@ class FeatureContext(Context):
             )
 
     @classmethod
-    def of(cls, features: Any, *, dtype: Any = tf.float32, name: str = "feature_context") -> FeatureContext:
+    def of(cls, features: Any, *, dtype: Any = None, name: str = "feature_context") -> FeatureContext:
         """Takes mean and scale from `features`, `[n, num_features]`; constant features keep their scale."""
         rows = np.asarray(features, np.float64)
         if rows.ndim != 2 or not np.isfinite(rows).all():
@@ -114,7 +119,12 @@ class FeatureContext(Context):
         return len(self.mean)
 
     def __call__(self, context: tf.Tensor) -> tf.Tensor:
-        return (context - self.mean) / self.scale
+        return (context - tf.constant(self.mean, context.dtype)) / tf.constant(self.scale, context.dtype)
+
+    def for_flow(self, dtype: Any) -> Context:
+        if self._has_own_dtype or tf.as_dtype(dtype) != tf.float64:
+            return self
+        return FeatureContext(**self.arguments | {"dtype": dtype})
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def split(
     rows = _as_rows(flow, "x", x, context)
     if not is_joint(flow):
         _check_precision("x", np.asarray(x), rows[0].dtype)
+    if context is not None:
+        _check_precision("context", np.asarray(context), rows[1].dtype)
     if validation_data is not None:
         is_pair = context is not None and isinstance(validation_data, tuple | list) and len(validation_data) == 2
         if context is not None and not is_pair:

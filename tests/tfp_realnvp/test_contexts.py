@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfp_realnvp import ClassContext, FeatureContext, mlp, real_nvp
+from tfp_realnvp import ClassContext, FeatureContext, fit, image_real_nvp, mlp, real_nvp
+from tfp_realnvp.binding import context_specs
 from tfp_realnvp.testing import randomize
 
 
@@ -52,6 +53,37 @@ def test_features_pass_as_they_are_by_default():
 def test_what_are_no_features_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **options: real_nvp(2, num_couplings=2, **options),
+        lambda **options: image_real_nvp([2, 4, 1], num_scales=1, num_couplings=2, filters=2, num_blocks=1, **options),
+    ],
+    ids=["vectors", "images"],
+)
+def test_a_float64_flow_tells_large_features_apart(make):
+    """In float32 seconds since 1970 are 128 apart."""
+    seconds = 1.7e9 + np.arange(60.0)[:, np.newaxis]
+    flow = make(dtype=tf.float64, context=FeatureContext.of(seconds), seed=0)
+    randomize(flow)
+    x = np.zeros(flow.event_shape)
+    assert len(np.unique(flow.given(seconds).log_prob(x))) == 60
+    assert len(np.unique(flow.given(tf.Variable(seconds)).log_prob(x))) == 60
+    given_less = tf.Variable(np.float32(seconds))  # is cast
+    np.testing.assert_array_equal(flow.given(given_less).log_prob(x), flow.given(np.float32(seconds)).log_prob(x))
+    flow = make(dtype=tf.float64, context=FeatureContext.of(seconds, dtype=tf.float32), seed=0)
+    assert context_specs(flow)[0].dtype == tf.float32
+
+
+def test_features_that_float32_does_not_tell_apart_are_not_trained_on():
+    seconds = 1.7e9 + np.arange(60.0)[:, np.newaxis]
+    flow = real_nvp(2, num_couplings=2, hidden_units=[4], context=FeatureContext.of(seconds), seed=0)
+    with pytest.raises(
+        ValueError, match=r"context has numbers in entry \[0\] of a row, 1.7e\+09 to 1.7e\+09, which float32"
+    ):
+        fit(flow, numbers(60, 2), context=seconds, epochs=1, verbose=0)
 
 
 # Classes.
@@ -144,3 +176,14 @@ def test_embeddings_of_ordered_classes_start_alike(num_classes, num_ordered):
     embeddings = ClassContext(num_classes, num_ordered=num_ordered, seed=0).embeddings.numpy()
     assert np.abs(np.diff(embeddings[:50], axis=0)).max() < 0.2
     assert np.abs(np.diff(ClassContext(num_classes, seed=0).embeddings[:50], axis=0)).max() > 1
+
+
+@pytest.mark.parametrize("dtype", [tf.int64, tf.uint8], ids=lambda dtype: dtype.name)
+def test_classes_are_variables_of_any_integers(dtype):
+    flow = real_nvp(2, context=ClassContext(3), num_couplings=2, hidden_units=[4], seed=0)
+    randomize(flow)
+    classes = tf.Variable([1, 2], dtype=dtype)
+    bound, x = flow.given(classes), numbers(2, 2)
+    assert bound.batch_shape == [2]
+    classes.assign([2, 0])
+    np.testing.assert_array_equal(bound.log_prob(x), flow.given([2, 0]).log_prob(x))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tensorflow_probability.python.internal import parameter_properties, tensor_util
 
 from tfp_realnvp.bijectors.conditioner_checks import (
@@ -284,6 +285,8 @@ class BoundCoupling(FusedBijector):
             raise TypeError(f"{coupling.name} needs a context of integers, which are classes; got {context!r:.60}.")
         if tf.is_tensor(context) and not tensor_util.is_ref(context):
             context = tf.cast(context, dtype)  # an array of int64 is converted below, a tensor would be refused
+        elif tensor_util.is_ref(context) and context.dtype != dtype:
+            context = tfp.util.DeferredTensor(context, lambda value: tf.cast(value, dtype), dtype=dtype, name="context")
         self._context = tensor_util.convert_nonref_to_tensor(context, dtype=dtype, name="context")
         rank = self._context.shape.rank
         if rank is None or rank < shape.rank or self._context.shape[rank - shape.rank :] != shape:

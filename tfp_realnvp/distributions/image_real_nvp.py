@@ -98,6 +98,7 @@ def image_real_nvp(
         )
     base = checked_base(base, shape, dtype)
     transform = Affine() if transform is None else transform
+    context = None if context is None else context.for_flow(dtype)
     if conditioner is None:
         conditioner = functools.partial(conv_resnet, filters=filters, num_blocks=num_blocks)
     labels, seeds = itertools.count(), _seeds(seed)

@@ -99,6 +99,7 @@ def real_nvp(
     base = checked_base(base, shape, dtype)
     mask = Mask([False]) if shape == [1] and context is not None else half_mask(shape[0])
     transform = Affine(log_scale_clamp) if transform is None else transform
+    context = None if context is None else context.for_flow(dtype)
     if conditioner is None:
         conditioner = functools.partial(mlp, hidden_units=hidden_units, activation=activation)
     permutation_seed, weight_seed = np.random.SeedSequence(seed).spawn(2)
