@@ -25,6 +25,7 @@ from tfp_realnvp import (
     checkerboard_mask,
     half_mask,
     mlp,
+    to_config,
 )
 from tfp_realnvp.testing import (
     assert_gradients_reach_all_variables,
@@ -1027,3 +1028,12 @@ def test_a_twin_that_would_share_the_cache_is_refused(twin):
     for part in (chain.bijectors[0], chain)[: 1 if twin is copy.copy else 2]:
         with pytest.raises(TypeError, match=r"can neither be pickled nor copied .* tfr.from_config"):
             twin(part)
+
+
+def test_a_mask_that_is_changed_in_place_leaves_the_coupling_as_it_is():
+    mask = np.array([True, False, False])
+    coupling = AffineCoupling(mask, mlp(1, 2, hidden_units=[4], seed=0))
+    config, _ = to_config(coupling)
+    mask[:] = [False, False, True]
+    assert to_config(coupling)[0] == config
+    assert coupling.copy().mask.kept.tolist() == [True, False, False]

@@ -74,3 +74,9 @@ def test_points_broadcast_with_the_contexts_it_is_given():
         assert together.shape == (5, 2, 2, 4)
         one = getattr(given(FactorOut(coupling, 2), contexts[3]), direction)(x)
         np.testing.assert_allclose(together[3], one, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["forward", "inverse"])
+def test_more_channels_than_there_are_are_refused(method):
+    with pytest.raises(ValueError, match=r"expected images of 5 channels at least, got shape \(2, 2, 3\)"):
+        getattr(FactorOut(tfb.Exp(), 5), method)(tf.ones([2, 2, 3]))

@@ -100,6 +100,7 @@ class Coupling(FusedBijector):
         if not callable(conditioner):
             raise TypeError(f"conditioner must be callable, got {type(conditioner).__name__}.")
         self._mask = mask if isinstance(mask, Mask) else Mask(mask)
+        parameters = parameters | {"mask": self._mask}  # what was given may be changed in place
         self._transform = transform
         self._conditioner = conditioner
         if context_shape is None:

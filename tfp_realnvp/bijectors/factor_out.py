@@ -65,16 +65,23 @@ class FactorOut(FusedBijector):
         return {"bijector": parameter_properties.BatchedComponentProperties(event_ndims=3)}
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        first, rest = x[..., : self._num_channels], x[..., self._num_channels :]
+        first, rest = self._split(x)
         y, fldj = self._bijector.forward(first), self._bijector.forward_log_det_jacobian(first, event_ndims=3)
         return _joined(y, rest), fldj
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        first, rest = y[..., : self._num_channels], y[..., self._num_channels :]
+        first, rest = self._split(y)
         x = self._bijector.inverse(first)
         # As TransformedDistribution does: the way back is in the cache for every part of a chain.
         ildj = -self._bijector.forward_log_det_jacobian(x, event_ndims=3)
         return _joined(x, rest), ildj
+
+    def _split(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if image.shape.rank is not None and (image.shape[-1] or self._num_channels) < self._num_channels:
+            raise ValueError(
+                f"{self.name}: expected images of {self._num_channels} channels at least, got shape {image.shape}."
+            )
+        return image[..., : self._num_channels], image[..., self._num_channels :]
 
 
 def _joined(first: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
