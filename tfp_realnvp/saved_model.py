@@ -29,7 +29,15 @@ def export_saved_model(flow: tfd.TransformedDistribution, path: str | os.PathLik
     Args:
         flow: A transformed distribution of batch shape `[]`.
         path: The folder to write.
+
+    Raises:
+        ValueError: If `flow` has another batch shape.
     """
+    if flow.batch_shape.rank != 0:
+        raise ValueError(
+            f"{flow.name!r} has batch shape {flow.batch_shape}; a SavedModel holds one distribution, of []. Export a "
+            "conditional flow unbound: its signatures take the context."
+        )
     module = tf.Module()
     module.flow = flow
     contexts = context_specs(flow)

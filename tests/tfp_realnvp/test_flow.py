@@ -1,12 +1,25 @@
 """`Flow` is TFP's transformed distribution, and `context=` is short for `given`."""
 
+import gc
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from tfp_realnvp import AffineCoupling, FeatureContext, Flow, half_mask, mlp, real_nvp
+from tfp_realnvp import (
+    AffineCoupling,
+    AutoregressiveCategorical,
+    BoundCoupling,
+    ClassContext,
+    FeatureContext,
+    Flow,
+    Mixed,
+    half_mask,
+    mlp,
+    real_nvp,
+)
 from tfp_realnvp.testing import randomize
 
 
@@ -73,3 +86,23 @@ def test_a_copy_shares_the_variables_and_takes_another_base(flow):
     assert wide.name == "wide"
     assert {v.ref() for v in wide.trainable_variables} == {v.ref() for v in flow.trainable_variables}
     assert np.isfinite(wide.log_prob(X, context=CONTEXT)).all()
+
+
+def test_what_is_bound_for_a_held_tensor_is_not_kept():
+    flow = real_nvp(2, num_couplings=2, hidden_units=[4], context=FeatureContext(1), seed=0)
+    mixed = Mixed(
+        AutoregressiveCategorical([2], width=4, seed=0), real_nvp(2, num_couplings=2, context=ClassContext([2]))
+    )
+    x, d = tf.zeros([3, 2]), tf.zeros([3, 1], tf.int32)
+    flow.log_prob(x, context=[[1.0]])
+    for call in (
+        lambda: flow.log_prob(x, context=[[1.0]]),
+        lambda: flow.prob(x, context=[[1.0]]),
+        lambda: mixed.log_prob((d, x)),
+    ):
+        gc.collect()
+        before = sum(isinstance(item, BoundCoupling) for item in gc.get_objects())
+        for _ in range(3):
+            call()
+        gc.collect()
+        assert sum(isinstance(item, BoundCoupling) for item in gc.get_objects()) == before

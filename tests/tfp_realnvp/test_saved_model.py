@@ -1,6 +1,7 @@
 """A SavedModel says, without this library, what the flow says."""
 
 import functools
+import logging
 import subprocess
 import sys
 
@@ -130,3 +131,19 @@ def test_a_bound_flow_is_exported_as_an_unconditional_one(tmp_path):
     signatures = tf.saved_model.load(str(tmp_path / "model")).signatures
     x = tf.constant(normal(4, 3))
     np.testing.assert_allclose(signatures["log_prob"](x=x)["log_prob"], bound.log_prob(x), **ACCURACY)
+
+
+def test_a_batch_of_flows_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has batch shape \(3,\); a SavedModel holds one distribution"):
+        export_saved_model(small(context=FeatureContext(2)).given(normal(3, 2)), tmp_path / "flow")
+
+
+def test_nothing_alarming_is_said_of_permutations(tmp_path, caplog):
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(caplog.handler)
+    try:
+        export_saved_model(small(), tmp_path / "flow")
+        tf.saved_model.load(tmp_path / "flow")
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [text for text in caplog.messages if "python value" in text or "py_state" in text] == []

@@ -65,6 +65,12 @@ class Permute(tfb.Permute):
     def _parameter_properties(cls, dtype: Any) -> dict[str, Any]:
         return {}  # the indices have no batch shape, so slicing a batch of flows leaves them alone
 
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        children: dict[str, Any] = super()._trackable_children(save_type, **kwargs)
+        if save_type == "savedmodel":  # whose graphs have the indices: TensorFlow would warn that it leaves these out
+            children.pop("_indices", None)
+        return children
+
     @property
     def _composite_tensor_shape_params(self) -> tuple[str, ...]:
         return ("permutation",)  # as an argument of a tf.function it is taken apart: into numbers, not a tensor

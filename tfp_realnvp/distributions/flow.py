@@ -72,12 +72,12 @@ class Flow(transformed_distribution._TransformedDistribution):
     def log_prob(self, value: Any, name: str = "log_prob", *, context: Any = None, **kwargs: Any) -> tf.Tensor:
         """Returns the log-density of `value`, `[..., *event_shape]`, in nats; see the class for `context`."""
         _check_name(name)
-        return self._for(context).log_prob(value, name=name, **kwargs)
+        return self._for(context).log_prob(_renewed(value, context), name=name, **kwargs)
 
     def prob(self, value: Any, name: str = "prob", *, context: Any = None, **kwargs: Any) -> tf.Tensor:
         """Returns the density of `value`, `[..., *event_shape]`; see the class for `context`."""
         _check_name(name)
-        return self._for(context).prob(value, name=name, **kwargs)
+        return self._for(context).prob(_renewed(value, context), name=name, **kwargs)
 
     def sample(
         self, sample_shape: Any = (), seed: Any = None, name: str = "sample", *, context: Any = None, **kwargs: Any
@@ -119,6 +119,11 @@ class Flow(transformed_distribution._TransformedDistribution):
 def _is_dequantized(bijector: tfb.Bijector) -> bool:
     parts = tf.nest.flatten(getattr(bijector, "bijectors", []))
     return isinstance(bijector, UniformDequantization) or any(map(_is_dequantized, parts))
+
+
+def _renewed(value: Any, context: Any) -> Any:
+    """A tensor that lives no longer than the bijectors bound for it: of a held one TFP's cache keeps all of them."""
+    return value if context is None or not tf.is_tensor(value) else tf.identity(value)
 
 
 def _check_name(name: Any) -> None:

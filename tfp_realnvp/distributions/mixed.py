@@ -69,7 +69,8 @@ class Mixed(Unbatched):
 
     def _log_prob(self, value: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         d, x = value
-        return self.discrete.log_prob(d) + given(self.continuous, d).log_prob(x)
+        # TFP's cache would keep what is bound here for as long as x is held.
+        return self.discrete.log_prob(d) + given(self.continuous, d).log_prob(tf.identity(x))
 
     def _sample_n(self, n: tf.Tensor, seed: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         seed_d, seed_x = samplers.split_seed(seed, n=2)
