@@ -19,7 +19,7 @@ class LikelihoodModel(tf_keras.Model):
 
     It is fed rows `x`, or pairs `(x, context)` if the distribution is made of conditional couplings: by a dataset of
     pairs, or as `fit(x, context)`. Networks within it, with dropout for instance, know from Keras whether they are
-    being trained.
+    being trained. All rows weigh the same.
 
     Args:
         distribution: A distribution whose variables are to be trained, such as a flow.
@@ -35,10 +35,30 @@ class LikelihoodModel(tf_keras.Model):
         """The mean loss, which Keras resets when an epoch or an evaluation starts."""
         return [self.mean_loss]
 
+    def fit(self, *args: Any, **kwargs: Any) -> tf_keras.callbacks.History:
+        """Trains as Keras does.
+
+        Raises:
+            ValueError: If rows or classes are to have weights.
+        """
+        _refuse_row_weights(kwargs)
+        return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Returns the mean loss, as Keras does.
+
+        Raises:
+            ValueError: If rows are to have weights.
+        """
+        _refuse_row_weights(kwargs)
+        return super().evaluate(*args, **kwargs)
+
     def call(self, inputs: Any) -> tf.Tensor:
         """Returns the log-density of each row, in nats."""
         if is_joint(self.distribution):
             return self.distribution.log_prob(tuple(inputs))
+        if isinstance(inputs, tuple | list) and len(inputs) != 2:
+            raise ValueError(f"LikelihoodModel is fed rows, or pairs (x, context); got {len(inputs)} parts.")
         x, context = inputs if isinstance(inputs, tuple | list) else (inputs, None)
         distribution = self.distribution if context is None else given(self.distribution, context)
         dtype = distribution.dtype
@@ -88,6 +108,12 @@ class LikelihoodModel(tf_keras.Model):
 def _fed(inputs: Any) -> Any:
     """What `fit` was called with, which Keras wraps if it is one tuple."""
     return inputs[0] if isinstance(inputs, tuple) and len(inputs) == 1 else inputs
+
+
+def _refuse_row_weights(arguments: dict[str, Any]) -> None:
+    for name in ("sample_weight", "class_weight"):
+        if arguments.get(name) is not None:
+            raise ValueError(f"{name}: LikelihoodModel weighs all rows alike; repeat rows that are to count more.")
 
 
 def _refuse_hdf5(path: Any, save_format: str | None) -> None:

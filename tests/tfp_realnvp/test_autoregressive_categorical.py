@@ -670,3 +670,25 @@ def test_what_a_copy_cannot_be_is_refused():
     for slices in (tf.newaxis, 0, (..., tf.newaxis)):
         with pytest.raises(ValueError, match=r"is one distribution, of batch shape \[\]"):
             pets[slices]
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        ([[0]], r"int32 of shape \(1, 1\)"),
+        ([0], r"int32 of shape \(1,\)"),
+        (0, r"int32 of shape \(\)"),
+        ([[0, 1, 2]], r"int32 of shape \(1, 3\)"),
+        ([[0.0, 2.0]], r"float32 of shape \(1, 2\)"),
+    ],
+)
+def test_what_are_no_vectors_of_classes_is_refused(value, got):
+    pets = AutoregressiveCategorical([2, 3], width=4, seed=0)
+    with pytest.raises(ValueError, match=r"expected classes as integers of shape \[..., 2\], got " + got):
+        pets.log_prob(value)
+
+
+def test_classes_are_integers_of_any_size():
+    pets = AutoregressiveCategorical([2, 3], width=4, seed=0)
+    for dtype in (np.int64, np.uint8):
+        np.testing.assert_array_equal(pets.log_prob(np.array([[0, 2]], dtype)), pets.log_prob([[0, 2]]))

@@ -1002,3 +1002,15 @@ def test_xla_compiles_where_the_steps_give_its_seconds_back(options, is_compiled
     with pytest.raises(KeyboardInterrupt):
         fit(diagonal_gaussian(), X[:400], validation_split=0, batch_size=50, callbacks=[Stop()], verbose=0, **options)
     assert seen == [is_compiled]
+
+
+@pytest.mark.parametrize("name", ["sample_weight", "class_weight"])
+def test_weights_of_rows_that_keras_would_drop_are_refused(name):
+    model = LikelihoodModel(diagonal_gaussian())
+    model.compile("adam")
+    with pytest.raises(ValueError, match=f"{name}: LikelihoodModel weighs all rows alike"):
+        model.fit(X, verbose=0, **{name: np.ones(len(X))})
+    with pytest.raises(ValueError, match=f"{name}: LikelihoodModel weighs all rows alike"):
+        model.evaluate(X, verbose=0, **{name: np.ones(len(X))})
+    with pytest.raises(ValueError, match=r"is fed rows, or pairs \(x, context\); got 3 parts"):
+        model.evaluate(tf.data.Dataset.from_tensors((X, X, X[:, 0])), verbose=0)

@@ -177,6 +177,12 @@ class AutoregressiveCategorical(Unbatched):
         check_classes(self.name, classes, self.num_classes)
 
     def _log_prob(self, value: tf.Tensor) -> tf.Tensor:
+        columns = len(self.num_classes)
+        if not value.dtype.is_integer or not value.shape[-1:].is_compatible_with([columns]):
+            raise ValueError(
+                f"{self.name}: expected classes as integers of shape [..., {columns}], got {value.dtype.name} of shape "
+                f"{value.shape}."
+            )
         known = tf.get_static_value(value)
         if known is not None:
             self.check(known)
