@@ -29,6 +29,7 @@ BIJECTORS = frozenset(
         "Identity",
         "Invert",
         "IteratedSigmoidCentered",
+        "JointMap",
         "KumaraswamyCDF",
         "LambertWTail",
         "Log",

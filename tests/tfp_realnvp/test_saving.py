@@ -859,3 +859,13 @@ def test_events_of_a_joint_distribution_stay_of_their_class(tmp_path):
     pair = collections.namedtuple("Pair", ["noise", "rows"])(*parts)
     with pytest.raises(TypeError, match="model is a Pair, which cannot be saved as data"):
         save(tfd.JointDistributionNamed(pair), tmp_path / "a.flow")
+
+
+@pytest.mark.parametrize("model", [list, tuple, lambda parts: dict(zip("ab", parts, strict=True))])
+def test_a_joint_map_is_saved_with_the_class_of_its_events(model):
+    joint = tfb.JointMap(model([real_nvp(2, num_couplings=2, hidden_units=[4], seed=0).bijector, tfb.Exp()]))
+    randomize(joint)
+    x = model([tf.ones([2]), tf.ones([1])])
+    expected, found = joint.forward(x), from_config(*to_config(joint)).forward(x)
+    assert type(found) is type(expected)
+    tf.nest.map_structure(np.testing.assert_array_equal, found, expected)
