@@ -40,6 +40,8 @@ def _unbound(model: Any) -> str:
     """Why there is nothing to bind."""
     name = repr(getattr(model, "name", model))
     if not isinstance(model, tf.Module) or not context_specs(model):
+        if isinstance(model, tf.Module) and any(isinstance(part, BoundCoupling) for part in (model, *model.submodules)):
+            return f"{name} is given a context already: give another one to what it was made of."
         return f"{name} takes no context: no conditional coupling is in it."
     return (
         f"{name} has a conditional coupling, but not among the parameters of its parts, from which they are built "

@@ -68,7 +68,7 @@ class _Writer:
             case Mask():
                 return {"mask": value.kept.tolist()}
             case tuple() if any(isinstance(item, tfd.Distribution | tfb.Bijector) for item in value):
-                # The model of a joint distribution or a JointMap, whose events are like it; elsewhere a list is as good.
+                # The model of a joint distribution or a JointMap, whose events are like it; else a list is as good.
                 if type(value) is not tuple:
                     raise TypeError(f"{path} is a {type(value).__name__}, which cannot be saved as data; a tuple can.")
                 return {"tuple": [self.encode(item, f"{path}.{index}") for index, item in enumerate(value)]}

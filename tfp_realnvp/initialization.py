@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
+from tensorflow_probability.python.distributions import independent, sample
 
 from tfp_realnvp.bijectors.act_norm import ActNorm
 from tfp_realnvp.bijectors.factor_out import FactorOut
@@ -24,7 +25,8 @@ def initialize(model: Any, batch: Any, *, context: Any = None) -> None:
     It goes from the data's end inwards, through the flows that are a flow's base; each layer sees what comes to it.
 
     Args:
-        model: A bijector from noise to data, or a `tfd.TransformedDistribution`.
+        model: A bijector from noise to data, or a `tfd.TransformedDistribution`, also within `tfd.Independent` or
+            `tfd.Sample`.
         batch: Data, `[n, *event_shape]`, at least two rows; as many as fit in memory.
         context: `[n, *context_shape]`, if the flow is conditional.
 
@@ -45,6 +47,9 @@ def _towards_noise(model: Any) -> list[tfb.Bijector]:
     """The bijectors between data and the noise in which a flow and the flows that are its base end."""
     if isinstance(model, tfb.Bijector):
         return [model]
+    # TFP builds these where a part is no CompositeTensor; tfd.Independent and tfd.Sample are their subclasses.
+    if isinstance(model, independent._Independent | sample._Sample):
+        return _towards_noise(model.distribution)
     return [model.bijector, *_towards_noise(model.distribution)] if hasattr(model, "bijector") else []
 
 

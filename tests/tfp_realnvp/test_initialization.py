@@ -102,3 +102,13 @@ def test_a_layer_of_some_channels_is_set_by_these():
     layer = FactorOut(ActNorm(2), 2)
     initialize(layer, wide(10, 4, 4, 3))
     assert assert_standardises(layer.bijector, wide(10, 4, 4, 3)[..., :2]) == 1
+
+
+@pytest.mark.parametrize("wrap", [lambda flow: tfd.Independent(flow, 0), lambda flow: tfd.Sample(flow, 4)])
+def test_a_flow_within_independent_or_sample_is_set(wrap):
+    flow = real_nvp(2, num_couplings=2, hidden_units=[4], use_act_norm=True, seed=0)
+    randomize(flow)
+    model = wrap(flow)
+    rows = wide(100, *model.event_shape)
+    initialize(model, rows)
+    assert assert_standardises(flow.bijector, rows) == 2

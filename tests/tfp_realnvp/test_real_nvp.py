@@ -17,7 +17,7 @@ from tfp_realnvp.testing import (
     randomize,
     tolerance,
 )
-from tfp_realnvp.transforms import Affine
+from tfp_realnvp.transforms import Affine, RationalQuadraticSpline
 
 
 def normal(shape, dtype=np.float32, seed=0):
@@ -279,3 +279,18 @@ def test_flows_of_the_default_name_share_a_joint_distribution():
         None, 1.0
     )
     assert np.isfinite(pinned.unnormalized_log_prob(np.zeros(2, np.float32)))
+
+
+def test_a_base_of_several_tensors_is_refused():
+    joint = tfd.JointDistributionSequential([tfd.Normal(0.0, 1.0), tfd.Normal(0.0, 1.0)], name="joint")
+    with pytest.raises(ValueError, match="base must have events of one tensor, got 'joint'"):
+        real_nvp(2, base=joint)
+
+
+def test_what_is_not_computed_in_few_bits_is_refused():
+    flow = real_nvp(2, num_couplings=2, hidden_units=[4], transform=RationalQuadraticSpline(), dtype=tf.bfloat16)
+    with pytest.raises(ValueError, match="splines are not computed in bfloat16"):
+        flow.log_prob(tf.zeros([2], tf.bfloat16))
+    for dtype in (tf.float16, tf.bfloat16):
+        with pytest.raises(ValueError, match=f"dtype must be float32 or float64, got {dtype.name}"):
+            real_nvp(2, num_couplings=2, hidden_units=[4], use_lu=True, dtype=dtype)

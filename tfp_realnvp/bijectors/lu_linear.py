@@ -30,12 +30,12 @@ class LULinear(FusedBijector):
         triangles: Variable `[num_channels, num_channels]` with L below the diagonal and U above it, or None for a new
             one of zeros.
         log_diagonal: Variable `[num_channels]`, or None for a new one of zeros.
-        dtype: Floating dtype.
+        dtype: float32 or float64.
         validate_args: As in `tfb.Bijector`.
         name: As in `tfb.Bijector`.
 
     Raises:
-        ValueError: If `num_channels` is less than 1.
+        ValueError: If `num_channels` is less than 1, or `dtype` is neither float32 nor float64.
 
     References:
         Diederik Kingma, Prafulla Dhariwal. Glow: Generative Flow with Invertible 1x1 Convolutions. NeurIPS
@@ -55,6 +55,8 @@ class LULinear(FusedBijector):
     ) -> None:
         if num_channels < 1:
             raise ValueError(f"num_channels must be at least 1, got {num_channels}.")
+        if tf.as_dtype(dtype) not in (tf.float32, tf.float64):  # TensorFlow solves triangles in no other
+            raise ValueError(f"dtype must be float32 or float64, got {tf.as_dtype(dtype).name}.")
         if triangles is None:
             triangles = tf.Variable(tf.zeros([num_channels, num_channels], dtype), name=f"{name}_triangles")
         if log_diagonal is None:

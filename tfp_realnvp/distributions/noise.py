@@ -32,6 +32,8 @@ def checked_base(base: tfd.Distribution | None, event_shape: list[int], dtype: A
     """
     if base is None:
         return gaussian_noise(event_shape, dtype)
+    if not isinstance(base.dtype, tf.DType):
+        raise ValueError(f"base must have events of one tensor, got {base.name!r}, whose events are {base.dtype}.")
     if base.event_shape.as_list() != event_shape or base.batch_shape.rank != 0 or base.dtype != tf.as_dtype(dtype):
         raise ValueError(
             f"base must have event shape {event_shape}, batch shape [] and dtype {tf.as_dtype(dtype).name}, got "

@@ -80,6 +80,11 @@ class RationalQuadraticSpline(Transform):
         self, function: Callable[..., tuple[tf.Tensor, tf.Tensor]], entries: tf.Tensor, parameters: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Calls a function of a vector of entries, and gives what it returns their shape."""
+        if entries.dtype == tf.bfloat16:
+            raise ValueError(
+                "splines are not computed in bfloat16, which tells 256 numbers apart between two powers of two; with "
+                'conditioner_dtype="mixed_bfloat16" the networks alone are.'
+            )
         # XLA's loops over a last axis of a few columns take 1.4 to 1.5 times as long as those over a vector.
         value, log_derivative = function(tf.reshape(entries, [-1]), tf.reshape(parameters, [-1, self.num_parameters]))
         shape = tf.shape(entries)
