@@ -22,6 +22,7 @@ from pipelines.errors import AugmentError
 from pipelines.matching import read_for
 from pipelines.scoring import log_probs
 from pipelines.storage.model_file import read_model
+from pipelines.tables.files.pandas_types import as_dtype
 from pipelines.verbs import fit as fitting
 from pipelines.verbs import generate as generating
 
@@ -123,7 +124,8 @@ class RealNVPDensity(DensityMixin, BaseEstimator):
         assert isinstance(frame, pd.DataFrame)
         if self._dtypes_ is None:
             return frame.to_numpy(np.float64)
-        return _typed(frame, self._dtypes_)
+        with _as_value_error():
+            return _typed(frame, self._dtypes_)
 
     def _rows(self, X: Any, *, reset: bool) -> pd.DataFrame:  # noqa: N803
         if isinstance(X, pd.DataFrame):
@@ -207,8 +209,6 @@ class RealNVPSampler(BaseOverSampler):
             frame = pd.DataFrame(X, columns=[f"x{column}" for column in range(X.shape[1])])
         else:
             frame = X.set_axis([str(name) for name in X.columns], axis=1).reset_index(drop=True)
-            sparse = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.SparseDtype)]
-            frame = frame.assign(**{name: frame[name].sparse.to_dense() for name in sparse})
         wanted = {key: count for key, count in self.sampling_strategy_.items() if count}
         if not wanted:
             return X, y
@@ -236,7 +236,8 @@ class RealNVPSampler(BaseOverSampler):
             if np.issubdtype(X.dtype, np.integer):
                 values = np.rint(values)
             return np.concatenate([X, values.astype(X.dtype)]), labels_too
-        return pd.concat([X, _typed(new, X.dtypes)], ignore_index=True), labels_too
+        with _as_value_error():
+            return pd.concat([X, _typed(new, X.dtypes)], ignore_index=True), labels_too
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -299,5 +300,5 @@ def _typed(frame: pd.DataFrame, dtypes: pd.Series[Any]) -> pd.DataFrame:
     frame.columns = dtypes.index
     for name, dtype in dtypes.items():
         with contextlib.suppress(TypeError, ValueError):  # a missing cell among whole numbers
-            frame[name] = frame[name].astype(dtype)
+            frame[name] = as_dtype(frame[name], dtype)
     return frame

@@ -22,6 +22,7 @@ from pipelines.tables.column_encoding import ColumnEncoding
 from pipelines.tables.encoding import Encoding
 from pipelines.tables.files.formulas import escaping
 from pipelines.tables.files.outputs import open_output, refuse_output
+from pipelines.tables.files.pandas_types import as_dtype, is_span
 from pipelines.tables.files.passing import spelled_levels
 from pipelines.tables.files.patching import patch_records
 from pipelines.tables.files.reading import is_parquet
@@ -321,11 +322,15 @@ def _put_in(series: pd.Series[Any], part: _Filled) -> pd.Series[Any]:
     values: pd.Series[Any] = part.cells.to_pandas()
     if len(part.rows) == len(series):
         return values.set_axis(series.index)
-    if isinstance(series.dtype, pd.CategoricalDtype):
+    if isinstance(series.dtype, pd.SparseDtype):
+        dense = pd.Series(np.array(series), series.index, name=series.name)
+        return _put_in(dense, part).astype(series.dtype)
+    filled = series.copy()
+    if is_span(series.dtype):
+        values = as_dtype(values.rename(series.name), series.dtype)
+    elif isinstance(series.dtype, pd.CategoricalDtype):
         unknown = [value for value in pd.unique(values) if value not in series.dtype.categories]
-        filled: pd.Series[Any] = series.cat.add_categories(unknown).copy()
-    else:
-        filled = series.copy()
+        filled = series.cat.add_categories(unknown).copy()
     filled.iloc[part.rows] = values.to_numpy() if values.dtype == object else values.array
     return filled
 

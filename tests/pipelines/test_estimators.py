@@ -13,8 +13,11 @@ from imblearn.utils import estimator_checks as imblearn_checks
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from pipelines import impute
+from pipelines.errors import AugmentError
 from pipelines.estimators import RealNVPDensity, RealNVPSampler
 from pipelines.fitting.models import Trained
+from pipelines.tables.files.pandas_types import as_dtype
 from pipelines.verbs import fit as fitting
 
 
@@ -100,6 +103,39 @@ def test_a_frame_in_gives_a_frame_out(no_training):
     with pytest.raises(ValueError, match="feature names"):
         density.score_samples(frame.rename(columns={"city": "town"}))
     assert np.isneginf(density.score_samples(frame.assign(city="Zell"))).all()
+
+
+def test_types_of_pandas_that_arrow_has_not_are_kept(no_training, tmp_path):
+    """Intervals came out missing in every row; a sparse column may have any name."""
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame(
+        {
+            "age": pd.cut(rng.normal(size=200), [-9, 0, 1, 9]),
+            "span": pd.arrays.IntervalArray.from_breaks([0.0, 0.5, 1.5]).take(rng.integers(0, 2, 200)),
+            "month": pd.PeriodIndex(rng.choice(["2020-01", "2020-02"], 200), freq="M"),
+            "self": pd.arrays.SparseArray(rng.integers(0, 3, 200) * 1.5, fill_value=0.0),
+        }
+    )
+    density = RealNVPDensity(steps=1, random_state=0).fit(frame)
+    more, _ = RealNVPSampler(steps=1, random_state=0).fit_resample(frame, np.arange(200) < 150)
+    for rows in (density.sample(50, random_state=0), more):
+        assert rows.dtypes.equals(frame.dtypes)
+        assert not rows.isna().any().any()
+    (tmp_path / "m.augment").write_bytes(density.model_)
+    for name in frame:
+        cells = [None if row < 9 else cell for row, cell in enumerate(frame[name])]
+        holes = frame.copy()
+        holes[name] = pd.Series(cells, dtype=frame[name].dtype)
+        filled = impute(holes, model=tmp_path / "m.augment")
+        assert filled[name].dtype == frame[name].dtype
+        assert set(filled[name]) <= set(frame[name])
+
+
+def test_a_cell_that_a_type_does_not_have_is_named_not_lost():
+    dtype = pd.CategoricalDtype(pd.IntervalIndex.from_breaks([0, 1, 2]))
+    assert as_dtype(pd.Series(["(0, 1]", "(other)"]), dtype).isna().tolist() == [False, True]
+    with pytest.raises(AugmentError, match=r"column 'age': '\(7, 8\]' is no value of its type"):
+        as_dtype(pd.Series(["(0, 1]", "(7, 8]"], name="age"), dtype)
 
 
 def test_what_cannot_be_modelled_is_a_value_error(no_training):

@@ -10,7 +10,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow.parquet
 
 from pipelines.errors import AugmentError, UsageError, library_message
 from pipelines.tables.files.csv_reading import read_csv
+from pipelines.tables.files.pandas_types import known_to_arrow
 from pipelines.tables.files.sampling import ROWS_PER_BATCH, Sample
 from pipelines.tables.files.source import Source, check_names
 from pipelines.tables.texts.dialect import Dialect, ReadOptions
@@ -88,17 +89,9 @@ def read_source(
 
 
 def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: Sample) -> Source:
-    import pandas as pd
-
     check_names(list(data.columns), "the DataFrame")
-    data = data.copy(deep=False)
-    for name in data.columns:
-        if _is_span(data[name].dtype):
-            data[name] = _as_text(data[name])
-        elif isinstance(data[name].dtype, pd.SparseDtype):
-            data[name] = np.asarray(data[name])
     try:
-        table = pa.Table.from_pandas(data, preserve_index=False)
+        table = pa.Table.from_pandas(known_to_arrow(data), preserve_index=False)
     except pa.ArrowException as error:
         raise AugmentError(f"the DataFrame cannot be read as a table: {library_message(error)}") from error
     check_names(table.column_names, "the DataFrame")
@@ -106,23 +99,6 @@ def _take_frame(data: pd.DataFrame, options: ReadOptions, sample: Sample) -> Sou
     rows, positions = sample.result(table.schema)
     dialect = Dialect(null_values=options.all_null_values)
     return Source(rows, "the DataFrame", None, None, dialect, table.num_rows, 0, True, positions)
-
-
-def _is_span(dtype: Any) -> bool:
-    """Whether cells are intervals or periods, or categories that are."""
-    import pandas as pd
-
-    dtype = dtype.categories.dtype if isinstance(dtype, pd.CategoricalDtype) else dtype
-    return isinstance(dtype, pd.IntervalDtype | pd.PeriodDtype)
-
-
-def _as_text(cells: pd.Series[Any]) -> pd.Series[Any]:
-    """Intervals and periods as text, in their order if they are ordered categories."""
-    import pandas as pd
-
-    if isinstance(cells.dtype, pd.CategoricalDtype):
-        return cells.cat.rename_categories(list(map(str, cells.cat.categories)))
-    return cells.astype(str).where(cells.notna())
 
 
 def _read_file(path: pathlib.Path, where: str, name: str, options: ReadOptions, sample: Sample) -> Source:
