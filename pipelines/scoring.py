@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,10 @@ from pipelines.tables.files.reading import is_parquet
 from pipelines.tables.files.source import Source
 from pipelines.tables.files.writing import copy_records, csv_field, write_typed
 from pipelines.tables.rows import Rows
+from pipelines.tables.schema import Column, Kind
+from pipelines.tables.texts import date_formats, parsing
+from pipelines.tables.texts.arrays import from_texts
+from pipelines.tables.texts.dialect import Dialect
 
 __all__ = ["COLUMNS", "check_scorable", "log_probs", "own_log_probs", "scores", "write_scored"]
 
@@ -62,11 +67,7 @@ def log_probs(
             on_progress(block.table.num_rows)
     result = np.concatenate(found)
     for column in model.schema.constants:
-        cells = source.table.column(column.name)
-        text = pc.fill_null(pc.utf8_trim_whitespace(pc.cast(cells, pa.string())), "")
-        is_truth = pa.types.is_boolean(cells.type) or column.arrow_type == "bool"
-        same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "", is_truth)]
-        result[~pc.is_in(text, pa.array(same, pa.string())).to_numpy()] = -np.inf
+        result[~_are_constant(column, model, source)] = -np.inf
     return result
 
 
@@ -173,9 +174,61 @@ def _spell(value: float, decimals: int, decimal: str, source: Source) -> str:
     return csv_field(f"{value:.{decimals}f}".replace(".", decimal), source.dialect, is_missing=False)
 
 
-def _same(cell: str, constant: str, is_truth: bool) -> bool:
-    """Whether two cells hold the same number, or else the same text, in any case if one is typed as a truth value."""
+def _are_constant(column: Column, model: ModelFile, source: Source) -> np.ndarray:
+    """Which cells of a constant column are as the model has it, bool `[n]`.
+
+    If it is missing there, those that are missing; else those of the same number, moment, truth value or text.
+    """
+    cells = parsing.plain(source.table.column(column.name))
+    is_missing = parsing.missing_mask(cells, column, source.dialect)
+    constant = pa.chunked_array([from_texts([column.value or ""])])
+    if parsing.missing_mask(constant, column, model.dialect).all():
+        return is_missing
+    text = parsing.bare_text(cells)
+    # Who has typed a number has read its decimal mark already.
+    marks = (source.dialect.decimal, {model.dialect.decimal}) if pa.types.is_string(cells.type) else (".", {".", ","})
+    is_truth = pa.types.is_boolean(cells.type) or column.arrow_type == "bool"
+    same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "", *marks, is_truth)]
+    found: np.ndarray = pc.is_in(text, pa.array(same, pa.string())).to_numpy()
+    if _is_moment(str(cells.type)) or _is_moment(column.arrow_type or ""):
+        for one, other in itertools.product(_seconds(cells), _seconds(constant)):
+            found = found | (one == other)
+    return found & ~is_missing
+
+
+def _same(cell: str, constant: str, decimal: str, marks: Collection[str], is_truth: bool) -> bool:
+    """Whether two texts are the same number, or else the same text, in any case if one is typed as a truth value.
+
+    Args:
+        cell: One text.
+        constant: The other.
+        decimal: The decimal mark of the cell.
+        marks: What may be that of the constant.
+        is_truth: Whether one is typed as a truth value.
+    """
+    number = _number(cell, decimal)
+    if number is not None and number in [_number(constant, mark) for mark in marks]:
+        return True
+    return cell.lower() == constant.strip().lower() if is_truth else cell == constant.strip()
+
+
+def _number(text: str, decimal: str) -> float | None:
     try:
-        return float(cell) == float(constant)
+        return float(text.replace(decimal, "."))
     except ValueError:
-        return cell.lower() == constant.lower() if is_truth else cell == constant
+        return None
+
+
+def _is_moment(arrow_type: str) -> bool:
+    return arrow_type.startswith(("timestamp", "date", "time"))
+
+
+def _seconds(cells: pa.ChunkedArray) -> list[np.ndarray]:
+    """The moments that cells may be, `[n]` each, in seconds: two where day and month cannot be told apart."""
+    if _is_moment(str(cells.type)):
+        kind: Kind = "time" if pa.types.is_time(cells.type) else "datetime"
+        return [parsing.numbers(cells, Column("", kind), Dialect(), "")]
+    text = parsing.bare_text(cells)
+    distinct = pc.unique(text.filter(pc.not_equal(text, "")))
+    formats = date_formats.find_formats(distinct) if len(distinct) else []
+    return [date_formats.parse(text, one) * (86400 if date_formats.kind_of(one) == "date" else 1) for one in formats]

@@ -188,6 +188,27 @@ def test_a_column_that_is_empty_in_the_source_may_be_empty(moons_model, rewrite,
     assert np.isneginf(result[1])
 
 
+@pytest.mark.parametrize(
+    ("constant", "same", "other"),
+    [
+        ({"value": "NA"}, [None, "NA", "", np.nan], ["full", 7]),
+        ({"value": "2024-01-02"}, [pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-02").date(), "2024-01-02"],
+         [pd.Timestamp("2024-01-03"), "2024-01-03", None]),
+        ({"value": "02/01/2024"}, [pd.Timestamp("2024-01-02"), "02/01/2024"], ["01/02/2024", pd.Timestamp("2024-03-01")]),
+        ({"value": "2024-01-02", "arrow_type": "date32[day]"}, ["2024-01-02 00:00:00", "02.01.2024"], ["2024-01-03"]),
+        ({"value": "1,5"}, [1.5, "1,5"], [15.0, "1,50x", 1.4, None]),
+    ],
+)  # fmt: skip
+def test_a_constant_is_compared_as_what_it_means(moons_model, rewrite, tmp_path, constant, same, other):
+    """Types change its text: that of a missing cell is lost, a date gets a time, a decimal comma becomes a point."""
+    entry = {"name": "always", "kind": "constant", "missing": ["NA"], **constant}
+    model = rewrite(moons_model, tmp_path / "m.augment", lambda head: head["schema"].append(entry))
+    for cells, is_possible in ((same, True), (other, False)):
+        for cell in cells:
+            frame = pd.DataFrame({"x": [0.5] * 2, "y": [0.25] * 2, "always": [cell] * 2})
+            assert np.isfinite(pipelines.score(frame, model=model)["log_prob"]).all() == is_possible, cell
+
+
 # The rows as they are.
 
 
