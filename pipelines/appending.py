@@ -10,22 +10,24 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipelines.errors import AugmentError, UsageError, listed
+from pipelines.errors import AugmentError, UsageError, library_message, listed
 from pipelines.matching import read_for
 from pipelines.storage.model_file import ModelFile
 from pipelines.tables.cells import Cells
+from pipelines.tables.files.pandas_types import as_dtype, is_span
 from pipelines.tables.files.reading import is_parquet
 from pipelines.tables.files.source import Source
-from pipelines.tables.files.typed import as_frame, typed_column
+from pipelines.tables.files.typed import arrow_schema, arrow_type, as_frame, holds_text, typed_column
 from pipelines.tables.files.writing import CsvWriter, ParquetWriter, TableWriter, copy_records, csv_field, writer_for
-from pipelines.tables.schema import Schema
-from pipelines.tables.texts.parsing import numbers, plain
+from pipelines.tables.schema import Column, Schema
+from pipelines.tables.texts.parsing import missing_mask, numbers, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["appended", "check_mark", "read_first", "writer_after"]
+__all__ = ["appended", "check_mark", "read_first", "schema_after", "writer_after"]
 
 
 def read_first(model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame) -> Source:
@@ -73,13 +75,9 @@ def writer_after(
         return writer_for(output, file, schema, dialect, seed=seed, mark=mark)
     with_text = source.table.column_names == schema.names
     if is_parquet(output):
+        schema = schema_after(model, source)
         parquet = ParquetWriter(file, schema, dialect, seed=seed, mark=mark, with_text=with_text)
-        try:
-            parquet.write_table(_plain_table(source), is_new=False)
-        except AugmentError as error:
-            with contextlib.suppress(AugmentError):
-                parquet.close()  # else pyarrow would try when the file is closed
-            raise AugmentError(f"{source.name} does not fit the model: {error}") from error
+        parquet.write_table(_typed_table(model, source), is_new=False)
         return parquet
     if source.path is None or source.is_typed:
         raise UsageError(f"the rows of {source.name} are not CSV; write to a .parquet file, or get a DataFrame.")
@@ -88,47 +86,97 @@ def writer_after(
     return CsvWriter(file, schema, source.dialect, seed=seed, mark=mark, with_text=with_text)
 
 
-def _plain_table(source: Source) -> pa.Table:
-    """A table whose texts have no surrounding space, so that those that are numbers can be cast."""
-    import pyarrow.compute as pc
+def schema_after(model: ModelFile, source: Source | None) -> Schema:
+    """Returns the model's columns with the types of a table that has types, so that new rows can stand behind its own.
 
-    columns = [plain(column) for column in source.table.columns]
-    columns = [pc.utf8_trim_whitespace(c) if pa.types.is_string(c.type) else c for c in columns]
-    return pa.table(columns, names=source.table.column_names)
+    Numbers keep the type they have in the model: those of the table need not have the digits of the new ones.
+    """
+    if source is None or not source.is_typed:
+        return model.schema
+    columns = []
+    for column in model.schema.columns:
+        if column.name in source.table.column_names:
+            given, own = source.table.schema.field(column.name).type, arrow_type(column, model.dialect.decimal)
+            if pa.types.is_decimal(given):
+                given = pa.decimal128(38, given.scale)
+            if not (pa.types.is_null(given) or (_is_number(given) and _is_number(own))):
+                column = dataclasses.replace(column, arrow_type=str(given))
+        columns.append(column)
+    return Schema(tuple(columns))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _typed_table(model: ModelFile, source: Source) -> pa.Table:
+    """The rows of a table with the types that new rows behind it have."""
+    schema = schema_after(model, source)
+    with_text = source.table.column_names == schema.names
+    fields = arrow_schema(schema, with_text=with_text, decimal=model.dialect.decimal)
+    columns = [_typed_cells(source, schema[field.name], field.type) for field in fields]
+    return pa.Table.from_arrays(columns, schema=fields)
+
+
+def _typed_cells(source: Source, column: Column, target: pa.DataType) -> pa.ChunkedArray:
+    """Cells with another type. Texts stay as they are if it is one for texts."""
+    cells = plain(source.table.column(column.name))
+    try:
+        if not pa.types.is_string(cells.type) or holds_text(column):
+            return pc.cast(cells, target)
+        text = pc.utf8_trim_whitespace(cells)
+        if column.kind == "integer" and column.format is None:
+            with contextlib.suppress(pa.ArrowInvalid):
+                return pc.cast(text, target)  # float64 does not hold all whole numbers
+        if column.is_numeric:
+            values = numbers(cells, column, source.dialect, source.name, source.row_numbers)
+            is_missing = np.isnan(values)
+            parsed = Cells(is_missing.astype(np.int32), (None, ""), (False, True), np.nan_to_num(values))
+            return pa.chunked_array([typed_column(column, parsed)])
+        text = pc.if_else(pa.array(missing_mask(cells, column, source.dialect)), pa.scalar(None, pa.string()), text)
+        if pa.types.is_floating(target) or pa.types.is_decimal(target):
+            text = pc.replace_substring(text, source.dialect.decimal, ".")
+        return pc.cast(text, target)
+    except pa.ArrowException as error:
+        raise AugmentError(
+            f"{source.name} does not fit the model: column {column.name!r}: {library_message(error)}"
+        ) from error
 
 
 def appended(
-    model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, source: Source | None, frame: pd.DataFrame
+    model: ModelFile, data: str | os.PathLike[str] | pd.DataFrame, source: Source, frame: pd.DataFrame
 ) -> pd.DataFrame:
     """Returns the rows of `data`, which was read as `source`, and those of `frame` after them, of the same types."""
     import pandas as pd
 
-    first: Any = data
-    if isinstance(data, str | os.PathLike) and source is not None:
-        first = as_frame(source.table, model.schema) if source.is_typed else _typed_like(model, source, frame)
+    if not isinstance(data, str | os.PathLike):
+        first = data
+        frame = frame.rename(columns={str(name): name for name in first.columns})
+        for name in frame.columns:
+            first, frame[name] = _alike(first, frame[name])
+    else:
+        first = as_frame(source.table if source.is_typed else _typed_table(model, source), model.schema)
     some = [first, frame] if len(frame) else [first]  # none would change the types of the others
     both: pd.DataFrame = pd.concat(some, ignore_index=True)
     return both
 
 
-def _typed_like(model: ModelFile, source: Source, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a CSV with the types that the new rows have in `frame`."""
+def _alike(first: pd.DataFrame, cells: pd.Series[Any]) -> tuple[pd.DataFrame, pd.Series[Any]]:
+    """A DataFrame, and new cells of one of its columns, with one type in pandas; categories may come to the first."""
     import pandas as pd
 
-    old: pd.DataFrame = source.table.to_pandas()
-    for name in frame.columns:
-        column, is_number = model.schema[name], pd.api.types.is_numeric_dtype(frame[name].dtype)
-        cells = source.table.column(name)
-        if column.is_numeric:
-            values = numbers(cells, column, source.dialect, source.name, source.row_numbers)
-            typed = typed_column(column, Cells(None, (), (), np.nan_to_num(values)))
-            old[name] = typed.to_pandas().where(~np.isnan(values), np.nan if is_number else None)
-        elif is_number and not pd.api.types.is_bool_dtype(frame[name].dtype):  # a constant, or identifiers
-            values = numbers(cells, dataclasses.replace(column, kind="float"), source.dialect, source.name,
-                             source.row_numbers)  # fmt: skip
-            is_whole = not np.isnan(values).any() and bool((values == np.rint(values)).all())
-            old[name] = values.astype(np.int64) if is_whole and frame[name].dtype.kind == "i" else values
-    return old
+    dtype = first[cells.name].dtype
+    if isinstance(dtype, pd.CategoricalDtype) and not is_span(dtype):
+        more = [value for value in pd.unique(cells.dropna()) if value not in dtype.categories]
+        if more:
+            first = first.copy(deep=False)
+            first[cells.name] = first[cells.name].cat.add_categories(more)
+            dtype = first[cells.name].dtype
+    elif pd.api.types.is_numeric_dtype(dtype):  # which have one that holds both
+        return first, cells
+    with contextlib.suppress(TypeError, ValueError):
+        cells = as_dtype(cells, dtype)
+    return first, cells
 
 
 def check_mark(mark: str, schema: Schema) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.appending import appended, check_mark, read_first, writer_after
+from pipelines.appending import appended, check_mark, read_first, schema_after, writer_after
 from pipelines.cluster.making import made
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import Condition, all_hold, known_numbers
@@ -185,8 +185,8 @@ def generate(
     made = Generated(seed=seed)
     batches = _regrouped(_batches(opened, requests, seed, made, even=not independent), chunk_size)
     if output is None:
-        frame = to_frame(opened.schema, batches, seed=seed, decimal=opened.dialect.decimal)
-        if append is not None:
+        frame = to_frame(schema_after(opened, source), batches, seed=seed, decimal=opened.dialect.decimal)
+        if append is not None and source is not None:
             frame = appended(opened, append, source, frame)
         if mark is not None:
             frame[mark] = np.r_[np.zeros(len(frame) - total, np.int64), np.ones(total, np.int64)]

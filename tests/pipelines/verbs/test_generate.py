@@ -252,6 +252,34 @@ def test_spaces_around_numbers_are_no_obstacle_to_a_frame(orders_model, orders, 
     assert frame["batch"].tolist() == 305 * [1.5]
 
 
+def test_formatted_numbers_are_numbers_in_parquet_too(moons_model, rewrite, tmp_path):
+    model = rewrite(moons_model, tmp_path / "m.augment", lambda head: head["schema"][0].update(format="${,}"))
+    (tmp_path / "in.csv").write_text('x,y\n"$1,234.50",0.25\n,0.5\n')
+    pipelines.generate(model, 3, seed=0, append=tmp_path / "in.csv", output=tmp_path / "out.parquet")
+    frame = pipelines.generate(model, 3, seed=0, append=tmp_path / "in.csv")
+    assert frame["x"][0] == 1234.5
+    assert np.isnan(frame["x"][1])
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), frame)
+
+
+def test_new_rows_have_the_types_of_the_frame_before_them(moons_model, rewrite, tmp_path):
+    """Those of the model are texts, as it was fitted to a CSV."""
+
+    def edit(head):
+        values = {"sure": "True", "day": "2024-01-02", "size": "M", "stars": "3"}
+        head["schema"] += [{"name": name, "kind": "constant", "value": value} for name, value in values.items()]
+
+    model = rewrite(moons_model, tmp_path / "m.augment", edit)
+    rows = {"x": 0.5, "y": "0.25", "sure": False, "day": pd.Timestamp("2020-05-17"), "size": "S", "stars": 2}
+    frame = pd.DataFrame(rows, index=range(2)).astype({"size": "category"})
+    both = pipelines.generate(model, 3, seed=0, append=frame)
+    assert both.drop(columns="size").dtypes.equals(frame.drop(columns="size").dtypes)
+    assert both["size"].cat.categories.tolist() == ["S", "M"]
+    assert both.loc[4, ["sure", "day", "size", "stars"]].tolist() == [True, pd.Timestamp("2024-01-02"), "M", 3]
+    with pytest.raises(AugmentError, match=r"column 'size': a cell cannot be written as int64.*'M'"):
+        pipelines.generate(model, 3, seed=0, append=frame.assign(size=7))
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet", None])
 @pytest.mark.parametrize("change", ["less", "more", "order", "name"])
 def test_a_table_of_other_columns_is_refused(orders_model, orders, tmp_path, name, change):
