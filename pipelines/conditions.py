@@ -22,7 +22,7 @@ from pipelines.tables.texts.parsing import known_truth
 from pipelines.tables.texts.scientific import is_scientific
 from pipelines.tables.texts.spelling import on_lattice, parse, spell
 
-__all__ = ["Condition", "all_hold", "known_numbers", "parse_conditions", "split_conditions"]
+__all__ = ["Condition", "all_hold", "in_words", "known_numbers", "parse_conditions", "split_conditions"]
 
 _COMPARE = {
     "=": operator.eq,
@@ -127,6 +127,11 @@ def parse_conditions(texts: Sequence[str], model: ModelFile) -> list[Condition]:
         UsageError: If a text is no condition, or names a column or a value that the model does not know.
     """
     return [_parse(text, model) for text in texts]
+
+
+def in_words(conditions: Sequence[Condition]) -> str:
+    """Returns conditions as they are given, for a message."""
+    return " and ".join(f"{one.column.name}{one.operator}{one.text}" for one in conditions)
 
 
 def known_numbers(conditions: Sequence[Condition]) -> str:

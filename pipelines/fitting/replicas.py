@@ -288,9 +288,8 @@ class History:
 
     def csv(self) -> bytes:
         """Returns the mean log-densities in data units by epoch."""
-        losses = [self._losses[epoch] for epoch in sorted(self._losses)]
-        history = {"loss": [loss for loss, _ in losses], "val_loss": [held_out for _, held_out in losses]}
-        return models.history_csv(history, list(self._offsets))
+        loss, held_out = self.losses().T.tolist()
+        return models.history_csv({"loss": loss, "val_loss": held_out}, list(self._offsets))
 
 
 def _synchronous(model: Any, *, is_compiled: bool) -> Any:

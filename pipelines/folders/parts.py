@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from pipelines.conditions import parse_conditions, split_conditions
+from pipelines.conditions import in_words, parse_conditions, split_conditions
 from pipelines.engines import local
 from pipelines.errors import AugmentError, UsageError, check_seed
 from pipelines.folders.location import Folder
@@ -201,10 +201,9 @@ def new_plan(
         raise UsageError(f"{suffix!r} is not a suffix of parts; write .csv, .tsv, one of them with .gz, or .parquet.")
     _, others = split_conditions(parse_conditions(where, model), model)
     if others:
-        texts = " and ".join(f"{one.column.name}{one.operator}{one.text}" for one in others)
         raise UsageError(
-            f"{texts} is not given to the model: rows are drawn until enough fulfil it, so parts cannot be made each "
-            "on its own. Write one file, or ask for one value of a discrete column."
+            f"{in_words(others)} is not given to the model: rows are drawn until enough fulfil it, so parts cannot be "
+            "made each on its own. Write one file, or ask for one value of a discrete column."
         )
     return RowPlan(
         **runtime_of(model),

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.appending import appended, check_mark, read_first, schema_after, writer_after
-from pipelines.cluster.making import made
+from pipelines.cluster.making import made as made_by
 from pipelines.cluster.session import Cluster, cluster_of
-from pipelines.conditions import Condition, all_hold, known_numbers
+from pipelines.conditions import all_hold, in_words, known_numbers
 from pipelines.engines import local
 from pipelines.errors import ShortfallError, UsageError, check_seed
 from pipelines.folders.location import Folder, folder_of
@@ -229,7 +229,7 @@ def _in_parts(
         if on_progress is not None:
             on_progress(sum(part.rows for part in done.values()))
         missing = [number for number in range(plan.num_parts) if plan.name(number) not in done]
-        new = made(model, RowParts(plan, folder), missing, cluster, on_progress)
+        new = made_by(model, RowParts(plan, folder), missing, cluster, on_progress)
         with contextlib.closing(kept(folder, plan, done, new)) as parts:
             for part in parts:
                 told.rows += part.rows
@@ -245,7 +245,7 @@ def _batches(
         # What follows from other columns is known when these are.
         if never := [c for c in request.conditions if not c.can_hold and c.column.name not in model.encoding.computed]:
             raise ShortfallError(
-                f"no row can fulfil {_texts(never)}; {request.rows:,} were asked for. Widen the "
+                f"no row can fulfil {in_words(never)}; {request.rows:,} were asked for. Widen the "
                 f"range{known_numbers(never)}."
             )
         missing, drawn, fulfilled = request.rows, 0, 0
@@ -262,7 +262,7 @@ def _batches(
                 fulfilled += len(right)
                 if drawn >= _TRIAL_ROWS and fulfilled < _LEAST_ACCEPTANCE * drawn:
                     raise ShortfallError(
-                        f"only {fulfilled:,} of {drawn:,} rows fulfil {_texts(request.conditions)}; "
+                        f"only {fulfilled:,} of {drawn:,} rows fulfil {in_words(request.conditions)}; "
                         f"{request.rows:,} were asked for. Ask for less, or widen the "
                         f"range{known_numbers(request.conditions)}."
                     )
@@ -275,10 +275,6 @@ def _batches(
                     yield cells, rows
         made.drawn += drawn
         made.fulfilled += fulfilled
-
-
-def _texts(conditions: Sequence[Condition]) -> str:
-    return " and ".join(f"{one.column.name}{one.operator}{one.text}" for one in conditions)
 
 
 def _regrouped(batches: Iterator[tuple[dict[str, Cells], int]], size: int) -> Iterator[tuple[dict[str, Cells], int]]:

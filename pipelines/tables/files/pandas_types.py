@@ -48,8 +48,10 @@ def as_dtype(cells: pd.Series[Any], dtype: Any) -> pd.Series[Any]:
         values = values.map({str(category): category for category in dtype.categories})
         found = pd.Series(pd.Categorical(values, dtype=dtype), cells.index, name=cells.name)
     elif isinstance(dtype, pd.IntervalDtype):
-        edges = values.str[1:-1].str.split(", ", expand=True).reindex(columns=[0, 1]).astype(dtype.subtype)
-        intervals = pd.arrays.IntervalArray.from_arrays(edges[0], edges[1], closed=dtype.closed)
+        subtype: Any = dtype.subtype
+        closed: Any = dtype.closed
+        edges = values.str[1:-1].str.split(", ", expand=True).reindex(columns=[0, 1]).astype(subtype)
+        intervals = pd.arrays.IntervalArray.from_arrays(edges[0], edges[1], closed=closed)
         found = pd.Series(intervals, cells.index, name=cells.name)
     else:
         found = cells.astype(dtype)
