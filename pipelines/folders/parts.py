@@ -53,7 +53,7 @@ _TOLD = {
     "part_rows": "the rows of a part",
     "outlier_share": "the share of outliers",
     "versions": "",
-    "files": "bytes of ",
+    "files": "the SHA-256 of ",
     "reading": "",
     "independent": "independent rows",
     "escape_formulas": "escaped formulas",
@@ -234,14 +234,19 @@ def differences(plan: Plan, other: Plan) -> list[str]:
         if isinstance(old, Mapping):
             names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
             found += [
-                f"{_TOLD[field.name]}{name} {old.get(name)} and not {new.get(name)}" for name in names[:_MAX_TOLD]
+                f"{_TOLD[field.name]}{name} {_shown(old.get(name))} and not {_shown(new.get(name))}"
+                for name in names[:_MAX_TOLD]
             ]
         elif old != new and not (field.name == "sample" and found):  # which follows from what was found
-            if field.name in ("model", "sample"):
-                old, new = old[:12], new[:12]
+            old, new = _shown(old), _shown(new)
             told = _TOLD.get(field.name, field.name)
             found.append(f"{'no ' * new}{told}" if isinstance(new, bool) else f"{told} {old} and not {new}")
     return found
+
+
+def _shown(value: Any) -> Any:
+    """A value for a message; the first digits of a SHA-256 are enough to tell it from another."""
+    return value[:12] if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) else value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pipelines.folders.joined import TableFile
-from pipelines.folders.location import Folder
+from pipelines.folders.location import Folder, digest
 from pipelines.folders.parts import Part, Plan, file_digest, runtime_of
 from pipelines.matching import read_for
 from pipelines.scoring import check_scorable, scores, write_scored
@@ -25,13 +25,13 @@ class ScorePlan(Plan):
     """The plan of scored tables, each of which is named as the table it is of.
 
     Attributes:
-        files: The names of the tables, and their sizes in bytes.
+        files: The names of the tables, and their SHA-256.
         outlier_share: As for `score`.
         reading: How CSVs are spelled (see `ReadOptions`).
         escape_formulas: As for `score`.
     """
 
-    files: Mapping[str, int]
+    files: Mapping[str, str | None]
     outlier_share: float
     reading: Mapping[str, Any]
     escape_formulas: bool
@@ -70,7 +70,7 @@ def new_score_plan(
     """Returns the plan of tables of one folder, scored by the packages and the processor in use."""
     return ScorePlan(
         **runtime_of(model),
-        files={file.name: file.folder.size(file.name) or 0 for file in files},
+        files={file.name: digest(file.folder, file.name) for file in files},
         outlier_share=outlier_share,
         reading=reading.to_json(),
         escape_formulas=escape_formulas,
