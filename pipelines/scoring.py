@@ -59,9 +59,8 @@ def log_probs(
     found = [np.empty(0)]
     for start in range(0, source.table.num_rows, local.BLOCK_ROWS):
         block = part_of(source, start, local.BLOCK_ROWS)
-        rng = np.random.default_rng(0)
-        rows = model.encoding.encode(block, model.schema, rng, spread=False)
-        found.append(_mean_log_probs(rows, scorer, rng))
+        rows = model.encoding.encode(block, model.schema, np.random.default_rng(0), spread=False)
+        found.append(_mean_log_probs(rows, scorer))
         found[-1][~rows.is_known.all(axis=1)] = -np.inf
         if on_progress is not None:
             on_progress(block.table.num_rows)
@@ -71,19 +70,20 @@ def log_probs(
     return result
 
 
-def _mean_log_probs(rows: Rows, scorer: local.Scorer, rng: np.random.Generator) -> np.ndarray:
+def _mean_log_probs(rows: Rows, scorer: local.Scorer) -> np.ndarray:
     """The log-densities of rows; where numbers are absent, the mean density over draws of the noise in their place.
 
     E over u ~ N(0, 1) of p(x, u | d) / N(u) is p(x | d): u is integrated out (importance sampling, unbiased).
+    Each draw is the same in all rows, so that the density of a row does not depend on those around it.
     """
-    scores = rows.scores.copy()
     terms = []
-    for draw in range(1 if rows.is_present.all() else _DRAWS):
-        if draw:
-            scores = np.where(rows.is_present, scores, rng.standard_normal(scores.shape, dtype=np.float32))
+    for noise in np.random.default_rng(0).standard_normal((_DRAWS, rows.scores.shape[1]), dtype=np.float32):
+        scores = np.where(rows.is_present, rows.scores, noise)
         filled = np.where(rows.is_present, 0.0, 0.5 * (np.log(2 * np.pi) + scores.astype(np.float64) ** 2))
         log_prob, _ = scorer(rows.classes, scores)
         terms.append(log_prob + filled.sum(axis=1))
+        if rows.is_present.all():
+            break
     highest = np.max(terms, axis=0)
     safe = np.where(np.isfinite(highest), highest, 0.0)
     with np.errstate(divide="ignore"):
@@ -99,8 +99,8 @@ def own_log_probs(model: ModelFile, threads: int | None = None) -> np.ndarray:
     if model.archive in _own:
         return _own[model.archive]
     cells = local.Sampler(model, threads=threads).block(0, 0)
-    rng = local.generator(0, 1)
-    found = np.sort(_mean_log_probs(model.encoding.encode_cells(cells, rng), local.Scorer(model, threads), rng))
+    rows = model.encoding.encode_cells(cells, local.generator(0, 1))
+    found = np.sort(_mean_log_probs(rows, local.Scorer(model, threads)))
     _own[model.archive] = found
     return found
 
