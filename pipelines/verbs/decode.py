@@ -117,7 +117,9 @@ def _classes(model: ModelFile, source: Source) -> tuple[np.ndarray, dict[str, tu
         if (codes < 0).any():
             row = int(np.flatnonzero(codes < 0)[0])
             cell = parsing.shorten(str(cells[row].as_py()))
-            raise AugmentError(f"{source.name}: column {encoding.name!r}: the model knows no {cell} (row {row + 1}).")
+            raise AugmentError(
+                f"{source.name}: column {encoding.name!r}: the model knows no {cell} (row {source.number_of(row)})."
+            )
         classes[:, place] = codes
     return classes, others
 
@@ -137,8 +139,8 @@ def _special_classes(column: Column, encoding: ColumnEncoding, cells: Any, sourc
         row = int(np.flatnonzero(wrong)[0])
         cell = parsing.shorten(str(cells[row].as_py()))
         raise AugmentError(
-            f"{source.name}: column {column.name!r} says {cell} in row {row + 1}, which is none of its special values; "
-            f"where the number is in {PREFIX + column.name!r} it says {NUMBER}."
+            f"{source.name}: column {column.name!r} says {cell} in row {source.number_of(row)}, which is none of its "
+            f"special values; where the number is in {PREFIX + column.name!r} it says {NUMBER}."
         )
     codes[is_number] = number
     return codes
@@ -156,7 +158,7 @@ def _decoded(
         )
         if np.isnan(values).any():
             row = int(np.flatnonzero(np.isnan(values))[0])
-            raise AugmentError(f"{source.name}: column {column.name!r} has no number in row {row + 1}.")
+            raise AugmentError(f"{source.name}: column {column.name!r} has no number in row {source.number_of(row)}.")
         noise[:, place] = values
     decoder = local.Decoder(model)
     parts = []
@@ -165,7 +167,7 @@ def _decoded(
         scores = decoder(classes[part], noise[part])
         if not np.isfinite(scores).all():
             row = start + int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
-            raise AugmentError(f"{source.name}: row {row + 1} is too far out to be decoded.")
+            raise AugmentError(f"{source.name}: row {source.number_of(row)} is too far out to be decoded.")
         cells = model.encoding.decode(classes[part], scores)
         _refuse_lacking(model, source, cells, start)
         parts.append(cells)
@@ -185,7 +187,9 @@ def _refuse_lacking(model: ModelFile, source: Source, cells: Mapping[str, Cells]
                 names = [phase.name for phase in column.phases] + ([column.beside] if column.beside else [])
                 said = ", ".join(map(repr, names))
                 what = "a number" if column.endings or column.offset or column.ranges else "a date"
-                raise AugmentError(f"{source.name}: row {row + 1} has {what} in {column.name!r}, but lacks {said}.")
+                raise AugmentError(
+                    f"{source.name}: row {source.number_of(row)} has {what} in {column.name!r}, but lacks {said}."
+                )
 
 
 def _with_others(cells: Cells, is_other: np.ndarray, said: Cells) -> Cells:

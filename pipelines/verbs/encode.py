@@ -136,7 +136,7 @@ def _latents(
         noise = _settled(model, rows, noise, scorer, decoder)
         if not np.isfinite(noise).all():
             row = int(np.flatnonzero(~np.isfinite(noise).all(axis=1))[0])
-            raise AugmentError(f"{source.name}: row {_number(part, row)} is too far out to be encoded.")
+            raise AugmentError(f"{source.name}: row {part.number_of(row)} is too far out to be encoded.")
         found.append((rows.classes, noise))
         if on_progress is not None:
             on_progress(part.table.num_rows)
@@ -202,14 +202,9 @@ def _refuse_unknown(model: ModelFile, source: Source, classes: np.ndarray, is_kn
                 "a missing cell" if cell is None or not str(cell).strip() else f"the value {parsing.shorten(str(cell))}"
             )
             raise AugmentError(
-                f"{source.name}: column {name!r} has {told} in row {_number(source, row)}, which the model does not "
+                f"{source.name}: column {name!r} has {told} in row {source.number_of(row)}, which the model does not "
                 "know. Remove such rows, or fill them: augment impute."
             )
-
-
-def _number(source: Source, row: int) -> int:
-    numbers = source.row_numbers
-    return numbers + row if isinstance(numbers, int) else int(numbers[row])
 
 
 def _special(column: Column, encoding: ColumnEncoding, classes: np.ndarray, source: Source) -> Cells:

@@ -58,6 +58,11 @@ class Source:
             return self.places
         return self.first_row if self.rows is None else self.rows + self.first_row
 
+    def number_of(self, row: int) -> int | str:
+        """Returns what messages call a row, given by its place in `table`."""
+        numbers = self.row_numbers
+        return numbers + row if isinstance(numbers, int) else numbers[row]
+
     def only(self, rows: np.ndarray) -> Source:
         """Returns some of the rows, numbered as they were.
 

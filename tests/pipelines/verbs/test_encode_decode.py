@@ -146,12 +146,19 @@ def test_latents_that_cannot_be_decoded_are_named(visits, visits_model):
     latents = pipelines.encode(visits, model=visits_model)
     with pytest.raises(AugmentError, match="has no column 'z_paid'"):
         pipelines.decode(latents.drop(columns="z_paid"), model=visits_model)
-    with pytest.raises(AugmentError, match=r"'paid' says '17\.5' in row 1, which is none of its special values"):
+    with pytest.raises(AugmentError, match=r"'paid' says '17\.5' in row 0, which is none of its special values"):
         pipelines.decode(latents.assign(paid="17.5"), model=visits_model)
-    with pytest.raises(AugmentError, match="'z_since' has no number in row 1"):
+    with pytest.raises(AugmentError, match="'z_since' has no number in row 0"):
         pipelines.decode(latents.assign(z_since=np.nan), model=visits_model)
     with pytest.raises(AugmentError, match="knows no 'perhaps'"):
         pipelines.decode(latents.assign(member="perhaps"), model=visits_model)
+
+
+@pytest.mark.parametrize(("number", "said"), [("", "has no number in row 3"), ("x", "row 3")])
+def test_decode_calls_rows_by_their_lines_as_encode_does(tmp_path, moons_model, number, said):
+    (tmp_path / "in.csv").write_text(f"z_x,z_y\n0.5,0.5\n{number},0.5\n")
+    with pytest.raises(AugmentError, match=said):
+        pipelines.decode(tmp_path / "in.csv", model=moons_model)
 
 
 def test_an_existing_output_is_kept_without_force(tmp_path, moons, moons_model):
