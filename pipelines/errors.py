@@ -4,6 +4,8 @@ import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 __all__ = [
     "MAX_SEED",
@@ -11,6 +13,7 @@ __all__ = [
     "ShortfallError",
     "UsageError",
     "check_seed",
+    "check_whole",
     "library_message",
     "listed",
     "one_line",
@@ -43,9 +46,16 @@ class ShortfallError(AugmentError):
 
 
 def check_seed(seed: int) -> None:
-    """Raises `UsageError` if `seed` is not between 0 and 2**64 - 1."""
+    """Raises `UsageError` if `seed` is not a whole number between 0 and 2**64 - 1."""
+    check_whole("seed", seed)
     if not 0 <= seed <= MAX_SEED:
         raise UsageError(f"seed must be between 0 and 2**64 - 1, got {seed}.")
+
+
+def check_whole(name: str, value: Any) -> None:
+    """Raises `UsageError` if what is given as `name` is not a whole number."""
+    if not isinstance(value, Integral):
+        raise UsageError(f"{name} must be a whole number, got {value!r}.")
 
 
 def same_command(option: str) -> str:

@@ -232,9 +232,9 @@ class RealNVPSampler(BaseOverSampler):
         new = pd.concat(parts, ignore_index=True)
         labels_too = np.concatenate([np.asarray(y), np.array(new_labels, dtype=np.asarray(y).dtype)])
         if is_array:
-            values = new[list(frame.columns)].to_numpy(np.float64)
-            if np.issubdtype(X.dtype, np.integer):
-                values = np.rint(values)
+            values = new[list(frame.columns)].to_numpy()
+            if np.issubdtype(X.dtype, np.integer):  # models compute in float64, which rounds those above 2^53
+                values = np.clip(values, X.min(axis=0), X.max(axis=0))
             return np.concatenate([X, values.astype(X.dtype)]), labels_too
         with _as_value_error():
             return pd.concat([X, _typed(new, X.dtypes)], ignore_index=True), labels_too
@@ -251,7 +251,7 @@ def _kinds(frame: pd.DataFrame, given: Mapping[str, Any] | None, *, is_array: bo
     if is_array:
         for name, dtype in frame.dtypes.items():
             found[str(name)] = "integer" if pd.api.types.is_integer_dtype(dtype) else "float"
-    return {**found, **(given or {})}
+    return {**found, **{str(name): kind for name, kind in (given or {}).items()}}
 
 
 def _fitted(

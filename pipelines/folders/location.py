@@ -132,7 +132,8 @@ class LocalFolder:
 
     def names(self) -> list[str]:
         try:
-            return sorted(os.listdir(self.path))
+            with os.scandir(self.path) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file())
         except FileNotFoundError as error:  # where parts are to go: who reads has looked whether it is there
             raise write_error(self.path, error) from error
         except OSError as error:

@@ -17,7 +17,7 @@ from pipelines.cluster.making import made as made_by
 from pipelines.cluster.session import Cluster, cluster_of
 from pipelines.conditions import all_hold, in_words, known_numbers
 from pipelines.engines import local
-from pipelines.errors import ShortfallError, UsageError, check_seed
+from pipelines.errors import ShortfallError, UsageError, check_seed, check_whole
 from pipelines.folders.location import Folder, folder_of
 from pipelines.folders.manifest import begin, kept, read_manifest
 from pipelines.folders.parts import RowParts, RowPlan, new_plan
@@ -146,6 +146,9 @@ def generate(
         AugmentError: If the model, the source or the output cannot be used; the message says why.
     """
     where = (where,) if isinstance(where, str) else tuple(where)
+    for name, value in {"n": n, "chunk_size": chunk_size, "part_rows": part_rows}.items():
+        if value is not None:
+            check_whole(name, value)
     if n is not None and n < 1:
         raise UsageError(f"n must be at least 1, got {n}.")
     if chunk_size < 1:

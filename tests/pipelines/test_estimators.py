@@ -138,6 +138,22 @@ def test_a_cell_that_a_type_does_not_have_is_named_not_lost():
         as_dtype(pd.Series(["(0, 1]", "(7, 8]"], name="age"), dtype)
 
 
+def test_whole_numbers_beyond_float64_stay_within_those_seen(no_training):
+    rng = np.random.default_rng(5)
+    X = 2**60 + rng.integers(1, 10**6, (200, 1)) // 1000 * 1000 + 1  # noqa: N806
+    more, _ = RealNVPSampler(steps=1, random_state=0).fit_resample(X, np.arange(200) < 150)
+    assert more.dtype == X.dtype
+    assert X.min() <= more.min() <= more.max() <= X.max()
+
+
+def test_kinds_are_given_by_the_names_of_columns_whatever_these_are(no_training):
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame({0: rng.normal(size=100), 1: rng.integers(0, 50, 100)})
+    density = RealNVPDensity(steps=1, random_state=0, kinds={1: "categorical"}).fit(frame)
+    assert np.isfinite(density.score_samples(frame)).all()
+    assert np.isneginf(density.score_samples(frame.assign(**{"1": 77}).drop(columns=1).set_axis([0, 1], axis=1))).all()
+
+
 def test_what_cannot_be_modelled_is_a_value_error(no_training):
     with pytest.raises(ValueError, match="no column to model"):
         RealNVPDensity(steps=1).fit(pd.DataFrame({"same": ["a"] * 60}))
