@@ -189,11 +189,12 @@ def _are_constant(column: Column, model: ModelFile, source: Source) -> np.ndarra
     marks = (source.dialect.decimal, {model.dialect.decimal}) if pa.types.is_string(cells.type) else (".", {".", ","})
     is_truth = pa.types.is_boolean(cells.type) or column.arrow_type == "bool"
     same = [cell for cell in pc.unique(text).to_pylist() if _same(cell, column.value or "", *marks, is_truth)]
-    found: np.ndarray = pc.is_in(text, pa.array(same, pa.string())).to_numpy()
+    found = np.array(pc.is_in(text, pa.array(same, pa.string())))
     if _is_moment(str(cells.type)) or _is_moment(column.arrow_type or ""):
         for one, other in itertools.product(_seconds(cells), _seconds(constant)):
-            found = found | (one == other)
-    return found & ~is_missing
+            found |= one == other
+    found &= ~is_missing
+    return found
 
 
 def _same(cell: str, constant: str, decimal: str, marks: Collection[str], is_truth: bool) -> bool:

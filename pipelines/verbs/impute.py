@@ -327,7 +327,8 @@ def _put_in(series: pd.Series[Any], part: _Filled) -> pd.Series[Any]:
         return _put_in(dense, part).astype(series.dtype)
     filled = series.copy()
     if is_span(series.dtype):
-        values = as_dtype(values.rename(series.name), series.dtype)
+        values.name = series.name
+        values = as_dtype(values, series.dtype)
     elif isinstance(series.dtype, pd.CategoricalDtype):
         unknown = [value for value in pd.unique(values) if value not in series.dtype.categories]
         filled = series.cat.add_categories(unknown).copy()

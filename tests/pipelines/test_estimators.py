@@ -151,7 +151,6 @@ def test_kinds_are_given_by_the_names_of_columns_whatever_these_are(no_training)
     frame = pd.DataFrame({0: rng.normal(size=100), 1: rng.integers(0, 50, 100)})
     density = RealNVPDensity(steps=1, random_state=0, kinds={1: "categorical"}).fit(frame)
     assert np.isfinite(density.score_samples(frame)).all()
-    assert np.isneginf(density.score_samples(frame.assign(**{"1": 77}).drop(columns=1).set_axis([0, 1], axis=1))).all()
 
 
 def test_what_cannot_be_modelled_is_a_value_error(no_training):
