@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,7 +38,9 @@ _MIN_STEPS_TO_COMPILE = 200
 # them 1.6 to 2.1 times as fast. With less time left than these tracings take, more steps are made without it.
 _MIN_TRACINGS_TO_COMPILE = 5
 _VALIDATION_BATCH_SIZE = 8192
-_MEASURING_SHARE = 0.03  # of max_time
+# What is measured before the steps are planned: for this share of max_time and so many seconds at most, and not on if
+# all steps that are asked for take this share of the time left.
+_MEASURING_SHARE, _MAX_MEASURING, _CLEARLY_FITS = 0.03, 3.0, 0.25
 # Of the time left after compilation, what is planned for; the rest is for a machine that slows down.
 _TIME_MARGIN = 0.9
 
@@ -117,8 +119,8 @@ def fit(
             counts, lets those of `AutoregressiveCategorical` ("classes/") differ from the rest (""). None: none.
         patience: Epochs without a better validation loss after which training stops. None: the whole
             schedule is run, which ends with the low rates that do the fine work.
-        max_time: Seconds for the whole call, compilation included, or None. With `resume` for all calls together, but
-            for what came after the last checkpoint of those that died.
+        max_time: Seconds for the whole call, compilation included, or None for no limit. With `resume` for all calls
+            together, but for what came after the last checkpoint of those that died. Up to 3 of them are for measuring.
         seed: Integer seed of the split and of the order of the rows; None for a fresh one.
         jit_compile: Whether XLA compiles the steps. It takes seconds to minutes, and makes the steps of flows over
             vectors several times as fast; those of convolutional networks on a CPU it does not. None: if there are
@@ -173,6 +175,8 @@ def fit(
             raise TypeError(f"{what} must be an integer, got {value!r}.")
         if value is not None and not value > 0:
             raise ValueError(f"{what} must be positive, got {value}.")
+    if max_time is not None and math.isinf(max_time):
+        raise ValueError("max_time must be finite, got inf; None is no limit.")
     for share in weight_decay.values() if isinstance(weight_decay, Mapping) else [weight_decay]:
         if share is not None and not share >= 0:
             raise ValueError(f"weight_decay must be at least 0, got {share}.")
@@ -343,8 +347,15 @@ def _plan(
     longest_call = in_memory.MAX_STEPS_PER_CALL
     if max_time is not None:
         model.schedule.total_steps.assign(float(planned))
+        epochs_planned = planned / steps_per_pass
+
+        def is_enough(seconds_per_step: float, seconds_per_validation: float) -> bool:
+            seconds = planned * seconds_per_step + epochs_planned * seconds_per_validation
+            return seconds < _CLEARLY_FITS * (deadline - time.monotonic())
+
+        measuring_time = min(_MEASURING_SHARE * max_time, _MAX_MEASURING)
         seconds_per_step, seconds_per_validation = _rehearse(
-            model, num_rows, batch_size, validation, _MEASURING_SHARE * max_time
+            model, num_rows, batch_size, validation, measuring_time, is_enough
         )
         longest_call = max(1, min(longest_call, int(_SECONDS_PER_CALL / seconds_per_step)))
         if steps is None:
@@ -383,8 +394,12 @@ def _rehearse(
     batch_size: int,
     validation: tf.data.Dataset | None,
     measuring_time: float,
+    is_enough: Callable[[float, float], bool],
 ) -> tuple[float, float]:
-    """Compiles, measures, and puts every variable back: returns seconds per step and per validation."""
+    """Compiles, measures, and puts every variable back: returns seconds per step and per validation.
+
+    It measures for `measuring_time`, or until what it would return `is_enough`.
+    """
     variables = [*model.distribution.variables, *model.optimizer.variables]
     before, device = values_of(variables), tf.zeros([]).device
     iterator, run = iter(row_number_blocks(num_rows, 1, batch_size, 0)), model.make_train_function()
@@ -410,13 +425,13 @@ def _rehearse(
             compiled = thread.submit(compile_steps)
             seconds_per_validation()  # traces, on another core
             compiled.result()
-        seconds = seconds_for(1)
+        seconds, validation_seconds = seconds_for(1), seconds_per_validation()
         # The fastest of several, as anything else the machine does only slows them.
         until = time.monotonic() + measuring_time
-        while time.monotonic() < until:
+        while time.monotonic() < until and not is_enough(seconds, validation_seconds):
             steps = max(1, min(in_memory.MAX_STEPS_PER_CALL, int(_SECONDS_PER_CALL / seconds)))
             seconds = min(seconds, seconds_for(steps) / steps)
-        return seconds, seconds_per_validation()
+        return seconds, validation_seconds
     finally:
         assign_all(variables, before)
         model.fallback.limit = None

@@ -146,8 +146,8 @@ def fit(
     ):
         if number is not None and number < least:
             raise UsageError(f"{name} must be at least {least}, got {number}.")
-    if max_time is not None and not max_time > 0:
-        raise UsageError(f"max_time must be more than 0 seconds, got {max_time}.")
+    if max_time is not None and not 0 < max_time < float("inf"):
+        raise UsageError(f"max_time must be more than 0 seconds, and finite (None is no limit), got {max_time}.")
     cluster = cluster_of(engine, address, workers)
     if cluster is not None and device is not None:
         raise UsageError("on a cluster TensorFlow chooses each worker's device: leave device away.")

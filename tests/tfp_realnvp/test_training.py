@@ -32,6 +32,7 @@ from tfp_realnvp import (
     schedule,
     training,
 )
+from tfp_realnvp.in_memory import InMemoryModel
 from tfp_realnvp.schedule import WarmUpCosine
 from tfp_realnvp.testing import randomize, tolerance
 from tfp_realnvp.transforms import Additive, RationalQuadraticSpline
@@ -322,6 +323,33 @@ def test_max_time_stops_a_run_that_is_slower_than_planned(caplog, monkeypatch):
     assert "ran out of data" not in caplog.text  # Keras says so of any StopIteration; it is not what happened
 
 
+@pytest.mark.parametrize(("max_time", "measuring_time"), [(60.0, 1.8), (36_000.0, 3.0)])
+def test_what_is_measured_takes_seconds_also_of_hours(max_time, measuring_time, monkeypatch):
+    found = []
+
+    def rehearse(*arguments):
+        *_, seconds, is_enough = arguments
+        found.append((seconds, is_enough(1e-6, 0.0), is_enough(max_time, 0.0), is_enough(1e-6, max_time)))
+        return 1e-6, 0.0
+
+    monkeypatch.setattr(training, "_rehearse", rehearse)
+    fit(diagonal_gaussian(), X, steps=20, max_time=max_time, verbose=0)
+    assert found == [(pytest.approx(measuring_time), True, False, False)]
+
+
+def test_nothing_more_is_measured_when_all_steps_clearly_fit(monkeypatch):
+    runs, make = [], InMemoryModel.make_train_function
+
+    def counting(model, *arguments):
+        run = make(model, *arguments)
+        return lambda iterator: runs.append(1) or run(iterator)
+
+    monkeypatch.setattr(InMemoryModel, "make_train_function", counting)
+    fit(diagonal_gaussian(), X, steps=20, batch_size=100, max_time=1e4, jit_compile=False, verbose=0)
+    # Four blocks of a pass's six steps are trained by; two, of one step each, were measured: compiled and timed.
+    assert len(runs) <= 8
+
+
 class Clock(tf_keras.callbacks.Callback):
     """A clock that only blocks of steps move on, by so many seconds a step."""
 
@@ -493,6 +521,7 @@ def _with(value, row):
         (X, {"steps": 0}, "steps must be positive, got 0"),
         (X, {"steps": -3}, "steps must be positive, got -3"),
         (X, {"max_time": 0.0}, "max_time must be positive, got 0.0"),
+        (X, {"max_time": math.inf}, "max_time must be finite, got inf"),
         (X, {"patience": -1}, "patience must be"),
     ],
 )
