@@ -30,7 +30,8 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
         folder: Where; who calls keeps it `locked`.
         plan: What it is to hold.
         resume: Keep the parts of this plan that are there and whole.
-        force: Remove the parts that are there.
+        force: Remove the parts that are there: files with names of such parts, and those that a manifest of ours tells of
+            and that are as it says.
 
     Raises:
         UsageError: If it has parts and neither is set, or both are, or they are of another plan.
@@ -47,14 +48,17 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
         return whole_parts(folder, plan, found[1])
     names = folder.names()
     listed = _listed_parts(read(folder, MANIFEST) or b"")
-    there = [name for name in names if plan.is_part(name) or name in listed]
+    there = [name for name in names if plan.is_part(name) or (name in listed and digest(folder, name) == listed[name])]
     if (there or MANIFEST in names) and not force:
         if resume:
-            raise UsageError(f"{folder} has {there[0]} but no {MANIFEST}. To replace it: {same_command('force')}")
+            problem = f"has {there[0]} but no {MANIFEST}" if there else f"has a {MANIFEST} that leads nowhere"
+            raise UsageError(f"{folder} {problem}. To replace it: {same_command('force')}")
         raise UsageError(
             f"{folder} has parts already. To make those that are missing: {same_command('resume')}. To replace them: "
             f"{same_command('force')}"
         )
+    if MANIFEST in names:
+        folder.remove(MANIFEST)  # first: what is left, if this process dies meanwhile, is not gone on with
     for name in there:
         folder.remove(name)
     write_manifest(folder, plan, {})
@@ -107,12 +111,15 @@ def read_manifest(folder: Folder, kind: type[P]) -> tuple[P, dict[str, Part]] | 
         raise AugmentError(f"{path} is damaged: {error!r}. To begin anew: {same_command('force')}") from error
 
 
-def _listed_parts(manifest: bytes) -> set[str]:
-    """The names of the parts that a manifest of any kind, whole or not, tells of."""
+def _listed_parts(manifest: bytes) -> dict[str, str]:
+    """The SHA-256 of the parts that a manifest of ours tells of, whatever their plan, by name; of others' none."""
     try:
-        return {str(entry["name"]) for entry in json.loads(manifest)["parts"]}
+        content = json.loads(manifest)
+        if content["format"] != _FORMAT_VERSION:
+            return {}
+        return {str(entry["name"]): str(entry["sha256"]) for entry in content["parts"]}
     except (ValueError, KeyError, TypeError):
-        return set()
+        return {}
 
 
 def write_manifest(folder: Folder, plan: Plan, parts: Mapping[str, Part]) -> None:

@@ -303,6 +303,43 @@ def test_force_replaces_all_parts_and_nothing_else(moons_model, copy):
     assert sorted(contents(copy)) == [MANIFEST, "notes.txt", "part-00000.csv.bak", "part-00000.tsv", "part-1.csv"]
 
 
+@pytest.mark.parametrize("content", [{"parts": [{"name": "thesis.txt"}]}, {"format": 1}, {"format": 2}])
+def test_force_removes_no_file_because_another_programs_manifest_names_it(moons_model, target, content):
+    target.mkdir()
+    (target / "thesis.txt").write_text("mine")
+    content = {"parts": [{"name": "thesis.txt", "rows": 1, "sha256": "0" * 64}]} | content
+    (target / MANIFEST).write_text(json.dumps(content))
+    pipelines.generate(moons_model, 5, parts=target, force=True, seed=0)
+    assert (target / "thesis.txt").read_text() == "mine"
+
+
+def test_parts_that_are_half_removed_are_not_gone_on_with(moons_model, copy, monkeypatch):
+    """What was asked for last is another plan than that of the parts which are left."""
+    removed, remove = [], LocalFolder.remove
+
+    def die(folder, name):
+        if len(removed) == 2:
+            raise KeyboardInterrupt
+        remove(folder, name)
+        removed.append(name)
+
+    monkeypatch.setattr(LocalFolder, "remove", die)
+    with pytest.raises(KeyboardInterrupt):
+        pipelines.generate(moons_model, N, parts=copy, force=True, **SMALL | {"seed": 2})
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match=rf"has part-0000\d\.csv but no {MANIFEST}"):
+        pipelines.generate(moons_model, parts=copy, resume=True)
+
+
+def test_a_manifest_that_is_a_link_to_nowhere_is_replaced_by_force_only(moons_model, target):
+    target.mkdir()
+    (target / MANIFEST).symlink_to("nowhere.json")
+    with pytest.raises(UsageError, match=rf"has a {MANIFEST} that leads nowhere\."):
+        pipelines.generate(moons_model, 5, parts=target, resume=True, seed=0)
+    pipelines.generate(moons_model, 5, parts=target, force=True, seed=0)
+    assert sorted(contents(target)) == [MANIFEST, "part-00000.csv"]
+
+
 def test_two_at_once_do_not_write_to_one_folder(moons_model, made, copy):
     with LocalFolder(copy).locked(), pytest.raises(AugmentError, match="being written to by another process"):
         pipelines.generate(moons_model, N, parts=copy, resume=True, **SMALL)
