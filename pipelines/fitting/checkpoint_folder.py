@@ -40,6 +40,7 @@ class CheckpointFolder:
         self.path = model.with_name(f"{model.name}.checkpoint") if is_replaced else None
         self._model = model
         self._lock: int | None = None
+        self._is_removed = False
 
     @property
     def training(self) -> pathlib.Path | None:
@@ -87,6 +88,7 @@ class CheckpointFolder:
             with contextlib.suppress(OSError):
                 self.training.unlink(missing_ok=True)
             shutil.rmtree(self.path, ignore_errors=True)
+            self._is_removed = True  # from now on, what is there is another fit's
 
     def __enter__(self) -> CheckpointFolder:
         try:
@@ -133,7 +135,7 @@ class CheckpointFolder:
             return False
 
     def __exit__(self, *exc: object) -> None:
-        if not self.has_checkpoint:
+        if not (self._is_removed or self.has_checkpoint):
             self.remove()
         if self._lock is not None:
             os.close(self._lock)

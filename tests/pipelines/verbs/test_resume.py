@@ -352,6 +352,20 @@ def test_who_fits_a_model_has_it_alone_and_what_a_dead_process_held_is_free(tabl
     assert names(target.parent) == ["link.augment", "m.augment", "t.csv"]
 
 
+def test_a_folder_that_was_removed_is_the_next_fit_s(target):
+    with CheckpointFolder(target) as first:
+        first.begin({"x": 1}, replaces=False)
+        first.remove()  # as `fit` does when the model is there
+        second = CheckpointFolder(target)
+        second.__enter__()
+        second.begin({"x": 2}, replaces=False)
+    assert second.fingerprint == {"x": 2}
+    with pytest.raises(AugmentError, match="another process"), CheckpointFolder(target):
+        pass
+    second.__exit__()
+    assert names(target.parent) == []
+
+
 def interrupt_after(monkeypatch, where, name):
     """The next call does what it does, and a signal comes."""
     real = getattr(where, name)
