@@ -20,11 +20,12 @@ import numpy as np
 from pipelines.engines.messages import receive, receive_array, send
 from pipelines.engines.signatures import Signature
 
-__all__ = ["ApartError", "Process", "RuntimeApart"]
+__all__ = ["ApartError", "KilledError", "Process", "RuntimeApart"]
 
 # Seconds: for any message, and beyond that for each byte of a graph that is read, and that each row goes through.
 _PATIENCE, _PER_BYTE, _PER_BYTE_AND_ROW = 60.0, 1e-5, 1e-9
 _PATIENCE_WITH_THE_DEAD = 5.0
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # a crash gives none of them
 # Not `-m`, which would import what lies in the current folder.
 _MAIN = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[2]); "
@@ -34,6 +35,10 @@ _MAIN = (
 
 class ApartError(Exception):
     """A graph cannot be run; the message says what became of it, in words that go on from its name."""
+
+
+class KilledError(ApartError):
+    """Somebody else ended the process, which says nothing of the graph."""
 
 
 class Process:
@@ -83,6 +88,15 @@ class Process:
     def is_gone(self) -> bool:
         """Whether the process has ended."""
         return self._process.poll() is not None
+
+    @property
+    def killed_by(self) -> str | None:
+        """The signal from outside by which the process ended, if one did."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(_PATIENCE_WITH_THE_DEAD)
+            if -code in _FROM_OUTSIDE:
+                return signal.Signals(-code).name
+        return None
 
     @property
     def end(self) -> str:
@@ -171,4 +185,6 @@ class RuntimeApart:
             self._process.stop()
             raise ApartError(f"was stopped: it took more than {seconds:.0f} s") from error
         except (OSError, EOFError, ValueError) as error:
+            if by := self._process.killed_by:
+                raise KilledError(by) from error
             raise ApartError(self._process.end) from error

@@ -14,7 +14,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from pipelines.engines import evenly
-from pipelines.engines.apart import ApartError, Process, RuntimeApart
+from pipelines.engines.apart import ApartError, KilledError, Process, RuntimeApart
 from pipelines.engines.block_rows import BlockRows
 from pipelines.engines.origins import origins, unlikely
 from pipelines.engines.runtime import Runtime
@@ -56,6 +56,7 @@ class Graph:
 
     def __init__(self, model: ModelFile | UnwrittenModel, name: str, threads: int | None = None) -> None:
         content, encoding = model.member(name), model.encoding
+        self._model, self._name = model.path, name
         self._where = f"{model.path} is damaged or was never sound: {name}"
         self._num_classes = np.array(encoding.num_classes)
         self._inputs: list[str]
@@ -82,6 +83,11 @@ class Graph:
 
     def _failure(self, error: Exception) -> AugmentError:
         """The error in one line; the runtime's own have several."""
+        if isinstance(error, KilledError):
+            return AugmentError(
+                f"{self._model}: the process that ran {self._name} was killed ({error}), most likely as the machine ran "
+                "out of memory. Give it more, or make fewer rows at a time."
+            )
         return AugmentError(f"{self._where} {library_message(error)}.")
 
     def __call__(self, **inputs: np.ndarray) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import stat
 import struct
 import time
@@ -515,6 +516,23 @@ def test_whatever_a_graph_does_to_its_process_is_an_error_in_words(
     assert "\n" not in str(caught.value)
     made = tmp_path / "made_by_the_graph"
     assert not made.exists() or not made.read_bytes()
+
+
+@pytest.mark.parametrize("when", ["between calls", "during one"])
+def test_a_process_that_is_killed_is_no_damaged_model(moons_model, foreign, when, monkeypatch):
+    """As the kernel does when memory is short."""
+    opened = read_model(foreign(moons_model))
+    sampler = local.Sampler(opened)
+    process = local._processes[opened.archive]._process
+    if when == "between calls":
+        process.kill()
+    else:
+        send = apart.send
+        monkeypatch.setattr(apart, "send", lambda *arguments: [send(*arguments), process.kill()])
+        process.send_signal(signal.SIGSTOP)
+    with pytest.raises(AugmentError, match=r"was killed \(SIGKILL\), most likely .* memory") as caught:
+        sampler.block(0, 0)
+    assert "damaged" not in str(caught.value)
 
 
 def test_the_process_ends_with_the_model(moons_model, foreign):
