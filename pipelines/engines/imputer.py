@@ -21,6 +21,8 @@ _NOISE_DRAWS = 4
 # Where several cells are missing: states a row starts from, each one of so many proposals, and sweeps over its cells.
 _CHAINS, _PROPOSALS = 3, 16
 _SWEEPS, _BURN_IN = 4, 1
+# About the known numbers, of those drawn in their places, in scores.
+_SPREAD = 0.5
 # Rows the graphs see at a time, for flat memory.
 _ROWS_AT_A_TIME = 1 << 17
 _LOG_NORMALISER = 0.5 * np.log(2 * np.pi)
@@ -62,9 +64,9 @@ class Imputer:
 
     If only one cell of a row is hidden, that is its posterior under the model. With several, each is drawn given the
     others in turn (Gibbs sampling; for numbers Ritter & Tanner, 1992, "Facilitating the Gibbs Sampler: The Gibbs
-    Stopper and the Griddy-Gibbs Sampler"). The sweeps start from draws of the discrete cells given the known ones,
-    resampled by the density of the known numbers, as cells that determine each other would otherwise stay where they
-    began.
+    Stopper and the Griddy-Gibbs Sampler"). The sweeps start from draws of the hidden classes given the known ones, and
+    of the hidden numbers given the classes, resampled by what the known numbers say of them (see `_log_weights`), as
+    cells that determine each other would otherwise stay where they began.
 
     Args:
         model: The model file.
@@ -80,7 +82,6 @@ class Imputer:
         self._tie_of = {owner: place for place, owner in self._owners.items() if owner in tied}
         self._scorer, self._decoder = local.Scorer(model), local.Decoder(model)
         self._sampler = local.Graph(model, "discrete_sampler_given.tflite") if model.encoding.num_classes else None
-        self._flow = local.Graph(model, "scorer.tflite") if model.has("scorer.tflite") else None
         # Of each column, its place among the classes and among the scores.
         self._class_of: list[int | None] = []
         self._score_of: list[int | None] = []
@@ -221,9 +222,10 @@ class Imputer:
             if owner in self._joint:
                 is_possible &= self._go_together(place, classes, classes[:, self._class_of[place]])
         noise = rng.standard_normal(state.scores[index].shape, dtype=np.float32)
-        scores = np.where(absent[index], self._decoder(classes, noise), state.scores[index]).astype(np.float32)
-        weights = np.where(is_possible, self._log_density(classes, scores), -np.inf).reshape(len(members), _PROPOSALS)
-        probs = _normalised(weights)
+        drawn_scores = self._decoder(classes, noise)
+        scores = np.where(absent[index], drawn_scores, state.scores[index]).astype(np.float32)
+        weights = self._log_weights(classes, scores, drawn_scores, absent[index])
+        probs = _normalised(np.where(is_possible, weights, -np.inf).reshape(len(members), _PROPOSALS))
         for place in self._joint:
             of_class, mass = classes[:, self._class_of[place]].reshape(probs.shape), state.mass[place]
             assert mass is not None
@@ -232,12 +234,33 @@ class Imputer:
         chosen = np.arange(len(members)) * _PROPOSALS + _draw(probs, rng)
         state.classes[members], state.scores[members] = classes[chosen], scores[chosen]
 
-    def _log_density(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
-        """Returns log p(s | d), `[n]`."""
-        if self._flow is None:
-            return np.zeros(len(classes))
-        log_prob, _ = self._flow(x=scores, context=classes)
-        return np.where(np.isnan(log_prob), -np.inf, log_prob)
+    def _log_weights(
+        self, classes: np.ndarray, scores: np.ndarray, drawn: np.ndarray, absent: np.ndarray
+    ) -> np.ndarray:
+        """Returns the log importance weights of proposals, `[n]`.
+
+        Of classes d that are drawn given the known ones, the weight is `p(s | d)` if all numbers are known. With hidden
+        numbers h and known ones k, the flow draws `(h, k')` from `p(h, k' | d)`, of which h is used; `p(h | d)`, by
+        which to divide `p(h, k | d)`, is not to be had. So k' stays, as a variable of its own with the density
+        `N(k'; k, spread)` in what is to be drawn from:
+
+            w = p(h, k | d) N(k'; k, spread) / p(h, k' | d)
+
+        Summed over k', what is to be drawn from is `p(h, k | d)`, as N integrates to one, so these are right whatever
+        N is. About k it prefers draws that are like the row as a whole; if nothing is known, w is 1.
+
+        Args:
+            classes: int32 `[n, C]`.
+            scores: float32 `[n, D]`: drawn where absent, else known.
+            drawn: float32 `[n, D]`: all that the flow drew.
+            absent: bool `[n, D]`.
+        """
+        weights, some = self._scorer.given(classes, scores), np.flatnonzero(absent.any(axis=1))
+        beside = np.where(absent[some], 0.0, (drawn[some] - scores[some]) / _SPREAD)
+        of_drawn = self._scorer.given(classes[some], drawn[some])
+        of_drawn[np.isneginf(of_drawn)] = np.inf  # so far out that float32 has no number for it: not to be taken
+        weights[some] -= of_drawn + 0.5 * np.square(beside).sum(axis=1)
+        return weights
 
     def _update(self, state: _State, place: int, rng: np.random.Generator, *, keep: bool) -> None:
         """Draws the hidden cells of a column given the rest, and remembers their conditional if `keep`."""

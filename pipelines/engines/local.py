@@ -85,8 +85,8 @@ class Graph:
         """The error in one line; the runtime's own have several."""
         if isinstance(error, KilledError):
             return AugmentError(
-                f"{self._model}: the process that ran {self._name} was killed ({error}), most likely as the machine ran "
-                "out of memory. Give it more, or make fewer rows at a time."
+                f"{self._model}: the process that ran {self._name} was killed ({error}), most likely as the machine "
+                "ran out of memory."
             )
         return AugmentError(f"{self._where} {library_message(error)}.")
 
@@ -399,3 +399,10 @@ class Scorer:
         log_probs[np.isnan(log_probs)] = -np.inf  # so far out that float32 has no number for it
         log_probs[(classes < 0).any(axis=1)] = -np.inf
         return log_probs, noise
+
+    def given(self, classes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """Returns log-densities float64 `[n]` of scores alone, given classes that the model knows; at once."""
+        if self._continuous is None:
+            return np.zeros(len(scores))
+        log_prob, _ = self._continuous(x=scores, context=classes)
+        return np.where(np.isnan(log_prob), -np.inf, log_prob.astype(np.float64))

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 import pipelines
 from pipelines import AugmentError, UsageError
 from pipelines.cli import main
+from pipelines.engines import imputer
 from pipelines.engines.imputer import Imputer, _best, _normalised
-from pipelines.engines.local import Scorer
+from pipelines.engines.local import Decoder, Sampler, Scorer, generator
 from pipelines.engines.quadrature import POINTS, ROUNDS, refined, stratified
 from pipelines.storage.model_file import read_model
 from pipelines.tables.column_encoding import ColumnEncoding
@@ -145,7 +146,7 @@ def test_numbers_are_on_the_lattice_and_within_what_was_seen(model):
 def test_a_discrete_cell_is_drawn_from_the_exact_conditional(dice_model, dice):
     """p(colour | eyes) is p(colour) p(eyes | colour) summed over the colours."""
     model = read_model(dice_model)
-    scorer, imputer = Scorer(model), Imputer(model)
+    scorer, ours = Scorer(model), Imputer(model)
     place = [column.name for column in model.encoding.discrete].index("colour")
     classes = np.zeros((1, len(model.encoding.discrete)), np.int32)
     scores = np.full((1, len(model.encoding.continuous)), 0.3, np.float32)
@@ -163,12 +164,56 @@ def test_a_discrete_cell_is_drawn_from_the_exact_conditional(dice_model, dice):
     )
     missing = np.zeros((draws, len(model.encoding.columns)), bool)
     missing[:, [column.name for column in model.encoding.columns].index("colour")] = True
-    cells = imputer.fill(
+    cells = ours.fill(
         rows, model.encoding.decode(rows.classes, rows.scores), missing, np.random.default_rng(0), draw=True
     )["colour"]
     found = np.bincount(cells.codes, minlength=3) / draws
     # Four standard errors.
     np.testing.assert_allclose(found, expected, atol=4 * 0.5 / np.sqrt(draws))
+
+
+def all_hidden(model, rows):
+    """What is drawn by `fill` where nothing is known, without any sweep: what they start from."""
+    columns = len(model.encoding.columns)
+    classes = np.full((rows, len(model.encoding.num_classes)), -1, np.int32)
+    scores = np.zeros((rows, len(model.encoding.continuous)), np.float32)
+    known = Rows(classes, scores, np.ones(scores.shape, bool), np.ones(scores.shape, bool), np.zeros(rows))
+    cells = model.encoding.decode(np.zeros_like(classes), scores)
+    return Imputer(model).fill(known, cells, np.ones((rows, columns), bool), np.random.default_rng(0), draw=True)
+
+
+def test_where_nothing_is_known_what_is_drawn_is_as_the_model_makes_it(model, monkeypatch):
+    monkeypatch.setattr(imputer, "_SWEEPS", 0)
+    opened, rows = read_model(model), 4_000
+    drawn = all_hidden(opened, rows)
+    classes, scores = Sampler(opened, even=False).draw(generator(1, 0), 4 * rows)
+    made = opened.encoding.decode(classes, scores)
+    for name, cells in drawn.items():
+        ours, theirs = cells, made[name]
+        if ours.values is not None and ours.codes is None:
+            error = ours.values.mean() - theirs.values.mean()
+            assert abs(error) < 4 * theirs.values.std() * np.sqrt(1.25 / rows), name  # standard errors
+        if ours.codes is not None and ours.values is None:
+            allowed = [code for code, is_missing in enumerate(theirs.is_missing) if not is_missing]
+            found = np.bincount(ours.codes, minlength=len(theirs.levels))[allowed] / rows
+            expected = np.bincount(theirs.codes, minlength=len(theirs.levels))[allowed].astype(float)
+            np.testing.assert_allclose(found, expected / expected.sum(), atol=4 * 0.5 * np.sqrt(1.25 / rows))
+
+
+@pytest.mark.parametrize("known", [0.0, 1.2])
+def test_weights_have_the_mean_that_importance_weights_have(moons_model, known):
+    """Over what the flow draws for a hidden h, that of `p(h, k) / p(h)` is `p(k)`, here a sum over h."""
+    model, draws, step = read_model(moons_model), 40_000, 0.01
+    ours, empty = Imputer(model), np.zeros((40_000, 0), np.int32)
+    drawn = Decoder(model)(empty, np.random.default_rng(0).standard_normal((draws, 2), dtype=np.float32))
+    scores, absent = drawn.copy(), np.zeros((draws, 2), bool)
+    scores[:, 1], absent[:, 0] = known, True
+    weights = np.exp(ours._log_weights(empty, scores, drawn, absent)) / (imputer._SPREAD * np.sqrt(2 * np.pi))
+    grid = np.arange(-6, 6, step, dtype=np.float32)
+    log_prob, _ = Scorer(model)(empty[: len(grid)], np.stack([grid, np.full_like(grid, known)], axis=1))
+    error = weights.mean() - step * np.exp(log_prob).sum()
+    assert abs(error) < 4 * weights.std() / np.sqrt(draws)
+    assert weights.std() / np.sqrt(draws) < 0.03 * weights.mean()
 
 
 @pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (1.3, 0.2), (-2.0, 0.02)])
