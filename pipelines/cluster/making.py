@@ -84,7 +84,7 @@ def made_on_ray(model: ModelFile, maker: PartMaker, numbers: Sequence[int], clus
     with connected(cluster) as count:
         import ray
 
-        content = ray.put(model.path.read_bytes())
+        content = ray.put(model.archive.content())
         rows = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
         parts = rows.map(
             _Maker,

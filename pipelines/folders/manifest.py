@@ -30,8 +30,8 @@ def begin(folder: Folder, plan: Plan, *, resume: bool, force: bool) -> dict[str,
         folder: Where; who calls keeps it `locked`.
         plan: What it is to hold.
         resume: Keep the parts of this plan that are there and whole.
-        force: Remove the parts that are there: files with names of such parts, and those that a manifest of ours tells of
-            and that are as it says.
+        force: Remove the parts that are there: files with names of such parts, and those that a manifest of ours tells
+            of and that are as it says.
 
     Raises:
         UsageError: If it has parts and neither is set, or both are, or they are of another plan.

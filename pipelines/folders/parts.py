@@ -100,7 +100,7 @@ class Plan(abc.ABC):
 def runtime_of(model: ModelFile) -> dict[str, Any]:
     """Returns the entries of a `Plan` for a model and the packages and the processor in use."""
     return {
-        "model": file_digest(model.path),
+        "model": hashlib.sha256(model.archive.content()).hexdigest(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "processor": platform.machine(),
         "sample": _digest(local.Sampler(model).block(0, 0)),

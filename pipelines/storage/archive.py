@@ -51,7 +51,7 @@ class Archive:
     """
 
     def __init__(self, file: IO[bytes], largest: Mapping[str, int], needed: str) -> None:
-        size = os.fstat(file.fileno()).st_size
+        self._file, size = file, os.fstat(file.fileno()).st_size
         try:
             start = _check_end(file, size, len(largest))
             self._zip = zipfile.ZipFile(file)
@@ -71,6 +71,13 @@ class Archive:
             if problem:
                 raise ArchiveError(f"{printable(info.filename[:60])} {problem}")
             end = info.header_offset
+
+    def content(self) -> bytes:
+        """Returns the bytes of the whole file, which is the one that was opened even if its name has another by now."""
+        content = bytearray()
+        while part := os.pread(self._file.fileno(), 1 << 24, len(content)):  # where zipfile reads stays as it is
+            content += part
+        return bytes(content)
 
     def __contains__(self, name: str) -> bool:
         return name in self._members

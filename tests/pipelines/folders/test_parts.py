@@ -278,6 +278,17 @@ def test_parts_of_other_packages_or_processors_are_refused(moons_model, copy, ch
     assert contents(copy) == before
 
 
+def test_a_plan_is_of_the_model_that_was_opened_not_of_one_that_has_its_name_by_now(moons_model, tmp_path):
+    path = tmp_path / "m.augment"
+    shutil.copyfile(moons_model, path)
+    opened, content = read_model(path), path.read_bytes()
+    path.unlink()
+    path.write_bytes(b"another")
+    assert new_plan(opened, rows=5, seed=0).model == hashlib.sha256(content).hexdigest()
+    assert opened.archive.content() == content
+    assert opened.member("sampler.tflite") == read_model(moons_model).member("sampler.tflite")
+
+
 def test_a_plan_differs_from_itself_in_nothing(moons_model):
     model = read_model(moons_model)
     plan, same, other = (new_plan(model, rows=N, seed=seed) for seed in (1, 1, 2))
