@@ -212,7 +212,7 @@ def _phases(numbers: np.ndarray, day: float) -> list[np.ndarray]:
 def _endings(column: Column, numbers: np.ndarray) -> Endings | None:
     """Which last digits of a column come again."""
     present, step = numbers[~np.isnan(numbers)], step_of(column)
-    if column.kind not in ("float", "integer") or not step or not len(present):
+    if column.kind not in ("float", "integer") or column.digits is not None or not step or not len(present):
         return None
     return Endings.learn(present, step, 1 / step)
 

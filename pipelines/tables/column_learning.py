@@ -75,7 +75,7 @@ def learn_column(
         rhythm = Rhythm.learn(rest, DAYS[column.kind], margin.support)
     if rhythm is not None:
         margin = Margin.learn(rhythm.fold(rest)[0], step_of(column), rng)
-    elif column.kind in ("float", "integer") and may_have_endings:
+    elif column.kind in ("float", "integer") and column.digits is None and may_have_endings:
         keep = len(margin.support) > 0
         endings = Endings.learn(rest, margin.step, margin.per_unit, taken=spikes, keep=keep)
     if endings is not None:

@@ -42,6 +42,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 _NUMERIC = ("float", "integer", "date", "time", "datetime")
 _CATEGORICAL = ("boolean", "categorical", "ordered")
 _MAX_DECIMALS = 15  # what float64 tells apart
+_DIGITS = Check(
+    lambda value: up_to(_MAX_DECIMALS).holds(value) and value > 0, f"a whole number from 1 to {_MAX_DECIMALS}"
+)
 _MAX_FORMAT = 100  # characters; a date of words has about 40
 _MAX_ARROW_TYPE = 1_000  # characters; nested types are long
 # Of all spellings of a missing cell: they become a pattern, whose size is bounded.
@@ -56,6 +59,7 @@ _CHECKS = {
     "why": TEXT,
     "decimals": or_null(up_to(_MAX_DECIMALS)),
     "min_decimals": up_to(_MAX_DECIMALS),
+    "digits": or_null(_DIGITS),
     "bare_point": FLAG,
     "format": or_null(_FORMAT),
     "noisy": NUMBERS,
@@ -84,6 +88,7 @@ class Column:
         decimals: Numbers: digits after the decimal point, at most, or None where values are not rounded. For times,
             digits of the seconds' fraction.
         min_decimals: Numbers: digits after the decimal point, at least.
+        digits: Numbers: significant digits, at most, or None where decimals alone say how numbers are rounded.
         bare_point: Numbers: whether those between -1 and 1 have no zero before the decimal mark, as .5 has none.
         format: Dates and times: how they are spelled, as for `datetime.strftime`, or "iso" with whatever precision.
             Numbers: what stands around them and between thousands, such as `${,}`; see `number_formats.py`; or how
@@ -103,6 +108,7 @@ class Column:
     why: str = ""
     decimals: int | None = None
     min_decimals: int = 0
+    digits: int | None = None
     bare_point: bool = False
     format: str | None = None
     noisy: tuple[float, ...] = ()

@@ -17,6 +17,7 @@ from pipelines.tables.schema import Column
 from pipelines.tables.texts.decimals import EXACT, decimals_of, noisy_numbers
 from pipelines.tables.texts.parsing import LARGEST, numbers, shorten
 from pipelines.tables.texts.scientific import find_scientific, find_small_ones, is_scientific
+from pipelines.tables.texts.significant_digits import find_digits
 
 __all__ = [
     "INFINITY",
@@ -81,20 +82,24 @@ def find_float(look: Look) -> Column:
             pc.match_substring_regex(look.distinct, rf"\A[+-]?{zero}{re.escape(mark)}") for zero in ("0", "")
         )
         bare_point = pc.sum(points).as_py() > pc.sum(zeros).as_py()
+    noisy = () if decimals is None else noisy_numbers(values, look.counts, decimals)
+    digits = None if noisy or is_scientific(format_) else find_digits(values)
     if is_scientific(format_):
         why = f"numbers with an exponent, such as {look.distinct[0].as_py()}, {len(look.distinct):,} distinct"
+    elif digits is not None:
+        why = f"numbers with {digits} significant digits, {len(look.distinct):,} distinct"
     elif decimals is None:
         why = f"numbers at full precision, {len(look.distinct):,} distinct"
     else:
-        digits = f"{decimals}" if decimals == min_decimals else f"{min_decimals} to {decimals}"
-        why = f"numbers with {digits} decimal{'s' * (decimals != 1)}, {len(look.distinct):,} distinct"
-    noisy = () if decimals is None else noisy_numbers(values, look.counts, decimals)
+        how_many = f"{decimals}" if decimals == min_decimals else f"{min_decimals} to {decimals}"
+        why = f"numbers with {how_many} decimal{'s' * (decimals != 1)}, {len(look.distinct):,} distinct"
     return Column(
         look.name,
         "float",
         why=why,
         decimals=decimals,
         min_decimals=min_decimals,
+        digits=digits,
         bare_point=bare_point,
         format=format_,
         noisy=noisy,

@@ -9,8 +9,9 @@ import numpy as np
 
 from pipelines.tables.column_encoding import step_of
 from pipelines.tables.schema import Column
+from pipelines.tables.texts.significant_digits import places, to_digits
 
-__all__ = ["Precision", "decimals_of", "rounded"]
+__all__ = ["Precision", "decimals_of"]
 
 # Of a number float64 arithmetic may lose so much, and of the largest of its column; of one made in float32 more.
 _LOST_OF_ONE, _LOST, _LOST_OF_SINGLE = 1e-12, 1e-13, 4e-7
@@ -53,11 +54,11 @@ class Precision:
         is_single = decimals is None and bool((own.astype(np.float32) == own).all())
         digits = None
         if column.kind == "float" and not is_single:
-            places = _places(own[own != 0])
+            sizes = places(own[own != 0])
             for count in _DIGITS:
                 # Decimals may be all there is to the rounding: then few numbers would have more digits by them.
-                is_longer = decimals is None or (places + decimals > count).sum() >= _MIN_LONGER
-                if is_longer and (_to_digits(own, count) == own).all():
+                is_longer = decimals is None or (sizes + decimals > count).sum() >= _MIN_LONGER
+                if is_longer and (to_digits(own, count) == own).all():
                     digits = count
                     break
         largest = float(np.abs(own).max(initial=0.0))
@@ -71,7 +72,7 @@ class Precision:
             error += min(0.505 * 10.0**-self.decimals, self.coarsest)
         if self.digits is not None:
             units = 1.01 if self.digits == max(_DIGITS) else 3.5  # arithmetic in float32 is off by some
-            error = np.maximum(error, units * 10.0 ** (_places(values) - self.digits))
+            error = np.maximum(error, units * 10.0 ** (places(values) - self.digits))
         if self.is_single:
             error = np.maximum(error, _LOST_OF_SINGLE * np.abs(values))
         return error
@@ -81,27 +82,3 @@ def decimals_of(column: Column) -> int | None:
     """Returns how many decimals a column's numbers have, in its unit, or None at full precision."""
     step = step_of(column)
     return None if step == 0 else max(0, round(-math.log10(step)))
-
-
-def rounded(numbers: np.ndarray, decimals: int | None, digits: int | None) -> np.ndarray:
-    """Returns numbers rounded once, float64 `[n]`, to decimals or to significant digits, whichever are fewer."""
-    if digits is None:
-        return numbers if decimals is None else np.round(numbers, decimals) + 0.0  # no minus zero
-    found = _to_digits(numbers, digits)
-    if decimals is None:
-        return found
-    return np.where(_places(numbers) + decimals < digits, np.round(numbers, decimals), found) + 0.0
-
-
-def _places(numbers: np.ndarray) -> np.ndarray:
-    """How many digits numbers have before the decimal point, 1 of zero, negative for zeros behind it."""
-    places: np.ndarray = np.floor(np.log10(np.abs(np.where(numbers == 0, 1.0, numbers)))) + 1
-    return places
-
-
-def _to_digits(numbers: np.ndarray, digits: int) -> np.ndarray:
-    """Returns numbers rounded to so many significant digits, float64 `[n]`, each the nearest to its spelling."""
-    power = digits - _places(numbers)
-    scale = 10.0 ** np.abs(power)
-    found: np.ndarray = np.where(power < 0, np.rint(numbers / scale) * scale, np.rint(numbers * scale) / scale)
-    return found

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.tables.cells import Cells
 from pipelines.tables.column_encoding import ColumnEncoding
-from pipelines.tables.numbers.precision import rounded
+from pipelines.tables.texts.significant_digits import rounded
 
 __all__ = ["DATE_PARTS", "MAX_INPUTS", "SMOOTH", "Relation", "placed_numbers", "values_of", "words"]
 

@@ -18,6 +18,7 @@ from pipelines.tables.texts.date_formats import is_of_months
 from pipelines.tables.texts.decimals import with_noise, without_noise
 from pipelines.tables.texts.number_formats import bare_numbers, with_marks
 from pipelines.tables.texts.scientific import SMALL, SMALL_ONES, in_few_digits, is_scientific, spelled
+from pipelines.tables.texts.significant_digits import rounded
 
 __all__ = ["on_lattice", "parse", "spell", "ticks"]
 
@@ -51,6 +52,8 @@ def spell(column: Column, values: np.ndarray, decimal: str = ".") -> pa.Array:
         return _spell_moments(column, values)
     if is_scientific(column.format):
         return spelled(values, column.format, decimal)
+    if column.digits is not None:
+        values = on_lattice(column, values)
     if column.kind == "integer":
         text = _spell_fixed(values, 0, 0)
     elif column.decimals is None:
@@ -94,12 +97,14 @@ def on_lattice(column: Column, values: np.ndarray) -> np.ndarray:
     if is_scientific(column.format):
         return in_few_digits(values, column.format)
     decimals = 0 if column.kind == "integer" else column.decimals
+    if column.digits is not None:
+        return rounded(values, decimals, column.digits)
     if decimals is None:
         return values
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.rint(values * 10.0**decimals)
-        rounded: np.ndarray = np.where(np.abs(steps) < _EXACT, steps / 10.0**decimals + 0.0, values)
-    return with_noise(rounded, column.noisy, decimals) if column.noisy else rounded
+        found: np.ndarray = np.where(np.abs(steps) < _EXACT, steps / 10.0**decimals + 0.0, values)
+    return with_noise(found, column.noisy, decimals) if column.noisy else found
 
 
 def ticks(column: Column, values: np.ndarray, digits: int) -> np.ndarray:
