@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipelines.errors import MAX_SEED, AugmentError, UsageError, one_line, printable, same_command
+from pipelines.errors import MAX_SEED, AugmentError, UsageError, listed, one_line, printable, same_command
 from pipelines.options import (
     Count,
     Duration,
@@ -267,6 +267,8 @@ def generate(
             kept = f"; {100 * made.acceptance:.3g} % of {made.drawn:,} rows drawn fulfilled the conditions"
         elif not made.rows:
             kept = f"; for --balance {balance} there is nothing to add"
+        if made.rows and made.empty:
+            kept += f"; free text is not modelled, so it is empty in these: {listed(made.empty)}"
         say(quiet, f"wrote {made.rows:,} new rows to {where} (model {path}, seed {seed}){kept}")
 
 

@@ -52,6 +52,7 @@ class Generated:
         parts_kept: Those of them that were there before.
         drawn: Rows drawn for them: whole blocks if there are conditions, so more than were needed.
         fulfilled: Those of them that fulfilled the conditions.
+        empty: The columns of free text of `append`, which are empty in the new rows.
         frame: The rows as a DataFrame, if there was no output.
     """
 
@@ -61,6 +62,7 @@ class Generated:
     parts_kept: int = 0
     drawn: int = 0
     fulfilled: int = 0
+    empty: tuple[str, ...] = ()
     frame: pd.DataFrame | None = None
 
     @property
@@ -185,7 +187,9 @@ def generate(
     source = None if append is None else read_first(opened, append)
     requests = row_requests(opened, n, where, balance, strategy, source)
     total = sum(request.rows for request in requests)
-    made = Generated(seed=seed)
+    there = () if source is None else source.table.column_names
+    empty = tuple(column.name for column in opened.schema.of_kind("text") if column.name in there)
+    made = Generated(seed=seed, empty=empty)
     batches = _regrouped(_batches(opened, requests, seed, made, even=not independent), chunk_size)
     if output is None:
         frame = to_frame(schema_after(opened, source), batches, seed=seed, decimal=opened.dialect.decimal)

@@ -9,10 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from scipy import stats
 
 import pipelines
 from pipelines import AugmentError, UsageError
+from pipelines.cli import main
 from pipelines.engines import local
 from pipelines.storage.model_file import read_model
 from pipelines.tables.cells import OTHER
@@ -608,6 +610,14 @@ def test_whole_numbers_with_missing_ones_are_appended_in_a_frame_as_such(answers
     frame = pipelines.generate(model, 20, seed=0, append=tmp_path / "t.parquet")
     assert str(frame["pieces"].dtype) == "Int16"
     assert frame["pieces"][: len(table)].tolist() == [pd.NA, *range(1, len(table))]
+
+
+def test_generate_says_which_columns_are_empty_behind_appended_rows(visits_model, visits, tmp_path):
+    line = ["generate", "-m", str(visits_model), "--n", "5", "-o", str(tmp_path / "out.csv"), "--force"]
+    told = CliRunner().invoke(main, [*line, "--append", str(visits)]).stderr
+    assert "free text is not modelled, so it is empty in these: remark\n" in told
+    assert (texts(tmp_path / "out.csv")["remark"][-5:] == "").all()
+    assert "empty" not in CliRunner().invoke(main, line).stderr  # it is no column of new rows alone
 
 
 def test_rows_of_a_file_are_appended_in_a_frame_with_the_types_of_the_new(visits_model, visits):
