@@ -16,7 +16,9 @@ from pipelines.tables.schema import Schema
 
 __all__ = ["following", "solved"]
 
-_NARROW = 0.01  # of a column's middle half: where all that a cell may be lies so close, it is the middle of that
+# Where all that a cell may be lies so close, in middle halves of its column, it is the middle of that. What says a cell
+# as exactly as it is written comes first: a price follows from its total and tax, not from a tax in whole cents.
+_EXACT, _NARROW = 1e-6, 0.01
 
 
 def solved(
@@ -31,7 +33,8 @@ def solved(
 
     A total follows from its parts, and the one part that is missing from its total and the others, if that leaves one
     number that its column can have, or several so close that it hardly matters; a class from the one that is looked up
-    by it, and if it is the only one of that name, from its name. One relation is looked at at a time.
+    by it, and if it is the only one of that name, from its name. One relation is looked at at a time, and what leaves
+    several numbers only where no other says more.
 
     Args:
         encoding: How the columns are seen, and which follow from others.
@@ -42,8 +45,8 @@ def solved(
     """
     found, still = dict(cells), {name: rows.copy() for name, rows in missing.items()}
     columns = encoding.by_name
-    is_changed = True
-    while is_changed:
+    widths = [_EXACT, _NARROW]
+    while widths:
         is_changed = False
         for relation in encoding.relations:
             members = relation.column, *relation.inputs
@@ -54,13 +57,14 @@ def solved(
                 if name == relation.column:
                     placed, is_right = _forwards(relation, found, columns)
                 else:
-                    placed, is_right = _backwards(relation, name, found, columns, schema)
+                    placed, is_right = _backwards(relation, name, found, columns, schema, widths[0])
                 is_right &= is_alone
                 if is_guess:
                     is_right &= ~columns[name].is_beyond(placed)
                 found[name] = placed.where(is_right, found[name])
                 still[name] &= ~is_right
                 is_changed |= bool(is_right.any())
+        widths = [_EXACT, _NARROW] if is_changed else widths[1:]
     return found, still
 
 
@@ -88,9 +92,14 @@ def _forwards(
 
 
 def _backwards(
-    relation: Relation, name: str, cells: Mapping[str, Cells], columns: Mapping[str, ColumnEncoding], schema: Schema
+    relation: Relation,
+    name: str,
+    cells: Mapping[str, Cells],
+    columns: Mapping[str, ColumnEncoding],
+    schema: Schema,
+    width: float,
 ) -> tuple[Cells, np.ndarray]:
-    """The cells of a column that another follows from, and where that leaves hardly a choice."""
+    """The cells of a column that another follows from, and where that leaves less than a width of choice, or one."""
     own, input_, column = cells[relation.column], cells[name], columns[name]
     if relation.kind == "lookup":
         return _looked_back(relation, own, input_, column)
@@ -113,7 +122,7 @@ def _backwards(
         step = 0.0 if decimals is None else 10.0**-decimals
         assert column.alone is not None
         spread = float(np.subtract(*np.quantile(column.alone.values, (0.75, 0.25))))
-        is_one = (found >= low) & (found <= high) & (high - low <= max(1.02 * step, _NARROW * spread))
+        is_one = (found >= low) & (found <= high) & (high - low <= max(1.02 * step, width * spread))
         found = np.where(is_one, found, np.nan)
     inputs[place] = found
     bare = dataclasses.replace(relation, otherwise=None)  # of nothing over nothing any would do

@@ -1,11 +1,19 @@
 """What the cells that are there say of those that are missing is what these become, and no more."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
 from sales import REGIONS, ROWS, problems, sales
 
 import pipelines
+from pipelines.tables.encoding import Encoding
+from pipelines.tables.files.reading import read_source
+from pipelines.tables.kinds.inference import infer_schema
+from pipelines.tables.relations.relation import words
+from pipelines.tables.relations.relation_search import find_relations
+from pipelines.tables.relations.relation_solving import solved
 
 
 @pytest.mark.slow
@@ -85,6 +93,35 @@ def test_halves_that_were_rounded_up_are_solved_for(tmp_path):
     np.testing.assert_array_equal(filled["rate"], rate)
     filled = pipelines.impute(frame.assign(net=np.nan), model=model)
     np.testing.assert_allclose(filled["net"], frame["net"], atol=0.105)  # half a cent of 5 %, and of its own
+
+
+def test_what_says_a_cell_exactly_comes_before_what_leaves_a_choice(tmp_path):
+    rng = np.random.default_rng(17)
+    net, rate = rng.integers(1_000, 100_000, ROWS) / 100, rng.choice([7, 19], ROWS)
+    tax = (net * rate / 100).round(2)
+    frame = pd.DataFrame({"net": net, "rate": rate, "tax": tax, "gross": (net + tax).round(2)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    source = read_source(tmp_path / "t.csv")
+    schema = infer_schema(source)
+    encoding = Encoding.learn(source, schema, np.random.default_rng(0))
+    relations = find_relations(source, schema, encoding)
+    assert {relation.column: words(relation) for relation in relations} == {
+        "tax": "0.01 * net * rate",
+        "gross": "net + tax",
+    }
+    for order in (relations, relations[::-1]):
+        encoding = dataclasses.replace(encoding, relations=order)
+        missing = {name: np.full(ROWS, name == "net") for name in frame}
+        cells = encoding.cells(source, schema)
+        cells["net"] = dataclasses.replace(cells["net"], values=np.zeros(ROWS))
+        filled, still = solved(encoding, schema, cells, missing)
+        np.testing.assert_array_equal(filled["net"].values, net)
+        assert not any(rows.any() for rows in still.values())
+        # Without the total the tax leaves some cents.
+        missing["gross"] |= True
+        filled, still = solved(encoding, schema, cells, missing)
+        np.testing.assert_allclose(filled["net"].values, net, atol=0.08)
+        assert not any(rows.any() for rows in still.values())
 
 
 def test_what_contradicts_itself_is_guessed(sales_fit):
