@@ -117,7 +117,8 @@ def reading_options(command: Callable[P, R]) -> Callable[P, R]:
         click.option(
             "--default-nulls/--no-default-nulls",
             default=None,
-            help="Whether NA, N/A, NaN, null, None, ? and \\N are missing cells, as empty ones are. Default: yes.",
+            help="Whether NA, N/A, n/a, <NA>, #N/A, NaN, null, None, ? and \\N are missing cells, as empty ones are. "
+            "Default: yes.",
         ),
         click.option("--null-value", multiple=True, metavar="TEXT", help="A cell that is missing. May be repeated."),
         click.option("--decimal", type=click.Choice([".", ","]), help="Decimal mark."),

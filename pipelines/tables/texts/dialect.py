@@ -31,7 +31,7 @@ __all__ = [
     "sniff",
 ]
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "?", r"\N")
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "null", "NULL", "None", "none", "?", r"\N")
 HEAD_BYTES = 1 << 20  # as much of a file as is looked at
 BLOCK_BYTES = 1 << 22  # as much as is read at once, and as a line may have
 _SAMPLE_RECORDS = 200

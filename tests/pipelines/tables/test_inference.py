@@ -317,6 +317,12 @@ def test_a_date_beyond_all_others_that_repeats_is_a_missing_cell():
     assert column.why.endswith("'9999-12-31' counts as missing")
 
 
+def test_what_pandas_counts_as_missing_is_so_among_texts():
+    cells = [*["yes", "no", "maybe"] * 100, "n/a", "<NA>", "#N/A", "N/A", "NONE"]
+    assert set(column_of(cells).missing) == {"n/a", "<NA>", "#N/A", "N/A"}
+    assert column_of(cells, dialect=Dialect(null_values=("",))).missing == ()
+
+
 @pytest.mark.parametrize("text", ["Null", "NAN", "none", "(null)", "[NULL]"])
 def test_a_mark_of_programs_among_numbers_is_a_missing_cell_unless_it_is_said_to_be_a_text(text):
     cells = [*map(str, range(300)), *[text] * 30]
