@@ -186,7 +186,7 @@ def description_text(head: dict[str, Any]) -> str:
     width = min(30, max(len(printable(c["name"])) for c in head["columns"]))
     columns = "\n".join(
         f"  {printable(c['name']):<{width}}  {c['kind']:<12} "
-        + printable(" -> ".join(words for words in (c.get("why", ""), head["handled"][c["name"]]) if words))
+        + printable(" -> ".join(_known_and_done(c.get("why", ""), head["handled"][c["name"]])))
         for c in head["columns"]
     )
     return "\n".join(
@@ -205,3 +205,8 @@ def description_text(head: dict[str, Any]) -> str:
             columns,
         ]
     )
+
+
+def _known_and_done(why: str, done: str) -> list[str]:
+    """Why a column is what it is and what was done with it, which may say why."""
+    return [done] if why in done else [why, done]

@@ -94,7 +94,7 @@ def handled(column: Column, encoding: Encoding) -> str:
     if column.kind == "identifier":
         return "made anew"
     if column.kind == "text":
-        return "left out: free text (--type COL=categorical models it)"
+        return "left out: free text" + (f" ({column.why})" if column.why else "")
     found = next(one for one in encoding.columns if one.name == column.name)
     values = sum(level is not None for level in found.levels) - sum(found.is_missing) - bool(found.other_count)
     words = []

@@ -68,7 +68,7 @@ def test_the_fit_says_what_it_did_with_each_column(visits_fit):
         "member": "2 values",
         "since": "numbers",
         "country": "kept: always 'NZ'",
-        "remark": "left out: free text (--type COL=categorical models it)",
+        "remark": "left out: free text (600 long texts, none of which repeat)",
         "spare": "kept: always ''",
     }
     assert np.isfinite([visits_fit.log_likelihood, visits_fit.independent_log_likelihood]).all()

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipelines.tables.kinds.identifier_patterns import find_pattern, find_sequence, is_uuids
-from pipelines.tables.kinds.look import MIN_ROWS, Look, count_of
+from pipelines.tables.kinds.look import MIN_ROWS, Look, count_of, say
 from pipelines.tables.schema import Column
 from pipelines.tables.texts.parsing import bare_text, plain, shorten
 from pipelines.tables.texts.unknown_dates import seem_dates, why_no_format
@@ -24,6 +24,8 @@ __all__ = [
     "numbered",
 ]
 
+# As categories, so many of the texts that repeat would be told apart: were these so few, nearly all would be (other).
+_MOST_CATEGORIES, _LEAST_SHARE = 1_000, 0.2
 _TRUTH = ({"true", "false"}, {"t", "f"}, {"yes", "no"}, {"y", "n"}, {"on", "off"})
 
 
@@ -92,7 +94,10 @@ def find_free_text(look: Look) -> Column | None:
         return Column(look.name, "text", why=why)
     repeated = int(look.counts[look.counts > 1].sum())
     long = "long texts" if length >= 20 else "texts"
-    return Column(look.name, "text", why=f"{look.present:,} {long}, {repeated:,} repeat")
+    why = f"{look.present:,} {long}, {f'{repeated:,}' if repeated else 'none'} of which repeat"
+    if np.sort(look.counts[look.counts > 1])[-_MOST_CATEGORIES:].sum() >= _LEAST_SHARE * look.present:
+        why += f"; {say(look, 'categorical')} to model these"
+    return Column(look.name, "text", why=why)
 
 
 def few_or_many(look: Look) -> str:

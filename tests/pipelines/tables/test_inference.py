@@ -12,6 +12,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines import AugmentError, UsageError
+from pipelines.fitting.fit_result import handled
+from pipelines.tables.encoding import Encoding
 from pipelines.tables.files.reading import read_source
 from pipelines.tables.files.source import Source
 from pipelines.tables.kinds.identifiers import make_identifiers
@@ -315,6 +317,23 @@ def test_a_date_beyond_all_others_that_repeats_is_a_missing_cell():
     column = column_of([*DAYS, "9999-12-31", "9999-12-31"])
     assert (column.kind, column.format, column.missing) == ("date", "%Y-%m-%d", ("9999-12-31",))
     assert column.why.endswith("'9999-12-31' counts as missing")
+
+
+@pytest.mark.parametrize(
+    ("repeats", "why"),
+    [
+        (0, "300 long texts, none of which repeat"),
+        (20, "340 texts, 40 of which repeat"),
+        (60, "420 long texts, 120 of which repeat; say --type a=categorical to model these"),
+    ],
+)
+def test_left_out_texts_are_advised_to_be_modelled_if_they_repeat(repeats, why):
+    cells = [f"{'a long text, the ' * why.count('long')}{number * 7919 % 9973}" for number in range(300)]
+    texts = [f"{cell} x{number * 31 % 17}" for number, cell in enumerate(cells)]
+    texts = [*texts, *[f"again {text}" for text in texts[:repeats]] * 2]
+    column = column_of(texts)
+    assert (column.kind, column.why) == ("text", why)
+    assert handled(column, Encoding(())) == f"left out: free text ({why})"
 
 
 def test_what_pandas_counts_as_missing_is_so_among_texts():
