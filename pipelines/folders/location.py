@@ -133,7 +133,7 @@ class LocalFolder:
     def names(self) -> list[str]:
         try:
             with os.scandir(self.path) as entries:
-                return sorted(entry.name for entry in entries if entry.is_file())
+                return sorted(entry.name for entry in entries if not entry.is_dir())
         except FileNotFoundError as error:  # where parts are to go: who reads has looked whether it is there
             raise write_error(self.path, error) from error
         except OSError as error:

@@ -19,7 +19,6 @@ __all__ = ["Margin"]
 # follows the accidents of the sample.
 _MAX_KNOTS = 1000
 _MIN_KNOTS = 30
-_MIN_ROWS_OF_OUTER = 5_000  # that outer knots are learnt from: of fewer the last knot but one is near the end anyway
 # Of the rows, on each side: what the slope of the tail follows from.
 _TAIL_SHARE = 0.02
 # Up to so many distinct values, each held by so many rows on average, new rows have the old ones' values.
@@ -87,7 +86,7 @@ class Margin:
             index = np.concatenate([_evenly(start, stop) for start, stop in itertools.pairwise(ends)])
             number = _num_knots(len(values))
             outer = 2 ** np.arange(1, 63) - 1  # from the ends, as far as they are nearer than the others
-            outer = outer[outer < len(values) / number] if len(values) > _MIN_ROWS_OF_OUTER else outer[:0]
+            outer = outer[outer < len(values) / number]
             index = np.unique(np.r_[index, outer, len(values) - 1 - outer])
             edges, shares = spread[index], (index + 0.5) / len(values)
             heavy = counts > len(values) / (2 * number)

@@ -408,5 +408,5 @@ def test_latents_go_back_to_the_same_numbers(fitted, tmp_path):
     pipelines.decode(latents, model=model, output=back)
     pd.testing.assert_frame_equal(pd.read_csv(back), pd.read_csv(path), rtol=1e-5, atol=1e-5)
     frame.loc[frame.index[1], "range of dive"] = ""
-    with pytest.raises(AugmentError, match="row 2 has a number in 'dive', but lacks 'range of dive'"):
+    with pytest.raises(AugmentError, match="row 1 has a number in 'dive', but lacks 'range of dive'"):
         pipelines.decode(frame, model=model)

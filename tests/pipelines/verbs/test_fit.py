@@ -295,7 +295,7 @@ class TestRefusals:
         assert "couplings must be at least 2, got 1" in refusal(table(), UsageError, model=target, couplings=1)
         for seconds in (0, -1, float("nan")):
             said = refusal(table(), UsageError, model=target, max_time=seconds)
-            assert f"max_time must be more than 0 seconds, got {seconds}" in said
+            assert f"max_time must be more than 0 seconds, and finite (None is no limit), got {seconds}" in said
 
     @pytest.mark.parametrize("columns", [1, 2, 5])
     def test_any_number_of_columns_is_enough(self, table, target, columns):
