@@ -122,6 +122,7 @@ def test_a_fit_and_its_model_are_told_without_steering(steering_table, tmp_path,
 # Cells.
 
 
+@pytest.mark.slow
 def test_formulas_come_out_as_they_went_in(tmp_path, tiny):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"cell": rng.choice(FORMULAS, 200), "size": rng.normal(size=200).round(2)})

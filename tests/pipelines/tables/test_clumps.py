@@ -133,6 +133,7 @@ def test_what_else_is_random_does_not_change(tmp_path):
     assert rng.random() == np.random.default_rng(0).random()
 
 
+@pytest.mark.slow
 def test_the_density_integrates_to_one_over_each_range():
     numbers = towns()["east"].to_numpy()
     ranges = adjoining(numbers, np.sort(numbers)[[500, 1_700, 3_400]].tolist())

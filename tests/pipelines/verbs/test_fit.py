@@ -450,7 +450,7 @@ def test_who_has_a_model_of_hardly_a_step_is_told_not_to_use_it(moons, tmp_path,
     assert "next to nothing: do not use its rows" in " ".join(found.notes)
 
 
-@pytest.mark.parametrize(("better", "is_told"), [(-1.0, False), (1.0, True)])
+@pytest.mark.parametrize(("better", "is_told"), [pytest.param(-1.0, False, marks=pytest.mark.slow), (1.0, True)])
 def test_who_has_a_model_that_is_worse_than_independent_columns_is_told(tmp_path, monkeypatch, better, is_told):
     """A step from independent columns the model is as good as these; here these are made better or worse."""
     rng = np.random.default_rng(0)
