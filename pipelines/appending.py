@@ -76,8 +76,9 @@ def writer_after(
     with_text = source.table.column_names == schema.names
     if is_parquet(output):
         schema = schema_after(model, source)
+        first = _typed_table(schema, source, dialect.decimal)
         parquet = ParquetWriter(file, schema, dialect, seed=seed, mark=mark, with_text=with_text)
-        parquet.write_table(_typed_table(model, source), is_new=False)
+        parquet.write_table(first, is_new=False)
         return parquet
     if source.path is None or source.is_typed:
         raise UsageError(f"the rows of {source.name} are not CSV; write to a .parquet file, or get a DataFrame.")
@@ -109,11 +110,10 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _typed_table(model: ModelFile, source: Source) -> pa.Table:
-    """The rows of a table with the types that new rows behind it have."""
-    schema = schema_after(model, source)
+def _typed_table(schema: Schema, source: Source, decimal: str) -> pa.Table:
+    """The rows of a table with the types that new rows behind it have, of a schema as `schema_after` returns it."""
     with_text = source.table.column_names == schema.names
-    fields = arrow_schema(schema, with_text=with_text, decimal=model.dialect.decimal)
+    fields = arrow_schema(schema, with_text=with_text, decimal=decimal)
     columns = [_typed_cells(source, schema[field.name], field.type) for field in fields]
     return pa.Table.from_arrays(columns, schema=fields)
 
@@ -155,7 +155,8 @@ def appended(
         for name in frame.columns:
             first, frame[name] = _alike(first, frame[name])
     else:
-        first = as_frame(source.table if source.is_typed else _typed_table(model, source), model.schema)
+        typed = source.table if source.is_typed else _typed_table(model.schema, source, model.dialect.decimal)
+        first = as_frame(typed, model.schema)
     some = [first, frame] if len(frame) else [first]  # none would change the types of the others
     both: pd.DataFrame = pd.concat(some, ignore_index=True)
     return both

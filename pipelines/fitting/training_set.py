@@ -95,7 +95,7 @@ class TrainingSet:
             whole = math.ceil(limit / steps_per_epoch)
             steps = whole * steps_per_epoch
         return cls(
-            encoding=encoding.learn_own(_joined(encoded)),
+            encoding=encoding.learn_own(encoded),
             recipe=dataclasses.replace(recipe, copies=copies),
             rows=_joined([part.take(kept) for part in encoded]),
             held_out=encoded[0].take(held),

@@ -92,15 +92,17 @@ class Encoding:
             columns.append(dataclasses.replace(column, margin=margin))
         return dataclasses.replace(self, columns=tuple(columns))
 
-    def learn_own(self, rows: Rows) -> Encoding:
+    def learn_own(self, encoded: Sequence[Rows]) -> Encoding:
         """Returns the encoding that knows the quantiles of a table's scores, where they are of numbers.
 
         Args:
-            rows: Of the table; of many, an even selection is looked at.
+            encoded: The rows of the table, once or several times; of many, an even selection is looked at.
         """
-        some = rows.take(slice(None, None, 1 + len(rows.scores) // _MAX_ROWS_OF_QUANTILES))
+        every = slice(None, None, 1 + sum(len(rows.scores) for rows in encoded) // _MAX_ROWS_OF_QUANTILES)
+        scores = np.concatenate([rows.scores[every] for rows in encoded])
+        is_present = np.concatenate([rows.is_present[every] for rows in encoded])
         own = {
-            column.name: calibration.quantiles_of(some.scores[some.is_present[:, d], d])
+            column.name: calibration.quantiles_of(scores[is_present[:, d], d])
             for d, column in enumerate(self.continuous)
         }
         columns = [dataclasses.replace(column, own=own.get(column.name, ())) for column in self.columns]

@@ -74,9 +74,9 @@ def test_what_a_table_has_is_learnt_where_cells_are_numbers():
     source = read_source(frame)
     schema = infer_schema(source)
     encoding = Encoding.learn(source, schema, rng)
-    encoding = encoding.learn_own(encoding.encode(source, schema, rng))
+    encoding = encoding.learn_own([encoding.encode(source, schema, rng)])
     assert [len(column.own) for column in encoding.columns] == [21, 0, 0]  # 500 numbers are too few
-    assert encoding.columns[0].own == pytest.approx(np.arange(-2.5, 2.6, 0.25), abs=0.3)
+    assert encoding.columns[0].own == pytest.approx(np.arange(-2.5, 2.6, 0.25), abs=0.05)
     assert [column.own for column in Encoding.from_json(encoding.to_json()).columns] == [
         column.own for column in encoding.columns
     ]

@@ -253,8 +253,9 @@ def test_values_do_not_pile_up_beside_gaps():
         assert np.mean(new % 100 == of_hour) == pytest.approx(np.mean(values % 100 == of_hour), abs=0.004), of_hour
 
 
-def test_a_value_far_out_draws_no_others_with_it():
-    values = np.r_[generator().normal(size=9_999), 50.0]
+@pytest.mark.parametrize("rows", [10_000, 3_000, 500])
+def test_a_value_far_out_draws_no_others_with_it(rows):
+    values = np.r_[generator().normal(size=rows - 1), 50.0]
     margin = Margin.learn(values, 0.0, generator())
     made = margin.decode(generator(1).standard_normal(200_000))
-    assert (made > 5).mean() < 4e-4  # of the values one in 10,000; without knots for the outer ones, 0.8 %
+    assert (made > 5).mean() < 4 / rows  # of the values one; without knots for the outer ones, 80 of 10,000
