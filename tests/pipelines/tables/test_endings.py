@@ -307,5 +307,5 @@ def test_latents_go_back_to_the_same_numbers(fitted, tmp_path):
     pipelines.decode(latents, model=model, output=back)
     assert back.read_text() == path.read_text()
     frame.loc[frame.index[1], "ending of fee"] = ""
-    with pytest.raises(AugmentError, match="row 2 has a number in 'fee', but lacks 'ending of fee'"):
+    with pytest.raises(AugmentError, match="row 1 has a number in 'fee', but lacks 'ending of fee'"):
         pipelines.decode(frame, model=model)

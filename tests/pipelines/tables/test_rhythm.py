@@ -319,7 +319,7 @@ def test_latents_go_back_to_the_same_moments(shop, tmp_path):
     pipelines.decode(latents, model=model, output=back)
     assert back.read_text() == path.read_text()
     frame.loc[7, "hour of when"] = ""
-    with pytest.raises(AugmentError, match=r"row 8 has a date in 'when', but lacks 'weekday of when', 'hour of"):
+    with pytest.raises(AugmentError, match=r"row 7 has a date in 'when', but lacks 'weekday of when', 'hour of"):
         pipelines.decode(frame, model=model)
     frame.loc[7, "hour of when"] = "25"
     with pytest.raises(AugmentError, match=r"'hour of when': the model knows no '25' \(row 8\)"):
