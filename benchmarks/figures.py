@@ -99,11 +99,12 @@ def write_section(section: str, text: str, readme: Path = README) -> None:
     Raises
     ------
     ValueError
-        If the file has not both comments.
+        If the file has not both comments, once each.
     """
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
-    before, found, rest = readme.read_text().partition(begin)
+    content = readme.read_text()
+    before, _, rest = content.partition(begin)
     _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise ValueError(f"{readme} needs the comments {begin} and {end}, in this order")
+    if not (closed and content.count(begin) == content.count(end) == 1):
+        raise ValueError(f"{readme} needs the comments {begin} and {end}, in this order and once each")
     readme.write_text(f"{before}{begin}\n{text}\n{end}{after}")

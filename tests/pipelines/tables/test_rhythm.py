@@ -322,7 +322,7 @@ def test_latents_go_back_to_the_same_moments(shop, tmp_path):
     with pytest.raises(AugmentError, match=r"row 7 has a date in 'when', but lacks 'weekday of when', 'hour of"):
         pipelines.decode(frame, model=model)
     frame.loc[7, "hour of when"] = "25"
-    with pytest.raises(AugmentError, match=r"'hour of when': the model knows no '25' \(row 8\)"):
+    with pytest.raises(AugmentError, match=r"'hour of when': the model knows no '25' \(row 7\)"):
         pipelines.decode(frame, model=model)
 
 
